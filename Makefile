@@ -1,0 +1,34 @@
+# `make demo` and `make test` set up all they need in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPYCACHEPREFIX ?= .venv/pycache
+
+.PHONY: demo test test-all lint bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed  ## measure this CPU, validate the table, draw the frontier: a few minutes
+	mkdir -p demo
+	$(BIN)/python -m hwbench.build_lut --backend onnxruntime --family glyphs --space ofa --out demo/glyphs.jsonl
+	$(BIN)/python -m hwbench.validate --lut demo/glyphs.jsonl --subnets 40 --out demo/validate.png
+	$(BIN)/python -m hwbench.pareto --space compofa --space ofa --lut demo/glyphs.jsonl --out demo/pareto.png --csv demo/pareto.csv
+
+test: .venv/installed lint  ## everything but what takes minutes
+	$(BIN)/python -m pytest
+
+test-all: .venv/installed lint
+	$(BIN)/python -m pytest -m ''
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed  ## the figures of docs/results.md that are speeds
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

@@ -1,0 +1,154 @@
+"""What every backend offers: the cost of a block in context, and the latency of a whole network.
+
+A backend is a class found by name through the entry-point group ``hwbench.backends``. Its SDK is imported
+inside its own methods only, so that listing backends costs nothing and never fails.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from compofa.blocks import Block
+
+Network = tuple[Block, ...]
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend cannot run on this machine; the message says why and what to install."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a number is *of*. Two latencies may be compared or summed only if their targets are equal.
+
+    Args:
+        backend: the backend's name.
+        device: the processor or board, as the operating system or the target file names it.
+        precision: number format of the weights and activations, such as ``fp32``.
+        batch: images in one run.
+        threads: worker threads of one run; 0 where the device has no such thing.
+        versions: (package, version) of whatever decides the speed, sorted.
+        details: further (name, value) settings that change the latency, sorted.
+    """
+
+    backend: str
+    device: str
+    precision: str = "fp32"
+    batch: int = 1
+    threads: int = 1
+    versions: tuple[tuple[str, str], ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values; :meth:`from_dict` reads them back."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "batch": self.batch,
+            "threads": self.threads,
+            "versions": dict(self.versions),
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Target:
+        """The target that :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: a field is missing, unknown or of the wrong type.
+        """
+        try:
+            target = cls(**fields)
+            return replace(
+                target,
+                versions=tuple(sorted(dict(target.versions).items())),
+                details=tuple(sorted(dict(target.details).items())),
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a target: {error}") from error
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
+        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}; {versions})"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One latency, with what it rests on.
+
+    Args:
+        origin: ``measured`` on the target, ``modelled`` from a documented cycle model, or ``predicted``
+            by a latency model.
+        latency_ms: the median of `rounds_ms`, or the model's answer.
+        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model.
+        rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
+        noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
+        cycles: clock cycles, for a cycle model.
+    """
+
+    origin: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    rounds_ms: tuple[float, ...] = ()
+    noisy: bool = False
+    cycles: int | None = None
+
+    ORIGINS: ClassVar[tuple[str, ...]] = ("measured", "modelled", "predicted")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run a network on a backend; a backend refuses what it cannot do with a ValueError."""
+
+    precision: str = "fp32"
+    batch: int = 1
+    threads: int = 1
+    seed: int = 0
+    options: dict[str, str] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """How long blocks and networks take on one target.
+
+    Args:
+        settings: how to run.
+
+    Raises:
+        BackendUnavailable: :meth:`probe` gave a reason.
+        ValueError: the backend cannot do what `settings` ask for.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, settings: Settings) -> None:
+        if reason := self.probe():
+            raise BackendUnavailable(f"backend {self.name} is unavailable: {reason}")
+        self.settings = settings
+
+    @classmethod
+    @abstractmethod
+    def probe(cls) -> str | None:
+        """Why the backend cannot run here, with the remedy; None if it can. Never raises."""
+
+    @property
+    @abstractmethod
+    def target(self) -> Target:
+        """What this backend's latencies are of."""
+
+    @abstractmethod
+    def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
+        """What each block adds to a network that holds it: the cost of calling the runtime left out.
+
+        All of `blocks` are measured together, interleaved, so that drift hits all alike. Give a few dozen
+        at a time: nothing is returned before all are done.
+        """
+
+    @abstractmethod
+    def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
+        """End-to-end latency of each network, the cost of the call included; interleaved likewise."""

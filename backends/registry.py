@@ -1,0 +1,54 @@
+"""Backends by name, found through the entry-point group ``hwbench.backends``.
+
+A package adds a backend with ``[project.entry-points."hwbench.backends"]`` and a line such as
+``mine = "my_package:MyBackend"``.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+from backends.base import Backend
+
+GROUP = "hwbench.backends"
+BUILT_IN = {"onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend"}
+"""Found without being installed, so that a plain source checkout works."""
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    found = {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
+    found.update((point.name, point) for point in entry_points(group=GROUP))
+    return dict(sorted(found.items()))
+
+
+def names() -> tuple[str, ...]:
+    """The backends there are, whether or not they can run here."""
+    return tuple(_entry_points())
+
+
+def load(name: str) -> type[Backend]:
+    """The backend called `name`.
+
+    Raises:
+        ValueError: there is none (the message lists those there are), or what is registered is no backend.
+        ImportError: its module cannot be imported.
+    """
+    points = _entry_points()
+    if name not in points:
+        raise ValueError(f"unknown backend {name!r}; there are {', '.join(points)}")
+    backend = points[name].load()
+    if not (isinstance(backend, type) and issubclass(backend, Backend)):
+        raise ValueError(f"backend {name!r} is {points[name].value}, which is no subclass of Backend")
+    return backend
+
+
+def available() -> dict[str, str | None]:
+    """Each backend's name, with why it cannot run here, or None if it can."""
+    return {name: _reason(name) for name in names()}
+
+
+def _reason(name: str) -> str | None:
+    try:
+        return load(name).probe()
+    except Exception as error:  # a broken plug-in must not hide the others
+        return f"cannot be loaded: {error}"

@@ -1,0 +1,225 @@
+"""Accuracy of any subnet from a few measured ones.
+
+The inputs are those of OFA's published predictor: one-hot kernels of all slots, one-hot expand ratios of all
+slots (an inactive slot is all zero), one-hot resolution. A predictor is a stack of dense layers with ReLU
+between; the published one has three hidden layers of 400, a linear model none. :meth:`AccuracyPredictor.fit`
+chooses by cross-validation, since a linear model with resolution interactions is hard to beat on little data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compofa.families import Family, get_family
+from compofa.spaces import Genotypes
+
+Floats = NDArray[np.float64]
+SCHEMA = 1
+FOLDS = 5
+HELD_OUT = 0.2
+CHUNK = 50_000
+"""Subnets whose features are in memory at once."""
+
+
+def one_hot(family: Family, genotypes: Genotypes) -> NDArray[np.float32]:
+    """Kernels (slot by slot), expands (slot by slot), resolution: shape (n, slots x (kernels + expands) +
+    resolutions); 128 inputs for the published predictor's eight resolutions."""
+    kernels, expands = len(family.kernels), len(family.expands)
+    choice = np.asarray(genotypes[:, 1:], dtype=np.int64) - 1
+    table = np.zeros((kernels * expands + 1, kernels + expands), dtype=np.float32)
+    for index in range(kernels * expands):
+        table[index, index % kernels] = table[index, kernels + index // kernels] = 1
+    slots = table[choice]  # an inactive slot, -1, takes the last row: zeros
+    resolution = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
+    n = len(genotypes)
+    parts = (slots[:, :, :kernels].reshape(n, -1), slots[:, :, kernels:].reshape(n, -1), resolution)
+    return np.hstack(parts)
+
+
+def one_hot_by_resolution(family: Family, genotypes: Genotypes) -> NDArray[np.float32]:
+    """:func:`one_hot` and, half as large, each of its columns once for each resolution, zero at the others: an
+    effect shared by all resolutions and what each adds to it."""
+    shared = one_hot(family, genotypes)
+    at = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
+    each = shared[:, None, :] * at[:, :, None]
+    return np.hstack([shared, 0.5 * each.reshape(len(shared), -1)])
+
+
+FEATURES: dict[str, Callable[[Family, Genotypes], NDArray[np.float32]]] = {
+    "one-hot": one_hot,
+    "one-hot-by-resolution": one_hot_by_resolution,
+}
+Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+"""(weight (out, in), bias (out,)) of each dense layer."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kind of predictor to choose from: inputs, and how to fit layers to inputs (n, d) and targets (n,)."""
+
+    name: str
+    features: str
+    fit: Callable[[NDArray[np.float32], Floats], Layers]
+
+
+def _ridge(x: NDArray[np.float32], y: Floats) -> Layers:
+    from sklearn.linear_model import RidgeCV
+
+    model = RidgeCV(alphas=np.logspace(-2, 3, 21)).fit(x, y)
+    return ((model.coef_[None].astype(np.float32), np.array([model.intercept_], dtype=np.float32)),)
+
+
+def _mlp(x: NDArray[np.float32], y: Floats) -> Layers:
+    from sklearn.neural_network import MLPRegressor
+
+    mean, scale = y.mean(), y.std() or 1.0
+    model = MLPRegressor(
+        hidden_layer_sizes=(64, 64), alpha=0.3, learning_rate_init=2e-3, max_iter=300, random_state=0
+    )
+    model.fit(x, (y - mean) / scale)
+    weights = [w.T.astype(np.float32) for w in model.coefs_]
+    biases = [b.astype(np.float32) for b in model.intercepts_]
+    weights[-1], biases[-1] = (
+        weights[-1] * np.float32(scale),
+        biases[-1] * np.float32(scale) + np.float32(mean),
+    )
+    return tuple(zip(weights, biases, strict=True))
+
+
+CANDIDATES = (
+    Candidate("ridge", "one-hot", _ridge),
+    Candidate("ridge-by-resolution", "one-hot-by-resolution", _ridge),
+    Candidate("mlp", "one-hot", _mlp),
+)
+
+
+@dataclass(frozen=True)
+class AccuracyPredictor:
+    """Predicts the accuracy of any subnet of a family, as a fraction.
+
+    Args:
+        family: whose subnets.
+        features: name of the inputs, from :data:`FEATURES`.
+        layers: dense layers.
+        report: of the fit: which candidate, the others' errors, held-out error and rank correlation.
+    """
+
+    family: Family
+    features: str
+    layers: Layers
+    report: dict[str, Any]
+
+    def predict(self, genotypes: Genotypes) -> Floats:
+        """Accuracies (n,) of genotypes (n, 1 + slots)."""
+        parts = [
+            _forward(FEATURES[self.features](self.family, genotypes[i : i + CHUNK]), self.layers)
+            for i in range(0, len(genotypes), CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    @classmethod
+    def fit(cls, family: Family, genotypes: Genotypes, accuracy: Floats, seed: int = 0) -> AccuracyPredictor:
+        """The best candidate by cross-validation, fitted on all of it.
+
+        A fifth is held out first; the choice is made without it and its error is the one reported.
+
+        Args:
+            family: whose subnets.
+            genotypes: measured subnets, shape (n, 1 + slots).
+            accuracy: theirs, as fractions, shape (n,).
+            seed: of the splits.
+
+        Raises:
+            ValueError: fewer than 50 subnets.
+        """
+        if len(genotypes) < 50:
+            raise ValueError(f"an accuracy predictor needs 50 measured subnets or more, not {len(genotypes)}")
+        order = np.random.default_rng(seed).permutation(len(genotypes))
+        held_out, rest = np.split(order, [round(HELD_OUT * len(order))])
+        errors = {c.name: _cross_validate(c, family, genotypes[rest], accuracy[rest]) for c in CANDIDATES}
+        best = min(CANDIDATES, key=lambda c: errors[c.name])
+        x = FEATURES[best.features](family, genotypes)
+        predicted = _forward(x[held_out], best.fit(x[rest], accuracy[rest]))
+        report = {
+            "model": best.name,
+            "subnets": len(genotypes),
+            "cross_validated_mae": errors,
+            "held_out": _scores(accuracy[held_out], predicted),
+        }
+        return cls(family, best.features, best.fit(x, accuracy), report)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file with keys ``0.weight, 0.bias, 2.weight, ...``, as published."""
+        from safetensors.numpy import save_file
+
+        arrays = {}
+        for number, (weight, bias) in enumerate(self.layers):
+            arrays[f"{2 * number}.weight"] = np.ascontiguousarray(weight)
+            arrays[f"{2 * number}.bias"] = np.ascontiguousarray(bias)
+        header = {
+            "schema": SCHEMA,
+            "family": self.family.name,
+            "features": self.features,
+            "report": self.report,
+        }
+        save_file(arrays, path, metadata={"hwbench_accuracy_predictor": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: Path) -> AccuracyPredictor:
+        """The predictor that :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file is none.
+            OSError: it cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="np") as file:
+                header = json.loads((file.metadata() or {})["hwbench_accuracy_predictor"])
+                numbers = sorted({int(key.split(".")[0]) for key in file.keys()})  # noqa: SIM118 - not a dict
+                layers = tuple(
+                    (file.get_tensor(f"{n}.weight"), file.get_tensor(f"{n}.bias")) for n in numbers
+                )
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is not an accuracy predictor that hwbench wrote: {error}") from error
+        if header.get("schema") != SCHEMA or header.get("features") not in FEATURES:
+            raise ValueError(f"{path} is of another version of hwbench")
+        return cls(get_family(header["family"]), header["features"], layers, header["report"])
+
+
+def _forward(x: NDArray[np.float32], layers: Layers) -> Floats:
+    for weight, bias in layers[:-1]:
+        x = np.maximum(x @ weight.T + bias, 0)
+    weight, bias = layers[-1]
+    return (x @ weight.T + bias)[:, 0].astype(np.float64)
+
+
+def _cross_validate(candidate: Candidate, family: Family, genotypes: Genotypes, accuracy: Floats) -> float:
+    """Mean absolute error over FOLDS folds."""
+    x = FEATURES[candidate.features](family, genotypes)
+    fold = np.arange(len(x)) % FOLDS
+    errors = [
+        np.abs(_forward(x[fold == k], candidate.fit(x[fold != k], accuracy[fold != k])) - accuracy[fold == k])
+        for k in range(FOLDS)
+    ]
+    return float(np.concatenate(errors).mean())
+
+
+def _scores(measured: Floats, predicted: Floats) -> dict[str, float]:
+    from scipy.stats import kendalltau, spearmanr
+
+    return {
+        "subnets": len(measured),
+        "mae": float(np.abs(predicted - measured).mean()),
+        "rmse": float(np.sqrt(((predicted - measured) ** 2).mean())),
+        "spearman": float(spearmanr(predicted, measured).statistic),
+        "kendall_tau": float(kendalltau(predicted, measured).statistic),
+    }

@@ -1,0 +1,358 @@
+"""``hwbench pareto``: draw and compare accuracy-latency frontiers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwbench import cli
+
+if TYPE_CHECKING:
+    from compofa.accuracy import Accuracies
+    from compofa.families import Family
+    from hwbench.frontier import Cloud
+    from lut.model import LatencyModel
+
+PREDICTED_SUBNETS = 5_000
+"""Random subnets drawn with predicted accuracy, where a space cannot be enumerated."""
+
+
+def parser() -> cli.Parser:
+    """The command's arguments."""
+    p = cli.command_parser("pareto")
+    p.add_argument(
+        "--space",
+        action="append",
+        metavar="SPACE",
+        help="ofa, compofa or compofa-elastic; repeat it to compare (default: compofa and ofa)",
+    )
+    p.add_argument("--family", default="glyphs", help="whose subnets")
+    p.add_argument(
+        "--lut",
+        type=Path,
+        metavar="FILE",
+        help="latencies; calibrated if validate was run on it (default: the newest table of the family, or "
+        "the shipped one)",
+    )
+    p.add_argument(
+        "--accuracy",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="measured accuracies, one file for all spaces or one for each (default: the shipped ones)",
+    )
+    p.add_argument("--seed", type=int, default=0, help="of the predicted random subnets")
+    p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
+    p.add_argument("--csv", type=Path, metavar="FILE", help="every subnet, with its latency and accuracy")
+    p.add_argument("--json", action="store_true", help="print frontiers and hypervolumes as JSON")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return cli.run(parser(), execute, argv)
+
+
+@dataclass(frozen=True)
+class SpaceResult:
+    """A space's subnets.
+
+    Args:
+        name: of the space.
+        supernet: recipe of the supernet that the accuracies were measured in.
+        images: test images behind each measured accuracy.
+        measured: subnets with measured accuracy, other than those of the spaces inside this one.
+        predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
+            predictor.
+        complete: every subnet of the space is among `measured`.
+    """
+
+    name: str
+    supernet: str
+    images: int
+    measured: Cloud
+    predicted: Cloud | None
+    complete: bool
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Join, compare, draw."""
+    for path, suffixes in ((args.out, cli.PICTURE_SUFFIXES), (args.csv, ())):
+        if path:
+            cli.check_writable(path, suffixes)
+    from compofa.families import get_family
+    from compofa.spaces import get_space
+
+    family = get_family(args.family)
+    names = list(dict.fromkeys(args.space or ("compofa", "ofa")))
+    for name in names:
+        get_space(name, family)
+    lut, is_reference = find_table(args.lut, family)
+    model = load_latency_model(lut, family)
+    files = accuracy_files(names, family, args.accuracy)
+    results = [join(name, family, model, file, args.seed) for name, file in zip(names, files, strict=True)]
+    document = describe(results, model, lut, is_reference)
+    if args.csv:
+        write_csv(args.csv, results)
+    if args.out:
+        draw(args.out, results, model, family)
+        document["picture"] = str(args.out)
+    if args.json:
+        cli.emit_json(document)
+    else:
+        print_summary(document, str(model.target))
+    return cli.OK
+
+
+# --- where latencies and accuracies come from ---
+
+
+def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
+    """The table to use, and whether it is the shipped one.
+
+    Raises:
+        ValueError: none was given or built, and none is shipped for the family.
+    """
+    from hwbench import shipped
+    from lut import store
+
+    if path := given or store.newest_table(family.name):
+        return path, False
+    try:
+        path = shipped.reference_table(family.name)
+    except ValueError:
+        raise ValueError(
+            f"no table of {family.name}: build one with hwbench build_lut --family {family.name}, or give --lut FILE"
+        ) from None
+    cli.note("no table was built on this machine: these are the latencies of the shipped reference table")
+    return path, True
+
+
+def load_latency_model(lut: Path, family: Family) -> LatencyModel:
+    """The table's model, calibrated if it was validated.
+
+    Raises:
+        ValueError: the table is broken, or of another family.
+    """
+    from lut.calibration import load_model
+
+    model = load_model(lut)
+    if model.family.name != family.name:
+        raise ValueError(
+            f"{lut} is a table of family {model.family.name}, not of {family.name}: say --family {model.family.name}, "
+            "or give another --lut"
+        )
+    if not model.calibrated:
+        cli.note(f"{lut} is not calibrated: latencies are plain sums; run hwbench validate --lut {lut}")
+    return model
+
+
+def accuracy_files(spaces: Sequence[str], family: Family, given: Sequence[Path] | None) -> list[Path]:
+    """The accuracy file of each space.
+
+    Raises:
+        ValueError: there are neither one nor as many as spaces, or none is given or shipped.
+    """
+    from hwbench import shipped
+
+    if not given:
+        return [shipped.accuracies(family.name, space) for space in spaces]
+    if len(given) not in (1, len(spaces)):
+        raise ValueError(f"{len(given)} times --accuracy for {len(spaces)} spaces: give one, or one for each")
+    return list(given) * (len(spaces) if len(given) == 1 else 1)
+
+
+def load_accuracies(path: Path, family: Family) -> Accuracies:
+    """Measured accuracies of subnets of `family`.
+
+    Raises:
+        ValueError: the file is broken, or of another family.
+    """
+    from compofa.accuracy import Accuracies
+
+    accuracies = Accuracies.load(path)
+    if accuracies.header.family != family.name:
+        raise ValueError(
+            f"{path} holds accuracies of family {accuracies.header.family}, not of {family.name}"
+        )
+    return accuracies
+
+
+def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) -> SpaceResult:
+    """The subnets of a space with measured accuracy, and random ones with predicted accuracy.
+
+    Raises:
+        ValueError: the file holds no subnet of the space.
+    """
+    import numpy as np
+
+    from compofa.spaces import encode, get_space
+    from hwbench.frontier import Cloud
+
+    space = get_space(name, family)
+    accuracies = load_accuracies(file, family)
+    archs = [arch for arch in accuracies.correct if space.contains(arch)]
+    if not archs:
+        raise ValueError(f"{file} holds no subnet of space {name}")
+    genotypes = encode(family, archs)
+    measured = Cloud(
+        family,
+        genotypes,
+        model.predict_ms(genotypes),
+        np.array([accuracies.accuracy(arch) for arch in archs]),
+    )
+    complete = len(archs) == space.size() * len(family.resolutions)
+    predicted = None
+    if not complete and (predictor := find_predictor(file, family)):
+        rng = np.random.default_rng(seed)
+        sample = encode(family, [space.sample(rng) for _ in range(PREDICTED_SUBNETS)])
+        predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
+    return SpaceResult(
+        name, accuracies.header.supernet, accuracies.header.images, measured, predicted, complete
+    )
+
+
+def find_predictor(accuracy_file: Path, family: Family) -> Any:
+    """The predictor beside an accuracy file: ``x.accuracy.jsonl`` has ``x.predictor.safetensors``; or None."""
+    from compofa.accuracy_predictor import AccuracyPredictor
+
+    path = accuracy_file.with_name(
+        accuracy_file.name.removesuffix(".accuracy.jsonl") + ".predictor.safetensors"
+    )
+    if not path.is_file():
+        return None
+    predictor = AccuracyPredictor.load(path)
+    if predictor.family.name != family.name:
+        raise ValueError(
+            f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
+        )
+    return predictor
+
+
+# --- what comes out ---
+
+
+def reference_point(results: Sequence[SpaceResult]) -> tuple[float, float]:
+    """The slowest latency and the lowest accuracy measured in any of the spaces."""
+    return (
+        max(float(result.measured.latency_ms.max()) for result in results),
+        min(float(result.measured.accuracy.min()) for result in results),
+    )
+
+
+def describe(
+    results: Sequence[SpaceResult], model: LatencyModel, lut: Path, is_reference: bool
+) -> dict[str, Any]:
+    """What the command found, JSON-ready."""
+    reference = reference_point(results)
+    return {
+        "family": model.family.name,
+        "lut": str(lut),
+        "lut_is_the_shipped_reference": is_reference,
+        "target": model.target.to_dict(),
+        "latency": "predicted by the calibrated table" if model.calibrated else "sum of the table's entries",
+        "reference_point": {"latency_ms": reference[0], "accuracy": reference[1]},
+        "spaces": [_describe_space(result, reference) for result in results],
+    }
+
+
+def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict[str, Any]:
+    frontier = result.measured.frontier()
+    return {
+        "space": result.name,
+        "supernet": result.supernet,
+        "test_images": result.images,
+        "subnets_measured": len(result.measured),
+        "enumerated": result.complete,
+        "subnets_predicted": len(result.predicted) if result.predicted else 0,
+        "hypervolume": frontier.hypervolume(reference),
+        "frontier": [
+            {"arch": str(arch), "latency_ms": float(ms), "accuracy": float(accuracy)}
+            for arch, ms, accuracy in zip(
+                frontier.archs(), frontier.latency_ms, frontier.accuracy, strict=True
+            )
+        ],
+    }
+
+
+def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
+    """Every subnet as a row: space, arch, latency_ms, accuracy, whether that is measured or predicted, and
+    whether it is on its space's measured frontier."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
+        for result in results:
+            best = {str(arch) for arch in result.measured.frontier().archs()}
+            for origin, cloud in (("measured", result.measured), ("predicted", result.predicted)):
+                for arch, ms, accuracy in _rows(cloud):
+                    on_frontier = int(origin == "measured" and arch in best)
+                    writer.writerow([result.name, arch, f"{ms:.6g}", f"{accuracy:.6g}", origin, on_frontier])
+
+
+def _rows(cloud: Cloud | None) -> list[tuple[str, float, float]]:
+    if cloud is None:
+        return []
+    return list(zip(map(str, cloud.archs()), cloud.latency_ms.tolist(), cloud.accuracy.tolist(), strict=True))
+
+
+def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family: Family) -> None:
+    """The picture of the comparison."""
+    from hwbench import plots
+
+    series = [
+        plots.FrontierSeries(
+            name=f"{result.name}, {'all' if result.complete else ''} {len(result.measured):,} subnets measured".replace(
+                ",  ", ", "
+            ),
+            measured=result.measured.points,
+            predicted=result.predicted.points if result.predicted else None,
+            frontier=result.measured.frontier().points,
+        )
+        for result in results
+    ]
+    latency = "calibrated table" if model.calibrated else "table sum, not calibrated"
+    plots.draw_frontiers(
+        path,
+        series=series,
+        title=f"{family.name}: accuracy measured on {results[0].images:,} unseen images",
+        target=str(model.target),
+        latency=latency,
+    )
+
+
+def print_summary(document: dict[str, Any], target: str) -> None:
+    """Print for people what was found."""
+    reference = document["reference_point"]
+    print(f"target   {target}")
+    print(f"latency  {document['latency']} ({document['lut']})")
+    rows = []
+    for space in document["spaces"]:
+        frontier = space["frontier"]
+        rows.append(
+            (
+                space["space"],
+                space["supernet"],
+                f"{space['subnets_measured']:,}" + (" (all)" if space["enumerated"] else ""),
+                str(len(frontier)),
+                f"{frontier[0]['latency_ms']:.3f} - {frontier[-1]['latency_ms']:.3f}",
+                f"{100 * frontier[0]['accuracy']:.1f} - {100 * frontier[-1]['accuracy']:.1f}",
+                f"{space['hypervolume']:.5f}",
+            )
+        )
+    cli.print_table(
+        f"frontiers; hypervolume in ms x accuracy from ({reference['latency_ms']:.3f} ms, "
+        f"{100 * reference['accuracy']:.1f} %)",
+        ("space", "supernet", "measured", "frontier", "latency (ms)", "accuracy (%)", "hypervolume"),
+        rows,
+    )
+    if document.get("picture"):
+        print(f"picture  {document['picture']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

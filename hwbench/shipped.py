@@ -1,0 +1,51 @@
+"""What comes with the package: trained supernets, measured accuracies, a reference lookup table."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+ACCURACY_FAMILIES = ("glyphs",)
+"""Families with shipped accuracies."""
+
+
+def artefact(name: str) -> Path:
+    """The file of an artefact.
+
+    Raises:
+        ValueError: the package lacks it.
+    """
+    path = Path(str(files("hwbench.artefacts") / name))
+    if not path.is_file():
+        raise ValueError(f"hwbench does not ship {name}")
+    return path
+
+
+def supernet(family: str, recipe: str) -> Path:
+    """The supernet of `family` that recipe `ofa` or `compofa` trained."""
+    return artefact(f"{family}-{recipe}.safetensors")
+
+
+def recipe_of(space: str) -> str:
+    """The recipe whose supernet stands for `space`: CompOFA's own space has its own supernet, any wider one
+    needs OFA's."""
+    return "compofa" if space == "compofa" else "ofa"
+
+
+def accuracies(family: str, space: str) -> Path:
+    """Measured accuracies for `space`, in the supernet trained for it."""
+    if family not in ACCURACY_FAMILIES:
+        raise ValueError(
+            f"no accuracies are shipped for family {family}: give measured ones with --accuracy FILE"
+        )
+    return artefact(f"{family}-{recipe_of(space)}.accuracy.jsonl")
+
+
+def predictor(family: str) -> Path:
+    """The accuracy predictor of the OFA supernet of `family`."""
+    return artefact(f"{family}-ofa.predictor.safetensors")
+
+
+def reference_table(family: str) -> Path:
+    """A table measured on the machine that its header names, for those who have not built one."""
+    return artefact(f"{family}-reference.jsonl")

@@ -1,0 +1,290 @@
+"""``hwbench validate``: compare a table's sums with whole networks, and calibrate them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwbench import cli
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from backends.base import Backend, Network, Target
+    from compofa.spaces import Arch, Space
+    from lut.calibration import Calibration
+    from lut.table import Table
+
+MAX_PARAMS_AT_ONCE = 50_000_000
+"""Networks are measured in groups of at most so many weights: 200 MB, times the copies a runtime makes."""
+
+
+def parser() -> cli.Parser:
+    """The command's arguments."""
+    p = cli.command_parser("validate")
+    p.add_argument("--lut", type=Path, metavar="FILE", help="the table (default: the newest of --family)")
+    p.add_argument("--family", default="glyphs", help="whose newest table, without --lut")
+    p.add_argument("--space", help="whose subnets (default: the widest that the table covers)")
+    p.add_argument(
+        "--subnets", type=cli.positive_int, default=40, metavar="N", help="random subnets to measure"
+    )
+    p.add_argument("--seed", type=int, default=0, help="of the subnets and their order")
+    p.add_argument(
+        "--out",
+        type=Path,
+        metavar="PICTURE",
+        help="png, svg or pdf (default: beside the table, .validate.png)",
+    )
+    p.add_argument("--force-target", action="store_true", help="go on though this is not the table's target")
+    p.add_argument("--json", action="store_true", help="print the scores as JSON")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return cli.run(parser(), execute, argv)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Measure, score, store the calibration and draw."""
+    import numpy as np
+
+    from lut.calibration import calibration_path
+    from lut.table import Table
+
+    lut = args.lut or newest_table(args.family)
+    table = Table.load(lut)
+    picture = args.out or lut.with_name(lut.name.removesuffix(".jsonl") + ".validate.png")
+    cli.check_writable(picture, cli.PICTURE_SUFFIXES)
+    cli.check_writable(calibration_path(lut))
+    rng = np.random.default_rng(args.seed)
+    archs = draw_subnets(table, _space(table, args.space), args.subnets, rng)
+    backend = open_backend(table.target, args.seed)
+    same_target = check_target(table.target, backend.target, args.force_target)
+
+    calibration = measure(backend, table, archs, rng)
+    if same_target:
+        calibration.save(calibration_path(lut))
+    else:
+        cli.note("the calibration is not kept: it is of another target than the table")
+    document = {
+        "lut": str(lut),
+        "picture": str(picture),
+        "calibration": str(calibration_path(lut)) if same_target else None,
+        "target": table.target.to_dict(),
+        "measured_on": backend.target.to_dict(),
+        "family": table.family.name,
+        "n": len(archs),
+        **assess(calibration),
+    }
+    _draw(picture, calibration, document, str(table.target))
+    if args.json:
+        cli.emit_json(document)
+    else:
+        _print(document, str(table.target))
+    return cli.OK
+
+
+def newest_table(family: str) -> Path:
+    """The newest table of `family` in the default place.
+
+    Raises:
+        ValueError: there is no such family or no such table.
+    """
+    from compofa.families import get_family
+    from lut import store
+
+    get_family(family)
+    if path := store.newest_table(family):
+        return path
+    raise ValueError(
+        f"no table of {family} in {store.tables_folder()}: run hwbench build_lut --family {family}, or give --lut"
+    )
+
+
+# --- what to measure, and on what ---
+
+
+def _space(table: Table, name: str | None) -> Space:
+    from compofa.spaces import get_space
+
+    return get_space(name, table.family) if name else table.widest_space()
+
+
+def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generator) -> tuple[Arch, ...]:
+    """`count` distinct random subnets of `space`, at the resolutions that the table covers in full.
+
+    Raises:
+        ValueError: the table covers no resolution, or the space has fewer subnets, or `count` is too small.
+    """
+    from lut.calibration import MIN_NETWORKS
+
+    resolutions = table.complete_resolutions(space)
+    if not resolutions:
+        raise ValueError(f"the table covers space {space.name} at no resolution; finish it with build_lut")
+    most = space.size() * len(resolutions)
+    if not MIN_NETWORKS <= count <= most:
+        raise ValueError(f"--subnets must be {MIN_NETWORKS} to {most} here, not {count}")
+    if most <= 10 * count:
+        everything = list(space.enumerate(resolutions))
+        return tuple(everything[i] for i in rng.permutation(most)[:count])
+    found: dict[Arch, None] = {}
+    while len(found) < count:  # ends: less than a tenth of the space is wanted
+        found[space.sample(rng, int(rng.choice(resolutions)))] = None
+    return tuple(found)
+
+
+def open_backend(target: Target, seed: int) -> Backend:
+    """The backend that measures on `target`, as far as this machine has it.
+
+    Raises:
+        BackendUnavailable: it cannot run here.
+        ValueError: there is no such backend.
+    """
+    from backends import registry
+    from backends.base import Settings
+
+    settings = Settings(target.precision, target.batch, target.threads, seed)
+    return registry.load(target.backend)(settings)
+
+
+def check_target(recorded: Target, present: Target, force: bool) -> bool:
+    """Whether the table's target is the present one.
+
+    Raises:
+        ValueError: it is not, and `force` is false; says what differs.
+    """
+    from lut.store import target_differences
+
+    differences = "; ".join(target_differences(recorded, present))
+    if differences and not force:
+        raise ValueError(
+            f"the table is of another target: {differences} (--force-target goes on all the same)"
+        )
+    if differences:
+        cli.note(f"warning: the table is of another target: {differences}")
+    return not differences
+
+
+# --- measuring ---
+
+
+def measure(backend: Backend, table: Table, archs: tuple[Arch, ...], rng: np.random.Generator) -> Calibration:
+    """Measure each subnet end to end twice: all once, then all again in another order.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; nothing is kept.
+    """
+    from compofa.spaces import arch_blocks
+    from lut.calibration import Calibration
+
+    networks = [arch_blocks(table.family, arch) for arch in archs]
+    with cli.progress("measuring networks", 2 * len(archs)) as advance:
+        try:
+            first, second = (_one_pass(backend, networks, rng, advance) for _ in range(2))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("a validation measures everything twice or says nothing") from None
+    return Calibration(table, archs, first, second)
+
+
+def _one_pass(
+    backend: Backend, networks: list[Network], rng: np.random.Generator, advance: cli.Advance
+) -> tuple[float, ...]:
+    """Latency in ms of each network, measured in random order in groups that fit the memory."""
+    latency = [0.0] * len(networks)
+    for group in _groups(rng.permutation(len(networks)).tolist(), networks):
+        for i, measurement in zip(
+            group, backend.network_latencies([networks[i] for i in group]), strict=True
+        ):
+            latency[i] = measurement.latency_ms
+        advance(len(group))
+    return tuple(latency)
+
+
+def _groups(order: list[int], networks: list[Network]) -> list[list[int]]:
+    """`order` cut into runs of networks of at most :data:`MAX_PARAMS_AT_ONCE` weights together."""
+    from compofa.blocks import total_params
+
+    groups: list[list[int]] = []
+    room = 0
+    for i in order:
+        size = total_params(networks[i])
+        if size > room or not groups:
+            groups.append([])
+            room = MAX_PARAMS_AT_ONCE
+        groups[-1].append(i)
+        room -= size
+    return groups
+
+
+# --- reporting ---
+
+
+def assess(calibration: Calibration) -> dict[str, Any]:
+    """The scores of the raw sums and, leave-one-out, of the calibrated model, the measurement's own
+    repeatability, and the model fitted on everything."""
+    import numpy as np
+
+    from lut.scores import mape_pct, scores
+
+    measured = calibration.measured_ms
+    first, second = np.array(calibration.first_ms), np.array(calibration.second_ms)
+    return {
+        "raw": scores(measured, calibration.raw_ms),
+        "calibrated": scores(measured, calibration.held_out_ms),
+        "repeatability_pct": mape_pct(first, second),
+        "model": dict(calibration.model.coefficients),
+    }
+
+
+def _draw(picture: Path, calibration: Calibration, document: dict[str, Any], target: str) -> None:
+    from hwbench import plots
+
+    plots.draw_validation(
+        picture,
+        measured_ms=calibration.measured_ms,
+        panels=[
+            plots.Panel(
+                "raw sum", calibration.raw_ms, document["raw"]["mape_pct"], document["raw"]["spearman"]
+            ),
+            plots.Panel(
+                "calibrated, leave-one-out",
+                calibration.held_out_ms,
+                document["calibrated"]["mape_pct"],
+                document["calibrated"]["spearman"],
+            ),
+        ],
+        title=f"{document['family']}, {document['n']} subnets, repeatability {document['repeatability_pct']:.1f} %",
+        target=target,
+    )
+
+
+def _print(document: dict[str, Any], target: str) -> None:
+    rows = [
+        (
+            name,
+            *(f"{document[key][score]:.1f} %" for score in ("mape_pct", "within_5_pct", "within_10_pct")),
+            "-" if document[key]["spearman"] is None else f"{document[key]['spearman']:.3f}",
+        )
+        for key, name in (("raw", "raw sum"), ("calibrated", "calibrated, leave-one-out"))
+    ]
+    cli.print_table(
+        f"{document['family']}: predicted against measured, {document['n']} subnets",
+        ("model", "MAPE", "within 5 %", "within 10 %", "Spearman"),
+        rows,
+    )
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in document["model"].items())
+    print(
+        f"repeatability {document['repeatability_pct']:.1f} % (MAPE of the second measurement against the first)"
+    )
+    print(f"model         {terms}")
+    print(f"target        {target}")
+    print(f"calibration   {document['calibration'] or 'not kept'}")
+    print(f"picture       {document['picture']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

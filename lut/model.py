@@ -1,0 +1,209 @@
+"""The latency of whole networks from a table: its sums, corrected by a few terms that are fitted.
+
+Blocks measured one at a time miss what happens between them: the call of the runtime, the hand-over from
+block to block, weights and activations that are no longer in the cache. Each of these is additive over
+blocks, too, so the corrected model folds into the same arrays as the table itself (:mod:`lut.lookup`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import Network, Target
+from compofa.blocks import Block
+from compofa.families import Family
+from compofa.spaces import Genotypes
+from lut.lookup import Lookup
+from lut.table import Table
+
+Floats = NDArray[np.float64]
+
+BLOCK_TERMS: dict[str, Callable[[Block], float]] = {
+    "blocks": lambda block: 1.0,
+    "se": lambda block: float(block.se),
+    "activations": lambda block: (math.prod(block.in_shape) + math.prod(block.out_shape)) / 1e6,
+    "weights": lambda block: block.params / 1e6,
+}
+"""What a block contributes to each term: itself, its SE, millions of activations in and out for one image,
+millions of weights."""
+
+TERMS = ("scale", "call", *BLOCK_TERMS)
+"""``scale`` multiplies the table's sum, ``call`` is a constant, the others are sums over blocks."""
+SCALE = TERMS.index("scale")
+
+CANDIDATES: tuple[tuple[str, ...], ...] = (
+    ("scale",),
+    ("scale", "call"),
+    ("scale", "blocks"),
+    ("scale", "call", "blocks"),
+    ("scale", "call", "se"),
+    ("scale", "call", "activations"),
+    ("scale", "call", "weights"),
+    ("scale", "call", "activations", "weights"),
+    ("scale", "call", "blocks", "se", "activations", "weights"),
+)
+"""The sets of terms that :func:`choose_terms` compares, simplest first."""
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """Latencies of networks as a table's sums plus terms, all additive over blocks.
+
+    Args:
+        table: the blocks' latencies.
+        coefficients: of some of :data:`TERMS`: a factor for ``scale``, milliseconds per unit for the others.
+    """
+
+    table: Table
+    coefficients: Mapping[str, float] = field(default_factory=lambda: {"scale": 1.0})
+
+    @property
+    def target(self) -> Target:
+        """What the latencies are of."""
+        return self.table.target
+
+    @property
+    def family(self) -> Family:
+        """The family whose subnets are answered for."""
+        return self.table.family
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether this is more than the table's plain sums."""
+        return dict(self.coefficients) != {"scale": 1.0}
+
+    def block_ms(self, block: Block) -> float:
+        """What `block` adds to a network, NaN if it is not in the table."""
+        measurement = self.table.entries.get(block)
+        latency = self._weight("scale") * (math.nan if measurement is None else measurement.latency_ms)
+        return latency + sum(self._weight(name) * term(block) for name, term in BLOCK_TERMS.items())
+
+    def latency_ms(self, blocks: Iterable[Block]) -> float:
+        """Predicted end-to-end latency of a network.
+
+        Raises:
+            MissingEntry: some blocks are not in the table; names the first and says how many.
+        """
+        blocks = tuple(blocks)
+        self.table.latency_ms(blocks)
+        return self._weight("call") + math.fsum(self.block_ms(block) for block in blocks)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """The model as arrays over the genotypes of its family."""
+        return Lookup.build(self.family, self.block_ms, self._weight("call"))
+
+    def predict_ms(self, genotypes: Genotypes) -> Floats:
+        """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, 1 + slots).
+
+        Raises:
+            MissingEntry: a subnet has a block that is not in the table.
+            ValueError: they are not genotypes of the family.
+        """
+        return self.lookup.predict_ms(genotypes)
+
+    def _weight(self, term: str) -> float:
+        return self.coefficients.get(term, 0.0)
+
+
+# --- fitting ---
+
+
+def features(table: Table, networks: Sequence[Network]) -> Floats:
+    """Each network's value of each of :data:`TERMS`, shape (networks, terms).
+
+    Raises:
+        MissingEntry: a block is not in the table.
+    """
+    return np.array(
+        [
+            [table.latency_ms(blocks), 1.0, *(sum(map(term, blocks)) for term in BLOCK_TERMS.values())]
+            for blocks in networks
+        ]
+    ).reshape(-1, len(TERMS))
+
+
+def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
+    """Coefficients of `terms`, none negative, that make the relative errors small.
+
+    Least squares of the relative error, reweighted by Huber's rule so that a network measured while the
+    machine was busy does not bend the fit. No coefficient is negative because each stands for a cost.
+
+    Args:
+        values: :func:`features`, shape (n, len(TERMS)).
+        measured_ms: shape (n,).
+        terms: names from :data:`TERMS`.
+
+    Returns:
+        Shape (len(TERMS),), 0 for terms left out.
+    """
+    from scipy.optimize import nnls
+
+    columns = [TERMS.index(name) for name in terms]
+    relative = values[:, columns] / measured_ms[:, None]
+    size = np.abs(relative).max(axis=0)
+    size[size == 0] = 1.0  # a term that none of these networks has
+    weight = np.ones(len(measured_ms))
+    for _ in range(HUBER_ROUNDS):
+        root = np.sqrt(weight)
+        solution, _ = nnls(relative / size * root[:, None], root)
+        error = np.abs(relative / size @ solution - 1)
+        spread = max(1.4826 * float(np.median(error)), 1e-9)
+        weight = np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(error, 1e-12))
+    coefficients = np.zeros(len(TERMS))
+    coefficients[columns] = solution / size
+    return coefficients
+
+
+HUBER_ROUNDS = 5
+HUBER_LIMIT = 1.345
+"""In standard deviations: 95 % efficient when the errors are normal (Huber 1964)."""
+LEAST_SHARE = 0.5
+"""Of a typical prediction, what must come from the blocks' own latencies: the other terms correct what was
+measured, they do not take its place, however well they might fit noise."""
+
+
+def choose_terms(values: Floats, measured_ms: Floats, folds: int = 5) -> tuple[str, ...]:
+    """The set among :data:`CANDIDATES` with the least cross-validated mean absolute relative error; a
+    richer set must be better by 2 % of that error to be preferred to a simpler one, and leave the blocks' own
+    latencies at least :data:`LEAST_SHARE` of what is predicted.
+
+    Args:
+        values: :func:`features`, shape (n, len(TERMS)).
+        measured_ms: shape (n,); the networks should be in random order.
+        folds: parts of the cross-validation.
+    """
+    best, least = CANDIDATES[0], math.inf
+    part = np.arange(len(measured_ms)) % folds
+    for terms in CANDIDATES:
+        if 2 * len(terms) > len(measured_ms):
+            continue
+        parts = values * fit(values, measured_ms, terms)
+        if np.median(parts[:, SCALE] / parts.sum(axis=1)) < LEAST_SHARE:
+            continue
+        predicted = np.empty_like(measured_ms)
+        for held_out in (part == p for p in range(min(folds, len(measured_ms)))):
+            predicted[held_out] = values[held_out] @ fit(values[~held_out], measured_ms[~held_out], terms)
+        error = float(np.mean(np.abs(predicted / measured_ms - 1)))
+        if error < 0.98 * least:
+            best, least = terms, error
+    return best
+
+
+def leave_one_out(values: Floats, measured_ms: Floats) -> Floats:
+    """What a calibration on all other networks predicts for each, in milliseconds, shape (n,).
+
+    The terms are chosen anew without the network, too: otherwise it would have had its say in them.
+    """
+    predicted = np.empty_like(measured_ms)
+    for i in range(len(measured_ms)):
+        others = np.arange(len(measured_ms)) != i
+        terms = choose_terms(values[others], measured_ms[others])
+        predicted[i] = values[i] @ fit(values[others], measured_ms[others], terms)
+    return predicted

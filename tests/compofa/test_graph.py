@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+
+from compofa.blocks import Block
+from compofa.families import FAMILIES, Family
+from compofa.graph import network_to_onnx, random_weights, weight_shapes
+from compofa.spaces import arch_blocks, extreme
+
+KINDS = [
+    Block("conv", (3, 17, 17), 8, kernel=3, stride=2, act="hswish"),
+    Block("conv", (16, 5, 7), 24, act="relu"),
+    Block("conv", (16, 5, 5), 16),
+    Block("pool", (24, 5, 7), 24),
+    Block("mix", (24, 1, 1), 40, act="hswish"),
+    Block("linear", (40, 1, 1), 62),
+    Block("mbconv", (16, 9, 9), 16, hidden_channels=16, kernel=3, act="relu", shortcut=True),
+    *(
+        Block(
+            "mbconv",
+            (16, 9, 10),
+            16 if stride == 1 else 24,
+            hidden_channels=48,
+            kernel=kernel,
+            stride=stride,
+            se=se,
+            act=act,
+            shortcut=stride == 1 and se,
+        )
+        for kernel in (3, 5, 7)
+        for stride in (1, 2)
+        for se in (False, True)
+        for act in ("relu", "hswish")
+    ),
+]
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["y"], {"x": x})[0]
+
+
+def reference(block: Block, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The block as torch's own operators compute it."""
+    act = {"none": lambda v: v, "relu": F.relu, "hswish": F.hardswish}[block.act]
+
+    def conv(layer: str, value: torch.Tensor, **kwargs: int) -> torch.Tensor:
+        weight = weights[f"{layer}.weight"]
+        return F.conv2d(value, weight, weights.get(f"{layer}.bias"), padding=weight.shape[-1] // 2, **kwargs)
+
+    if block.kind == "pool":
+        return x.mean((2, 3), keepdim=True)
+    if block.kind == "linear":
+        return F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"])
+    if block.kind in ("conv", "mix"):
+        return act(conv(block.kind, x, stride=block.stride))
+    y = act(conv("expand", x)) if block.expands else x
+    y = act(conv("depthwise", y, stride=block.stride, groups=block.hidden_channels))
+    if block.se:
+        gate = conv("se.expand", F.relu(conv("se.reduce", y.mean((2, 3), keepdim=True))))
+        y = y * F.relu6(gate + 3) / 6
+    y = conv("project", y)
+    return x + y if block.shortcut else y
+
+
+@pytest.mark.parametrize("block", KINDS, ids=str)
+def test_a_block_computes_what_torch_computes(block: Block) -> None:
+    rng = np.random.default_rng(1)
+    weights = random_weights(block, rng)
+    x = rng.standard_normal((2, *block.in_shape), dtype=np.float32)
+    model = network_to_onnx([block], batch=2, weights=[weights])
+    onnx.checker.check_model(model, full_check=True)
+    expected = reference(block, torch.from_numpy(x), {k: torch.from_numpy(v) for k, v in weights.items()})
+    np.testing.assert_allclose(run(model, x), expected.numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_chain_computes_its_blocks_in_turn() -> None:
+    blocks = [KINDS[0], Block("mbconv", (8, 9, 9), 8, 24, kernel=5, act="relu", shortcut=True)]
+    rng = np.random.default_rng(2)
+    weights = [random_weights(block, rng) for block in blocks]
+    x = rng.standard_normal((1, 3, 17, 17), dtype=np.float32)
+    middle = run(network_to_onnx(blocks[:1], weights=weights[:1]), x)
+    expected = run(network_to_onnx(blocks[1:], weights=weights[1:]), middle)
+    np.testing.assert_allclose(run(network_to_onnx(blocks, weights=weights), x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+@pytest.mark.parametrize("largest", [True, False])
+def test_activations_of_random_networks_stay_of_order_one(family: Family, largest: bool) -> None:
+    blocks = arch_blocks(family, extreme(family, largest, resolution=family.resolutions[0]))
+    x = np.random.default_rng(0).standard_normal((1, *blocks[0].in_shape), dtype=np.float32)
+    logits = run(network_to_onnx(blocks), x)
+    assert logits.shape == (1, family.classes)
+    assert 0.1 < logits.std() < 10
+
+
+@pytest.mark.parametrize("block", KINDS, ids=str)
+def test_folded_weights_count_as_the_blocks_parameters(block: Block) -> None:
+    count = sum(int(np.prod(shape)) for shape in weight_shapes(block).values())
+    if block.kind in ("conv", "mbconv"):  # folding keeps one number a channel of batch norm's two
+        widths = {"conv": [block.out_channels], "mbconv": [block.hidden_channels, block.out_channels]}[
+            block.kind
+        ]
+        count += sum(widths) + (block.hidden_channels if block.expands else 0)
+    assert count == block.params
+
+
+def test_weights_follow_the_seed() -> None:
+    assert network_to_onnx(KINDS[:1], seed=1) == network_to_onnx(KINDS[:1], seed=1)
+    assert network_to_onnx(KINDS[:1], seed=1) != network_to_onnx(KINDS[:1], seed=2)
+
+
+def test_the_largest_network_is_built_in_half_a_second() -> None:
+    family = FAMILIES["imagenet-w1.0"]
+    blocks = arch_blocks(family, extreme(family, largest=True))
+    network_to_onnx(blocks)
+    start = time.process_time()
+    network_to_onnx(blocks)
+    assert time.process_time() - start < 0.5
+
+
+def test_bad_input_says_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="at least one block"):
+        network_to_onnx([])
+    with pytest.raises(ValueError, match="cannot follow"):
+        network_to_onnx([KINDS[0], KINDS[1]])
+    with pytest.raises(ValueError, match="as many sets of weights"):
+        network_to_onnx(KINDS[:1], weights=[])
+    with pytest.raises(ValueError, match=r"conv\.weight"):
+        network_to_onnx(KINDS[:1], weights=[{"conv.weight": np.zeros((8, 3, 3, 3), np.float32)}])

@@ -1,0 +1,216 @@
+"""Building a table: only what the space needs, never twice, and whatever ends it, what was measured stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compofa.families import GLYPHS
+from compofa.spaces import get_space
+from hwbench import build_lut
+from lut import store
+from lut.table import Table
+
+SMALLEST, SECOND = GLYPHS.resolutions[:2]
+COMPOFA = get_space("compofa", GLYPHS)
+QUICK = ("--space", "compofa", "--resolutions", str(SMALLEST))
+
+
+def start(path: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "hwbench.build_lut", *arguments, "--out", str(path)]
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        command,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+# --- what a table holds ---
+
+
+def test_a_table_has_the_blocks_of_the_space_and_no_others(built: Path) -> None:
+    table = Table.load(built)
+    assert set(table.entries) == set(COMPOFA.all_blocks((SMALLEST,)))
+    assert (table.header.family, table.header.space, table.header.resolutions) == (
+        "glyphs",
+        "compofa",
+        (SMALLEST,),
+    )
+    assert table.target.backend == "onnxruntime"
+    assert "onnxruntime" in dict(table.target.versions)
+    assert all(m.origin == "measured" and m.rounds_ms for m in table.entries.values())
+
+
+def test_the_order_is_random_so_that_drift_hits_all_alike(built: Path) -> None:
+    assert list(Table.load(built).entries) != list(COMPOFA.all_blocks((SMALLEST,)))
+
+
+def test_a_finished_table_is_not_measured_again(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = copy.read_bytes()
+    assert build_lut.main([*QUICK, "--out", str(copy), "--json"]) == 0
+    shown = capsys.readouterr()
+    summary = json.loads(shown.out)
+    count = len(COMPOFA.all_blocks((SMALLEST,)))
+    assert (summary["entries"], summary["measured"], summary["lut"]) == (count, 0, str(copy))
+    assert "has " + f"{count} of {count} blocks already" in shown.err
+    assert copy.read_bytes() == before
+
+
+def test_a_wider_space_adds_only_what_it_lacks(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = copy.read_bytes()
+    wider = ("--space", "compofa", "--resolutions", f"{SMALLEST},{SECOND}", "--out", str(copy), "--json")
+    assert build_lut.main(wider) == 0
+    wanted = COMPOFA.all_blocks((SMALLEST, SECOND))
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["measured"] == len(wanted) - len(COMPOFA.all_blocks((SMALLEST,)))
+    timing_s = summary["seconds_timing"] or 0
+    assert 0 <= timing_s <= summary["seconds_measuring"] <= summary["seconds"]
+    assert summary["seconds_measuring"] > 0
+    assert copy.read_bytes().startswith(before)
+    assert set(Table.load(copy).entries) == set(wanted)
+
+
+def test_without_out_the_table_goes_to_the_documented_place(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
+    expected = store.default_path(Table.load(built).target, "glyphs")
+    expected.parent.mkdir()
+    expected.write_bytes(built.read_bytes())
+    assert build_lut.main(QUICK) == 0
+    assert expected.read_bytes() == built.read_bytes()
+    assert store.newest_table("glyphs") == expected
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--backend", "abacus"], "unknown backend 'abacus'; there are onnxruntime"),
+        (["--family", "resnets"], "unknown family 'resnets'; there are glyphs, imagenet-w1.0, imagenet-w1.2"),
+        (["--space", "nas"], "unknown space 'nas'; there are ofa, compofa, compofa-elastic"),
+        (["--resolutions", "7"], f"family glyphs has no resolution 7; it has {SMALLEST}, {SECOND}"),
+        (["--precision", "fp3"], "fp3"),
+        (["--out", "/nowhere/t.jsonl"], "cannot write /nowhere/t.jsonl"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_there_is(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build_lut.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("hwbench build_lut: error: ")
+    assert says in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_table_of_another_family_or_target_is_not_resumed(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = copy.read_bytes()
+    other = ["--family", "imagenet-w1.0", "--resolutions", "128", "--out", str(copy)]
+    assert build_lut.main(other) == 2
+    assert "family glyphs, not imagenet-w1.0" in capsys.readouterr().err
+    assert build_lut.main([*QUICK, "--batch", "2", "--out", str(copy)]) == 2
+    assert "batch 1, not 2" in capsys.readouterr().err
+    header = store.read_header(copy)
+    old = tmp_path / "old.jsonl"
+    versions = (("onnxruntime", "0.1"),)
+    store.Writer(old, replace(header, target=replace(header.target, versions=versions))).close()
+    assert build_lut.main([*QUICK, "--out", str(old)]) == 2
+    assert "onnxruntime 0.1, not " in capsys.readouterr().err
+    assert copy.read_bytes() == before
+
+
+def test_a_second_build_on_the_same_file_is_refused_at_once(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.Writer(copy, store.read_header(copy)):
+        assert build_lut.main([*QUICK, "--out", str(copy)]) == 1
+    assert "being written by another process" in capsys.readouterr().err
+
+
+# --- ends that nobody planned ---
+
+
+def wait_for_entries(path: Path, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 1):
+        time.sleep(0.02)
+
+
+def test_ctrl_c_keeps_what_was_measured_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    process = start(path, "--space", "ofa", "--resolutions", str(SMALLEST))
+    wait_for_entries(path, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    kept = len(Table.load(path).entries)
+    total = len(get_space("ofa", GLYPHS).all_blocks((SMALLEST,)))
+    assert 0 < kept < total
+    says = f"interrupted: {kept} of {total} blocks are in {path}; the same command goes on from there"
+    assert errors.splitlines()[-1] == f"hwbench build_lut: {says}"
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A limit on the file's size stops a write in the middle, as a full disk does."""
+    path = tmp_path / "t.jsonl"
+    limit = (4000, 4000)
+    process = start(path, *QUICK, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, f"hwbench build_lut: error: {path}: File too large\n")
+    assert Table.load(path).entries == {}
+    assert path.stat().st_size < 4000
+
+
+def killed_and_resumed(path: Path, arguments: tuple[str, ...], kills: int, seed: int) -> None:
+    """Build, with SIGKILL at `kills` random moments; after each, nothing that was there has changed."""
+    rng = random.Random(seed)
+    known: list[bytes] = []
+    for _ in range(kills):
+        process = start(path, *arguments)
+        time.sleep(rng.uniform(0.2, 4.0))
+        process.kill()
+        process.communicate()
+        content = path.read_bytes() if path.exists() else b""
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        assert lines[: len(known)] == known
+        if lines:
+            store.read(path)
+        known = lines
+    finish = start(path, *arguments, "--json")
+    out, errors = finish.communicate(timeout=300)
+    assert finish.returncode == 0, errors
+    content = path.read_bytes()
+    assert content.startswith(b"".join(known))
+    assert content.count(b"\n") == 1 + json.loads(out)["entries"]
+    assert json.loads(out)["measured"] == json.loads(out)["entries"] - max(len(known) - 1, 0)
+
+
+def test_killed_three_times_nothing_is_lost_or_measured_twice(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    killed_and_resumed(path, QUICK, kills=3, seed=int(os.environ.get("HWBENCH_TEST_SEED", "0")))
+    assert set(Table.load(path).entries) == set(COMPOFA.all_blocks((SMALLEST,)))
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_nothing_is_lost_or_measured_twice(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    killed_and_resumed(path, ("--space", "ofa"), kills=20, seed=1)
+    assert set(Table.load(path).entries) == set(get_space("ofa", GLYPHS).all_blocks())

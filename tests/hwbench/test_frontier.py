@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from compofa.families import GLYPHS
+from hwbench.frontier import Cloud
+
+points = arrays(float, st.tuples(st.integers(1, 30), st.just(2)), elements=st.integers(1, 8).map(float))
+
+
+def cloud(xy):
+    genotypes = np.zeros((len(xy), 1 + GLYPHS.slots), dtype=np.int16)
+    return Cloud(GLYPHS, genotypes, xy[:, 0], xy[:, 1])
+
+
+@given(points)
+def test_frontier_is_what_brute_force_finds(xy):
+    found = {tuple(p) for p in cloud(xy).frontier().points}
+    dominated = {
+        tuple(p)
+        for p in xy
+        if any((q[0] <= p[0] and q[1] >= p[1]) and (q[0] < p[0] or q[1] > p[1]) for q in xy)
+    }
+    assert found == {tuple(p) for p in xy} - dominated
+
+
+@given(points)
+def test_frontier_rises_in_both(xy):
+    front = cloud(xy).frontier()
+    assert (np.diff(front.latency_ms) > 0).all()
+    assert (np.diff(front.accuracy) > 0).all()
+
+
+@given(points)
+def test_hypervolume_is_the_area_under_the_steps(xy):
+    front = cloud(xy).frontier()
+    edges = np.append(front.latency_ms, 10.0)
+    assert cloud(xy).hypervolume((10.0, 0.5)) == pytest.approx(
+        (np.diff(edges) * (front.accuracy - 0.5)).sum()
+    )
+
+
+def test_adding_clouds_keeps_all():
+    both = cloud(np.array([[1.0, 1.0]])) + cloud(np.array([[2.0, 2.0], [3.0, 1.0]]))
+    assert len(both) == 3
+    np.testing.assert_array_equal(both.frontier().latency_ms, [1.0, 2.0])

@@ -1,0 +1,265 @@
+"""A table file says what it is of, survives a kill at any byte, and refuses what it cannot trust."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import Measurement, Target
+from compofa.families import GLYPHS
+from compofa.spaces import get_space
+from lut import store
+
+TARGET = Target("onnxruntime", "A Processor @ 3 GHz", versions=(("onnxruntime", "1.20"),))
+HEADER = store.Header(
+    TARGET, "glyphs", "compofa", GLYPHS.resolutions[:1], "2026-01-01T00:00:00.000+00:00", {"cores": 2}
+)
+BLOCKS = get_space("compofa", GLYPHS).all_blocks(GLYPHS.resolutions[:1])
+
+
+def measured(latency_ms: float) -> Measurement:
+    rounds = (latency_ms, latency_ms * 1.01)
+    return Measurement("measured", latency_ms, latency_ms, latency_ms * 1.01, rounds)
+
+
+ENTRIES = {block: measured(0.01 + 0.001 * i) for i, block in enumerate(BLOCKS[:6])}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "t.jsonl"
+    with store.Writer(path, HEADER) as writer:
+        writer.append(ENTRIES.items())
+    return path
+
+
+def test_what_is_written_is_read(table: Path) -> None:
+    assert store.read(table) == (HEADER, ENTRIES)
+    assert store.read_header(table) == HEADER
+
+
+@given(
+    latency=st.floats(1e-6, 1e6),
+    rounds=st.lists(st.floats(-1e3, 1e3), max_size=4),
+    noisy=st.booleans(),
+    cycles=st.none() | st.integers(1, 10**12),
+)
+def test_any_measurement_survives_the_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    latency: float,
+    rounds: list[float],
+    noisy: bool,
+    cycles: int | None,
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "t.jsonl"
+    entry = {BLOCKS[0]: Measurement("modelled", latency, latency / 2, latency, tuple(rounds), noisy, cycles)}
+    with store.Writer(path, HEADER) as writer:
+        writer.append(entry.items())
+    assert store.read(path)[1] == entry
+
+
+@given(data=st.data())
+def test_cut_anywhere_a_file_loses_its_torn_line_only(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "t.jsonl"
+    with store.Writer(path, HEADER) as writer:
+        writer.append(ENTRIES.items())
+    content = path.read_bytes()
+    cut = data.draw(st.integers(0, len(content)))
+    path.write_bytes(content[:cut])
+    whole = max(content[:cut].count(b"\n") - 1, 0)
+    with store.Writer(path, HEADER) as writer:
+        assert list(writer.entries) == list(ENTRIES)[:whole]
+        writer.append((b, m) for b, m in ENTRIES.items() if b not in writer.entries)
+    assert path.read_bytes() == content
+
+
+def test_reading_does_not_need_the_torn_line_dropped(table: Path) -> None:
+    content = table.read_bytes()
+    table.write_bytes(content[:-5])
+    assert len(store.read(table)[1]) == len(ENTRIES) - 1
+    assert table.read_bytes() == content[:-5]
+
+
+def test_resuming_keeps_the_first_header(table: Path) -> None:
+    with store.Writer(table, replace(HEADER, space="ofa", created="2027")) as writer:
+        assert (writer.header, writer.entries) == (HEADER, ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (replace(HEADER, family="imagenet-w1.0"), "family glyphs, not imagenet-w1.0"),
+        (replace(HEADER, target=replace(TARGET, threads=2)), "threads 1, not 2"),
+        (
+            replace(HEADER, target=replace(TARGET, versions=(("onnxruntime", "1.21"),))),
+            "onnxruntime 1.20, not 1.21",
+        ),
+    ],
+)
+def test_a_table_of_something_else_is_not_resumed(table: Path, other: store.Header, says: str) -> None:
+    before = table.read_bytes()
+    with pytest.raises(ValueError, match=says):
+        store.Writer(table, other)
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 a zip", b"[1, 2]\n", b"name,ms\nconv,3\n", b'{"a": 1}\n', b"\xff\n"]
+)
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    for attempt in (lambda: store.read(path), lambda: store.Writer(path, HEADER)):
+        with pytest.raises(ValueError, match=r"foreign, line 1: not"):
+            attempt()
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_is_no_table_but_may_become_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.touch()
+    with pytest.raises(ValueError, match="empty"):
+        store.read(path)
+    store.Writer(path, HEADER).close()
+    assert store.read(path) == (HEADER, {})
+
+
+def test_a_header_cut_short_is_refused_by_readers(table: Path) -> None:
+    table.write_bytes(table.read_bytes()[:60])
+    with pytest.raises(ValueError, match="line 1: the header is cut short"):
+        store.read(table)
+
+
+def test_a_newer_schema_is_refused(table: Path) -> None:
+    table.write_bytes(table.read_bytes().replace(b'"schema":1', b'"schema":2'))
+    with pytest.raises(ValueError, match="line 1: schema 2; this version of hwbench reads schema 1"):
+        store.read(table)
+
+
+@pytest.mark.parametrize("latency", ["-1.5", "0", "NaN", "Infinity", "-Infinity", '"fast"', "null", "true"])
+def test_a_latency_that_is_none_is_refused_with_its_line(table: Path, latency: str) -> None:
+    lines = table.read_text().splitlines(keepends=True)
+    fields = json.loads(lines[3])
+    fields["latency_ms"] = "HERE"
+    lines[3] = json.dumps(fields).replace('"HERE"', latency) + "\n"
+    table.write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 4: .*latency"):
+        store.read(table)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "3", '{"block": {}}', '{"block": 3}', "\0\0\0", '{"block": {"kind": "conv"}}']
+)
+def test_a_broken_line_in_the_middle_is_refused(table: Path, line: str) -> None:
+    lines = table.read_text().splitlines()
+    lines[2] = line
+    table.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 3: "):
+        store.read(table)
+
+
+def test_a_block_that_comes_twice_is_refused(table: Path) -> None:
+    line = table.read_bytes().splitlines(keepends=True)[1]
+    with table.open("ab") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=rf"line {len(ENTRIES) + 2}: .* twice"):
+        store.read(table)
+
+
+def test_a_writer_refuses_a_block_that_is_there_and_a_latency_that_is_none(table: Path) -> None:
+    before = table.read_bytes()
+    with store.Writer(table, HEADER) as writer:
+        with pytest.raises(ValueError, match="already"):
+            writer.append([(BLOCKS[0], measured(1.0))])
+        for bad in (0.0, -1.0, math.nan, math.inf):
+            with pytest.raises(ValueError, match="latency"):
+                writer.append([(BLOCKS[7], measured(1.0)), (BLOCKS[8], measured(bad))])
+        assert writer.entries == ENTRIES
+    assert table.read_bytes() == before
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(table: Path) -> None:
+    with store.Writer(table, HEADER):
+        with pytest.raises(store.TableBusy, match="another process"):
+            store.Writer(table, HEADER)
+        assert store.read(table)[1] == ENTRIES
+    store.Writer(table, HEADER).close()
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from lut import store
+from tests_store import ENTRIES, HEADER
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+with store.Writer(path, HEADER) as writer:
+    first, *rest = ENTRIES.items()
+    writer.append([first])
+    size = path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100))
+    try:
+        writer.append(rest)
+    except OSError as error:
+        print(error.filename, error.strerror)
+    assert len(writer.entries) == 1
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """A limit on the file's size stops a write in the middle, as a full disk does."""
+    path = tmp_path / "t.jsonl"
+    (tmp_path / "tests_store.py").write_text(Path(__file__).read_text())
+    search = os.pathsep.join((str(tmp_path), str(Path(__file__).parents[2])))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"{path} File too large"
+    assert list(store.read(path)[1].items()) == list(ENTRIES.items())[:1]
+    assert path.read_bytes().endswith(b"\n")
+
+
+def test_the_digest_tells_tables_apart_and_does_not_change_with_growth(table: Path) -> None:
+    before = store.read_header(table).digest
+    with store.Writer(table, HEADER) as writer:
+        writer.append([(BLOCKS[7], measured(1.0))])
+    assert store.read_header(table).digest == before == HEADER.digest
+    assert replace(HEADER, created="2027").digest != before
+
+
+def test_the_default_place_and_the_newest_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
+    assert store.newest_table("glyphs") is None
+    first = store.default_path(TARGET, "glyphs")
+    assert first == tmp_path / "tables" / "glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1.jsonl"
+    first.parent.mkdir()
+    second = store.default_path(replace(TARGET, batch=8), "glyphs")
+    other = store.default_path(TARGET, "imagenet-w1.0")
+    for age, (path, family) in enumerate([(second, "glyphs"), (first, "glyphs"), (other, "imagenet-w1.0")]):
+        store.Writer(path, replace(HEADER, family=family)).close()
+        os.utime(path, (1000 + age, 1000 + age))
+    (first.parent / "glyphs-notes.jsonl").write_text("mine\n")
+    assert store.newest_table("glyphs") == first
+    assert store.newest_table("imagenet-w1.0") == other
+    assert store.newest_table("imagenet-w1.2") is None
+
+
+def test_entries_are_lines_that_a_person_can_read(table: Path) -> None:
+    block, measurement = next(iter(ENTRIES.items()))
+    line = json.loads(table.read_text().splitlines()[1])
+    assert line == {"block": block.to_dict(), **asdict(measurement), "rounds_ms": list(measurement.rounds_ms)}

@@ -1,0 +1,78 @@
+"""What the whole package promises: imports go down only, help is instant, what is shipped is small."""
+
+import ast
+import json
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from hwbench.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("hwbench", "lut", "backends", "compofa")
+HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "matplotlib", "tvm", "tensorrt", "scipy")
+
+
+def imported(path):
+    """Top-level packages that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_down_only(room):
+    above = set(ROOMS[: ROOMS.index(room)])
+    modules = list((ROOT / room).rglob("*.py"))
+    assert modules
+    for path in modules:
+        assert not above & set(imported(path)), path
+
+
+@pytest.mark.parametrize("module", ["blocks", "families"])
+def test_what_a_network_is_needs_the_standard_library_only(module):
+    allowed = {*sys.stdlib_module_names, "compofa"}
+    assert set(imported(ROOT / "compofa" / f"{module}.py")) <= allowed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command):
+    code = (
+        "import importlib, json, sys\n"
+        f"code = importlib.import_module('hwbench.{command}').main(['--help'])\n"
+        "print(json.dumps([code, sorted({name.split('.')[0] for name in sys.modules})]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    *help_text, last = done.stdout.splitlines()
+    code, modules = json.loads(last)
+    assert code == 0
+    assert help_text[0].startswith(f"usage: hwbench {command}")
+    assert not set(HEAVY) & set(modules)
+
+
+def test_every_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"hwbench.{command}" in text, command
+
+
+def test_every_installed_version_is_pinned():
+    """What the project itself asks for stands in the constraints file."""
+    import re
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {re.split(r"[<>=\[]", name)[0].lower() for name in wanted} <= pinned
+
+
+def test_the_package_is_under_10_mb():
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 10e6
