@@ -119,12 +119,17 @@ class Backend(ABC):
     Args:
         settings: how to run.
 
+    Attributes:
+        name: as given to ``--backend``.
+        timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
+
     Raises:
         BackendUnavailable: :meth:`probe` gave a reason.
         ValueError: the backend cannot do what `settings` ask for.
     """
 
     name: ClassVar[str]
+    timing_s: float | None = None
 
     def __init__(self, settings: Settings) -> None:
         if reason := self.probe():

@@ -2,11 +2,11 @@
 
 What a block adds to a network is found by timing the block alone, in rotation with the blocks of its batch,
 and taking away the time of an all but empty model in the same rotation. The rotation matters: run over and
-over, a block finds its weights in the nearest cache and its branches predicted, and the sum over a network
-came out a quarter too low, the more the larger the network; in rotation, about as many blocks run between
-two runs of one as in a network, and the sum came out within a tenth, with the smallest error after
-calibration. Differences between graphs with the block and without were no better, cost three to ten times
-as much to time, and turn negative for the smallest blocks.
+over, a block finds its weights in the nearest cache and its branches predicted, and sums over networks come
+out low, the more the larger the network. In rotation about as many blocks run between two runs of one as in
+a network, and sums come out somewhat high by a nearly constant factor, which calibration takes care of.
+Differences between graphs with and without the block were sometimes more and sometimes less exact, need
+several graphs a block, and can turn negative for the smallest blocks.
 """
 
 from __future__ import annotations
@@ -57,12 +57,10 @@ class OnnxRuntimeBackend(Backend):
     Args:
         settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other.
         block_timing, network_timing: how long and how carefully to time.
-
-    Attributes:
-        timing_s: seconds spent timing so far; the rest of the wall time is overhead.
     """
 
     name = "onnxruntime"
+    timing_s: float
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class Work:
     Args:
         measured: blocks.
         measuring_s: seconds inside the backend, making the models ready included.
-        timing_s: seconds of these inside its timing loop; None if the backend has no ``timing_s`` to say so.
+        timing_s: seconds of these inside its timing loop; None if it does not time.
     """
 
     measured: int = 0
@@ -142,7 +142,7 @@ def measure(
                 advance(len(batch))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
-    work.timing_s = getattr(backend, "timing_s", None)
+    work.timing_s = backend.timing_s
     return work
 
 
