@@ -222,7 +222,9 @@ class AccuracyPredictor:
 
 def _forward(x: NDArray[np.float32], layers: Layers) -> Floats:
     for weight, bias in layers[:-1]:
-        x = np.maximum(x @ weight.T + bias, 0)
+        x = x @ weight.T
+        x += bias
+        np.maximum(x, 0, out=x)
     weight, bias = layers[-1]
     return (x @ weight.T + bias)[:, 0].astype(np.float64)
 
