@@ -51,7 +51,7 @@ def fingerprint(packages: Sequence[str] = ("numpy",)) -> Host:
         cores=os.cpu_count() or 1,
         affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (),
         governor=_read(GOVERNOR).strip() or None,
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().split('-')[0]}",
         python=platform.python_version(),
         packages=package_versions(packages),
     )

@@ -80,6 +80,18 @@ def soft_cross_entropy(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return -(F.softmax(teacher_logits, 1) * F.log_softmax(logits, 1)).sum(1).mean()
 
 
+def normalise_by_batch(network: nn.Module) -> None:
+    """Evaluation mode, but for BN, which goes by each batch's own statistics.
+
+    The running ones are a mix over all resolutions and fit none: with them the glyphs teacher is right on
+    14 % of the test images at 16 px, with the batch's on 60 %.
+    """
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+
+
 class Trainer:
     """One run of a recipe in a folder, resumable.
 
@@ -134,7 +146,8 @@ class Trainer:
                 f" recipe {self.recipe.name} needs {self.family.name} of {self.family.classes}"
             )
         if self.recipe.distill > 0:
-            static = supernet.extract(extreme(self.family, largest=True)).eval().requires_grad_(False)
+            static = supernet.extract(extreme(self.family, largest=True)).requires_grad_(False)
+            normalise_by_batch(static)
             self.teacher = static.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return supernet
 

@@ -28,6 +28,12 @@ def parser() -> cli.Parser:
         help="random subnets of the space (default: all of them)",
     )
     p.add_argument("--seed", type=int, default=0, help="of the sample")
+    p.add_argument(
+        "--archs",
+        type=Path,
+        metavar="FILE",
+        help="these subnets instead: one on each line, or a CSV with a column arch",
+    )
     p.add_argument("--data", default="glyphs", help="glyphs, digits or imagefolder:PATH; its test split")
     p.add_argument("--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread")
     p.add_argument(
@@ -63,7 +69,8 @@ def execute(args: argparse.Namespace) -> int:
         images=len(test),
         calibration_images=CALIBRATION_IMAGES,
     )
-    archs = choose(get_space(args.space, get_family(header.family)), args.sample, args.seed)
+    space = get_space(args.space, get_family(header.family))
+    archs = read_archs(args.archs, space) if args.archs else choose(space, args.sample, args.seed)
     done = Accuracies.load(args.out).correct if args.out.exists() else {}
     todo = [arch for arch in archs if arch not in done]
     if len(todo) < len(archs):
@@ -103,6 +110,34 @@ def choose(space: Space, sample: int | None, seed: int) -> list[Arch]:
     found: dict[Arch, None] = {}
     while len(found) < sample:
         found[space.sample(rng)] = None
+    return list(found)
+
+
+def read_archs(path: Path, space: Space) -> list[Arch]:
+    """The distinct subnets in a file: one on each line, or the column ``arch`` of a CSV.
+
+    Raises:
+        ValueError: there is none, or a line is no subnet of `space`; names the line.
+        OSError: the file cannot be read.
+    """
+    import csv
+
+    from compofa.spaces import Arch, InvalidArch
+
+    rows = list(csv.reader(path.read_text().splitlines()))
+    column = rows[0].index("arch") if rows and "arch" in rows[0] else None
+    found: dict[Arch, None] = {}
+    for number, row in enumerate(rows, start=1):
+        if not row or (column is not None and number == 1):
+            continue
+        try:
+            arch = Arch.parse(row[column or 0])
+            space.check(arch)
+        except (InvalidArch, IndexError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        found[arch] = None
+    if not found:
+        raise ValueError(f"{path} holds no subnets")
     return list(found)
 
 

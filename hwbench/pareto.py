@@ -15,6 +15,7 @@ from hwbench import cli
 if TYPE_CHECKING:
     from compofa.accuracy import Accuracies
     from compofa.families import Family
+    from compofa.spaces import Space
     from hwbench.frontier import Cloud
     from lut.model import LatencyModel
 
@@ -69,7 +70,7 @@ class SpaceResult:
         measured: subnets with measured accuracy, other than those of the spaces inside this one.
         predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
             predictor.
-        complete: every subnet of the space is among `measured`.
+        complete: every subnet of the space, at the resolutions of the table, is among `measured`.
     """
 
     name: str
@@ -184,10 +185,11 @@ def load_accuracies(path: Path, family: Family) -> Accuracies:
 
 
 def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) -> SpaceResult:
-    """The subnets of a space with measured accuracy, and random ones with predicted accuracy.
+    """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
+    resolutions that the table covers.
 
     Raises:
-        ValueError: the file holds no subnet of the space.
+        ValueError: the table covers the space at no resolution, or the file holds no subnet of it there.
     """
     import numpy as np
 
@@ -195,10 +197,11 @@ def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) 
     from hwbench.frontier import Cloud
 
     space = get_space(name, family)
+    covered = covered_resolutions(model, space)
     accuracies = load_accuracies(file, family)
-    archs = [arch for arch in accuracies.correct if space.contains(arch)]
+    archs = [arch for arch in accuracies.correct if arch.resolution in covered and space.contains(arch)]
     if not archs:
-        raise ValueError(f"{file} holds no subnet of space {name}")
+        raise ValueError(f"{file} holds no subnet of space {name} at {', '.join(map(str, covered))} px")
     genotypes = encode(family, archs)
     measured = Cloud(
         family,
@@ -206,15 +209,38 @@ def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) 
         model.predict_ms(genotypes),
         np.array([accuracies.accuracy(arch) for arch in archs]),
     )
-    complete = len(archs) == space.size() * len(family.resolutions)
+    complete = len(archs) == space.size() * len(covered)
     predicted = None
     if not complete and (predictor := find_predictor(file, family)):
         rng = np.random.default_rng(seed)
-        sample = encode(family, [space.sample(rng) for _ in range(PREDICTED_SUBNETS)])
+        sample = encode(
+            family, [space.sample(rng, int(rng.choice(covered))) for _ in range(PREDICTED_SUBNETS)]
+        )
         predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
     return SpaceResult(
         name, accuracies.header.supernet, accuracies.header.images, measured, predicted, complete
     )
+
+
+def covered_resolutions(model: LatencyModel, space: Space) -> tuple[int, ...]:
+    """The resolutions at which the table knows every block of `space`; says so if they are not all.
+
+    Raises:
+        ValueError: there are none.
+    """
+    covered = model.table.complete_resolutions(space)
+    family = space.family
+    if not covered:
+        raise ValueError(
+            f"the table covers space {space.name} at no resolution: run hwbench build_lut --family {family.name} "
+            f"--space {space.name}"
+        )
+    if len(covered) < len(family.resolutions):
+        sides = ", ".join(map(str, covered))
+        cli.note(
+            f"the table covers {space.name} at {sides} px only: subnets of other resolutions are left out"
+        )
+    return covered
 
 
 def find_predictor(accuracy_file: Path, family: Family) -> Any:

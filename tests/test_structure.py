@@ -1,8 +1,6 @@
-"""What the whole package promises: imports go down only, help is instant, what is shipped is small."""
+"""What the whole package promises: imports go down only, what is shipped is small."""
 
 import ast
-import json
-import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -13,7 +11,6 @@ from hwbench.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("hwbench", "lut", "backends", "compofa")
-HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "matplotlib", "tvm", "tensorrt", "scipy")
 
 
 def imported(path):
@@ -39,21 +36,6 @@ def test_imports_go_down_only(room):
 def test_what_a_network_is_needs_the_standard_library_only(module):
     allowed = {*sys.stdlib_module_names, "compofa"}
     assert set(imported(ROOT / "compofa" / f"{module}.py")) <= allowed
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_imports_nothing_heavy(command):
-    code = (
-        "import importlib, json, sys\n"
-        f"code = importlib.import_module('hwbench.{command}').main(['--help'])\n"
-        "print(json.dumps([code, sorted({name.split('.')[0] for name in sys.modules})]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    *help_text, last = done.stdout.splitlines()
-    code, modules = json.loads(last)
-    assert code == 0
-    assert help_text[0].startswith(f"usage: hwbench {command}")
-    assert not set(HEAVY) & set(modules)
 
 
 def test_every_command_is_in_the_readme():

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from compofa.accuracy import Accuracies
+from compofa.families import GLYPHS
+from compofa.spaces import Arch, get_space
 from hwbench import evaluate, train
 
 QUICK = ["--epoch-scale", "0.002", "--threads", "1", "--json"]
@@ -71,6 +73,20 @@ def test_evaluate_measures_and_goes_on(supernet, tmp_path, capsys):
     assert first.items() <= both.correct.items()
     assert summary["images"] == 360
     assert 0 <= summary["lowest"] <= summary["mean"] <= summary["highest"] <= 1
+
+
+ARCHS = ["r16-k3e3_k3e3-k5e3_k5e3-k3e3_k3e3-k3e3_k3e3-k5e3_k5e3", "r16-" + "-".join(["k7e6_k7e6"] * 5)]
+
+
+@pytest.mark.parametrize("text", ["\n".join(ARCHS), "space,arch\n" + "\n".join(f"ofa,{a}" for a in ARCHS)])
+def test_evaluate_takes_a_list_of_subnets(tmp_path, text):
+    space = get_space("ofa", GLYPHS)
+    (tmp_path / "archs").write_text(text + "\n\n" + text.splitlines()[-1])
+    assert evaluate.read_archs(tmp_path / "archs", space) == [Arch.parse(arch) for arch in ARCHS]
+    for broken, message in (("", "no subnets"), ("r16-x", "line 1"), (f"{ARCHS[0]}\nr17-k3e3", "line 2")):
+        (tmp_path / "archs").write_text(broken)
+        with pytest.raises(ValueError, match=message):
+            evaluate.read_archs(tmp_path / "archs", space)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -37,17 +36,6 @@ def random_genotypes(count: int) -> np.ndarray:
     genotypes = rng.integers(0, 10, (count, 1 + GLYPHS.slots), dtype=np.int16)
     genotypes[:, 0] = rng.integers(0, len(GLYPHS.resolutions), count)
     return genotypes
-
-
-def test_a_million_subnets_a_second(table: Table) -> None:
-    genotypes = random_genotypes(1_000_000)
-    table.lookup.predict_ms(genotypes[:10])
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        table.predict_ms(genotypes)
-        times.append(time.process_time() - start)
-    assert min(times) < 1.0
 
 
 def test_chunks_join_without_a_seam(table: Table) -> None:
