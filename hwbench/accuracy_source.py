@@ -15,6 +15,7 @@ from compofa.families import Family
 from compofa.published_accuracy import load_published
 from compofa.spaces import Genotypes, Space
 from hwbench import cli, shipped
+from hwbench.pareto import find_predictor, load_accuracies
 
 Floats = NDArray[np.float64]
 
@@ -80,18 +81,13 @@ def _from_predictor(path: Path, predictor: AccuracyPredictor, family: Family) ->
 
 
 def _from_measured(path: Path, space: Space) -> AccuracySource:
-    accuracies = Accuracies.load(path)
     family = space.family
-    if accuracies.header.family != family.name:
-        raise ValueError(
-            f"{path} holds accuracies of family {accuracies.header.family}, not of {family.name}"
-        )
+    accuracies = load_accuracies(path, family)
     mine = sum(space.contains(arch) for arch in accuracies.correct)
     if mine == space.size() * len(family.resolutions):
         return AccuracySource(path, "measured", family.resolutions, _lookup(accuracies))
-    beside = path.with_name(path.name.removesuffix(".accuracy.jsonl") + ".predictor.safetensors")
-    if beside.is_file():
-        return _from_predictor(beside, AccuracyPredictor.load(beside), family)
+    if predictor := find_predictor(path, family):
+        return _from_predictor(path, predictor, family)
     cli.note(f"{path} holds {mine} subnets of space {space.name}, not all: fitting a predictor to them")
     return _from_predictor(path, AccuracyPredictor.fit(family, *accuracies.arrays()), family)
 
