@@ -9,21 +9,21 @@ import moocore
 import numpy as np
 
 from compofa.spaces import Genotypes, decode
-from hwbench.searching import additive, polish, programme
+from hwbench.searching import additive, breed, polish, programme
 from hwbench.searching.additive import Additive
 from hwbench.searching.problem import Evaluated, Floats, Problem
 
 ENUMERABLE = 200_000
 """Spaces of at most so many subnets are enumerated."""
-SAMPLES = 1_000
+SAMPLES = 2_000
 """Random subnets that the surrogate is fitted to, and as many around its best ones that it is fitted to again."""
-MUTATION = 0.3
+MUTATION = 0.5
 """Share of the units that are drawn anew around the best ones."""
 BEST_WEIGHT = 3.0
 """What a subnet around the best ones counts in the second fit."""
 PER_LIMIT = 60
 """Candidates of the dynamic programme that are rescored for each limit."""
-STARTS = 3
+STARTS = 4
 """Of the local search for each limit."""
 APART = 4
 """Entries of their genotypes in which two starts differ at least."""
@@ -150,6 +150,7 @@ def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
         targets = limits_ms if len(limits_ms) else _frontier_limits(nondominated(seen))
         starts, start_limits = _starts(seen, targets, STARTS if len(limits_ms) else 1)
         seen = Evaluated.join([seen, polish.polish(problem, starts, start_limits)[1]])
+        seen = Evaluated.join([seen, breed.breed(problem, seen, targets, rng)])
     best = [_meets(problem, seen, limits) for limits in limits_ms]
     residual = max(float((seen.accuracy - surrogate(seen.genotypes)).max()), 0.0)
     ceiling = np.array([_ceiling(ceilings, limits) for limits in limits_ms])
@@ -157,7 +158,7 @@ def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
     return Found(
         best=Evaluated.join(best) if best else seen.take(np.arange(0)),
         frontier=nondominated(seen),
-        method="dynamic programme over units" + ("" if exact else ", rescoring and local search"),
+        method="dynamic programme over units" + ("" if exact else ", rescoring, local search, crossing"),
         exact=exact,
         may_miss=np.maximum(ceiling + residual - accuracy, 0.0),
         residual=residual,

@@ -142,7 +142,23 @@ class Problem:
 
     def mutate(self, genotypes: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
         """`genotypes` with the resolution and each unit drawn anew with `probability`."""
-        fresh = self.sample(len(genotypes), rng)
-        anew = rng.random((len(genotypes), 1 + len(self.units))) < probability
-        spread = np.repeat(anew, [1, *(rows.shape[1] for rows in self.units)], axis=1)
-        return np.where(spread, fresh, genotypes)
+        return self.mix(genotypes, self.sample(len(genotypes), rng), probability, rng)
+
+    def mix(self, one: Genotypes, two: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
+        """`one` with the resolution and each unit taken from `two` with `probability`; all (n, 1 + slots)."""
+        other = rng.random((len(one), 1 + len(self.units))) < probability
+        spread = np.repeat(other, [1, *(rows.shape[1] for rows in self.units)], axis=1)
+        return np.where(spread, two, one)
+
+    def nudge(self, genotypes: Genotypes, share: float, rng: np.random.Generator) -> Genotypes:
+        """`genotypes` with one slot drawn anew in a `share` of them, where the space allows what was drawn."""
+        depth = self.space.family.max_depth
+        rows = np.flatnonzero(rng.random(len(genotypes)) < share)
+        changed = genotypes.copy()
+        slot = rng.integers(self.space.family.slots, size=len(rows))
+        changed[rows, 1 + slot] = rng.integers(self._base, size=len(rows))
+        for unit, known in enumerate(self._row_of_code):
+            place = slice(1 + unit * depth, 1 + (unit + 1) * depth)
+            outside = known[changed[:, place] @ self._places(depth)] < 0
+            changed[outside, place] = genotypes[outside, place]
+        return changed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwbench.searching import engine, polish
+from hwbench.searching import breed, engine, polish
 from hwbench.searching.engine import Infeasible, search
 from hwbench.searching.problem import Evaluated, Problem
 
@@ -131,6 +131,19 @@ def test_polishing_never_loses_and_keeps_the_limits(searching) -> None:
     for i, genotype in enumerate(best.genotypes):
         near = problem.evaluate(polish.neighbours(problem, genotype).genotypes)
         assert near.accuracy[near.within(slack[i])].max(initial=0) <= best.accuracy[i] + 1e-12
+
+
+def test_crossing_finds_changes_that_pay_only_together(searching) -> None:
+    problem = searching.make_problem(9, bend=0.3)
+    wanted, gained = limits(problem), []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        seen = problem.evaluate(problem.sample(100, rng))
+        born = breed.breed(problem, seen, wanted, rng)
+        for limit in wanted:
+            before, after = (float(found.best_within(limit).accuracy[0]) for found in (seen, born))
+            gained.append(after - before)
+    assert np.mean(gained) > 0.02
 
 
 def test_best_within_prefers_the_faster_of_equals() -> None:

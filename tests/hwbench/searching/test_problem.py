@@ -14,10 +14,12 @@ def test_what_is_drawn_is_in_the_space(searching, space: str) -> None:
     problem, rng = searching.make_problem(1, space=space), np.random.default_rng(0)
     drawn = problem.sample(200, rng)
     mutants = problem.mutate(drawn, 0.3, rng)
-    for arch in decode(problem.space.family, np.concatenate([drawn, mutants])):
+    nudged = problem.nudge(drawn, 0.5, rng)
+    for arch in decode(problem.space.family, np.concatenate([drawn, mutants, nudged])):
         problem.space.check(arch)
     assert len(np.unique(drawn, axis=0)) > 150
     assert 0 < (mutants != drawn).any(1).mean() < 1
+    assert set((nudged != drawn).sum(1).tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
