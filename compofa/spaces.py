@@ -284,15 +284,23 @@ class Space:
         count = self.size() * len(family.resolutions)
         if count > 10_000_000:
             raise ValueError(f"{self.name} on {family.name} has {count:.1e} subnets: too many to enumerate")
-        number = {choice: i for i, choice in enumerate(block_choices(family), start=1)}
         parts = [np.arange(len(family.resolutions), dtype=np.int16)[:, None]]
-        for unit in range(len(family.units)):
-            rows = [[number[c] for c in choice] for choice in self.unit_choices(unit)]
-            parts.append(
-                np.array([row + [0] * (family.max_depth - len(row)) for row in rows], dtype=np.int16)
-            )
+        parts += [self.unit_genotypes(unit) for unit in range(len(family.units))]
         index = np.indices([len(part) for part in parts], dtype=np.int32).reshape(len(parts), -1)
         return np.hstack([part[i] for part, i in zip(parts, index, strict=True)])
+
+    def unit_genotypes(self, unit: int) -> Genotypes:
+        """Every way to fill `unit`, in the order of :meth:`unit_choices`, shape (unit_size, max_depth)."""
+        family = self.family
+        number = {choice: i for i, choice in enumerate(block_choices(family), start=1)}
+        parts = []
+        for depth, expands in self._unit_shapes():
+            block = [number[choice] for choice in itertools.product(self._kernels(unit), expands)]
+            index = np.indices((len(block),) * depth).reshape(depth, -1)
+            rows = np.zeros((index.shape[1], family.max_depth), dtype=np.int16)
+            rows[:, :depth] = np.array(block, dtype=np.int16)[index.T]
+            parts.append(rows)
+        return np.concatenate(parts)
 
     def sample(self, rng: np.random.Generator, resolution: int | None = None) -> Arch:
         """A random subnet: depth, then each block's kernel and expand, uniform over their choices (as

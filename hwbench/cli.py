@@ -25,6 +25,8 @@ COMMANDS = {
     "build_lut": "measure the blocks of a space into a lookup table",
     "validate": "compare a table's sums with whole networks, and calibrate them",
     "pareto": "draw and compare accuracy-latency frontiers",
+    "search": "find the most accurate subnet within a latency, or the whole frontier",
+    "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
 }

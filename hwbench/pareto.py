@@ -70,6 +70,7 @@ class SpaceResult:
         measured: subnets with measured accuracy, other than those of the spaces inside this one.
         predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
             predictor.
+        searched: the frontier of predicted accuracies that a search found; None likewise.
         complete: every subnet of the space, at the resolutions of the table, is among `measured`.
     """
 
@@ -78,6 +79,7 @@ class SpaceResult:
     images: int
     measured: Cloud
     predicted: Cloud | None
+    searched: Cloud | None
     complete: bool
 
 
@@ -210,16 +212,33 @@ def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) 
         np.array([accuracies.accuracy(arch) for arch in archs]),
     )
     complete = len(archs) == space.size() * len(covered)
-    predicted = None
+    predicted = searched = None
     if not complete and (predictor := find_predictor(file, family)):
         rng = np.random.default_rng(seed)
         sample = encode(
             family, [space.sample(rng, int(rng.choice(covered))) for _ in range(PREDICTED_SUBNETS)]
         )
         predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
+        searched = search_frontier(space, model, predictor, covered, seed)
     return SpaceResult(
-        name, accuracies.header.supernet, accuracies.header.images, measured, predicted, complete
+        name, accuracies.header.supernet, accuracies.header.images, measured, predicted, searched, complete
     )
+
+
+def search_frontier(
+    space: Space, model: LatencyModel, predictor: Any, resolutions: Sequence[int], seed: int
+) -> Cloud:
+    """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
+    import numpy as np
+
+    from hwbench.frontier import Cloud
+    from hwbench.searching.engine import search
+    from hwbench.searching.problem import Problem
+
+    index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
+    problem = Problem(space, (model.lookup,), predictor.predict, index)
+    front = search(problem, np.empty((0, 1)), seed).frontier
+    return Cloud(space.family, front.genotypes, front.latency_ms[:, 0], front.accuracy)
 
 
 def covered_resolutions(model: LatencyModel, space: Space) -> tuple[int, ...]:
@@ -297,13 +316,13 @@ def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict
         "enumerated": result.complete,
         "subnets_predicted": len(result.predicted) if result.predicted else 0,
         "hypervolume": frontier.hypervolume(reference),
-        "frontier": [
-            {"arch": str(arch), "latency_ms": float(ms), "accuracy": float(accuracy)}
-            for arch, ms, accuracy in zip(
-                frontier.archs(), frontier.latency_ms, frontier.accuracy, strict=True
-            )
-        ],
+        "frontier": _describe_points(frontier),
+        "searched_frontier": _describe_points(result.searched),
     }
+
+
+def _describe_points(cloud: Cloud | None) -> list[dict[str, Any]]:
+    return [{"arch": arch, "latency_ms": ms, "accuracy": accuracy} for arch, ms, accuracy in _rows(cloud)]
 
 
 def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
@@ -338,6 +357,7 @@ def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family
             measured=result.measured.points,
             predicted=result.predicted.points if result.predicted else None,
             frontier=result.measured.frontier().points,
+            searched=result.searched.points if result.searched else None,
         )
         for result in results
     ]

@@ -87,12 +87,14 @@ class FrontierSeries:
         measured: subnets with measured accuracy.
         predicted: subnets with predicted accuracy, if any.
         frontier: the measured subnets that none dominates, by rising latency.
+        searched: the frontier of predicted accuracies that a search found, likewise, if any.
     """
 
     name: str
     measured: NDArray[np.float64]
     predicted: NDArray[np.float64] | None
     frontier: NDArray[np.float64]
+    searched: NDArray[np.float64] | None = None
 
 
 def draw_frontiers(
@@ -134,6 +136,12 @@ def draw_frontiers(
             x, 100 * y, s=7, color=colour, alpha=0.35, linewidths=0, label=one.name, zorder=2, rasterized=True
         )
     for one, colour in zip(series, SERIES_COLOURS, strict=False):
+        if one.searched is not None:
+            x, y = one.searched.T
+            label = f"{one.name.split(',')[0]}, searched frontier, predicted"
+            ax.step(
+                x, 100 * y, where="post", color=colour, linewidth=1.0, linestyle=":", label=label, zorder=3
+            )
         x, y = one.frontier.T
         name = f"{one.name.split(',')[0]}, measured frontier"
         ax.step(x, 100 * y, where="post", color=colour, linewidth=1.6, zorder=4)

@@ -1,0 +1,106 @@
+"""A trained subnet as an ONNX model: its weights, batch norm folded, checked against torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compofa.blocks import Block
+from compofa.graph import network_to_onnx
+from compofa.layers import Classifier, ConvBN, MBConv, Mix
+
+if TYPE_CHECKING:
+    import onnx
+
+Arrays = dict[str, NDArray[np.float32]]
+
+TOLERANCE = 1e-3
+"""Of the logits, relative to their largest: single precision, summed in another order."""
+
+
+class ExportMismatch(RuntimeError):
+    """The exported model computes something else than the network."""
+
+
+def export_onnx(network: nn.Sequential, blocks: Sequence[Block], batch: int = 1) -> onnx.ModelProto:
+    """`network`, built from `blocks`, as an ONNX model, (batch, 3, side, side) -> (batch, classes), in evaluation
+    mode.
+
+    Raises:
+        ValueError: the network is not made of these blocks.
+    """
+    weights = [folded_weights(module) for module in network]
+    return network_to_onnx(blocks, batch=batch, weights=weights)
+
+
+def folded_weights(module: nn.Module) -> Arrays:
+    """The arrays of one block of a static network under the names of :func:`compofa.graph.weight_shapes`, batch
+    norm folded with its running statistics.
+
+    Raises:
+        ValueError: it is no block of a static network.
+    """
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return {}
+    if isinstance(module, ConvBN):
+        return _folded("conv", module)
+    if isinstance(module, Mix):
+        return {"mix.weight": _array(module.conv.weight)}
+    if isinstance(module, Classifier):
+        return _plain("linear", module.linear)
+    if not isinstance(module, MBConv):
+        raise ValueError(f"a {type(module).__name__} is no block of a static network")
+    arrays = _folded("expand", module.expand) if module.expand else {}
+    arrays |= _folded("depthwise", module.depthwise) | _folded("project", module.project)
+    if module.se:
+        arrays |= _plain("se.reduce", module.se.reduce) | _plain("se.expand", module.se.expand)
+    return arrays
+
+
+def _folded(name: str, layer: ConvBN) -> Arrays:
+    bn = layer.bn
+    assert bn.running_mean is not None and bn.running_var is not None
+    # In double precision: the fold then adds no error of its own.
+    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+    weight = layer.conv.weight.double() * scale[:, None, None, None]
+    bias = bn.bias.double() - bn.running_mean.double() * scale
+    return {f"{name}.weight": _array(weight), f"{name}.bias": _array(bias)}
+
+
+def _plain(name: str, layer: nn.Conv2d | nn.Linear) -> Arrays:
+    assert layer.bias is not None
+    return {f"{name}.weight": _array(layer.weight), f"{name}.bias": _array(layer.bias)}
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+@torch.inference_mode()
+def check_onnx(model: onnx.ModelProto, network: nn.Module, batches: Iterable[Tensor]) -> float:
+    """Run images through both, on the CPU; returns the largest difference of a logit, relative to the largest.
+
+    Args:
+        model: of a fixed batch size.
+        network: in evaluation mode.
+        batches: images, each (that batch size, channels, side, side).
+
+    Raises:
+        ExportMismatch: they differ by more than :data:`TOLERANCE`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for x in batches:
+        expected = network(x).numpy()
+        found = session.run(["y"], {"x": x.contiguous().numpy()})[0]
+        worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
+    if not worst <= TOLERANCE:
+        raise ExportMismatch(f"the ONNX model's logits differ from torch's by {worst:.2g} of the largest")
+    return worst

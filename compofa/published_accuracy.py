@@ -1,0 +1,90 @@
+"""The accuracy predictor that OFA published: its state dict as an :class:`AccuracyPredictor`.
+
+128 inputs (one-hot kernels of 20 blocks, one-hot expand ratios of 20 blocks, eight resolutions), three hidden
+ReLU layers of 400, one output, the top-1 accuracy as a fraction (Cai et al., arXiv:1908.09791).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compofa.accuracy_predictor import AccuracyPredictor, Layers
+from compofa.families import Family
+
+RESOLUTIONS = tuple(range(112, 225, 16))
+
+
+def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredictor:
+    """The predictor of a state dict with keys ``0.weight, 0.bias, 2.weight, ...``.
+
+    Args:
+        family: whose subnets it predicts.
+        state: float arrays or tensors; any number and width of hidden layers.
+
+    Raises:
+        ValueError: the keys or shapes are not those of a published accuracy predictor.
+    """
+    numbers = sorted({int(key.split(".")[0]) for key in state if key.split(".")[0].isdecimal()})
+    expected = {f"{n}.{part}" for n in numbers for part in ("weight", "bias")}
+    if not numbers or set(state) != expected:
+        raise ValueError(
+            "not a published accuracy predictor: its keys are not 0.weight, 0.bias, 2.weight, ..."
+        )
+    layers: Layers = tuple(
+        (np.asarray(state[f"{n}.weight"], np.float32), np.asarray(state[f"{n}.bias"], np.float32))
+        for n in numbers
+    )
+    _check(family, layers)
+    return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
+
+
+def _check(family: Family, layers: Layers) -> None:
+    inputs = family.slots * (len(family.kernels) + len(family.expands)) + len(RESOLUTIONS)
+    sizes = [inputs, *(weight.shape[0] for weight, _ in layers)]
+    for (before, after), (weight, bias) in zip(pairwise(sizes), layers, strict=True):
+        if weight.shape != (after, before) or bias.shape != (after,):
+            raise ValueError(
+                f"not a published accuracy predictor of {family.name}: a layer of shape {weight.shape} where "
+                f"{before} inputs arrive"
+            )
+    if sizes[-1] != 1:
+        raise ValueError(f"not a published accuracy predictor: {sizes[-1]} outputs, not 1")
+
+
+def load_published(family: Family, path: Path) -> AccuracyPredictor:
+    """The predictor in a published file, safetensors or torch's, read without running any code from it.
+
+    Raises:
+        ValueError: as :func:`from_published`, or the file is neither.
+        OSError: it cannot be read.
+    """
+    try:
+        return from_published(family, _read(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = path.read_bytes()
+    try:
+        return load(content)
+    except SafetensorError:
+        pass
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError("neither a safetensors file nor a torch state dict") from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"holds a {type(state).__name__}, not a state dict")
+    return state.get("state_dict", state)

@@ -1,0 +1,277 @@
+"""Search of a space: exact where it can be enumerated, else a dynamic programme, rescoring and a local search."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+
+from compofa.spaces import Genotypes, decode
+from hwbench.searching import additive, polish, programme
+from hwbench.searching.additive import Additive
+from hwbench.searching.problem import Evaluated, Floats, Problem
+
+ENUMERABLE = 200_000
+"""Spaces of at most so many subnets are enumerated."""
+SAMPLES = 1_000
+"""Random subnets that the surrogate is fitted to, and as many around its best ones that it is fitted to again."""
+MUTATION = 0.3
+"""Share of the units that are drawn anew around the best ones."""
+BEST_WEIGHT = 3.0
+"""What a subnet around the best ones counts in the second fit."""
+PER_LIMIT = 60
+"""Candidates of the dynamic programme that are rescored for each limit."""
+STARTS = 3
+"""Of the local search for each limit."""
+APART = 4
+"""Entries of their genotypes in which two starts differ at least."""
+FRONTIER_LIMITS = 24
+"""Limits that stand for a whole frontier."""
+WEIGHTINGS = 9
+"""Of two targets' latencies."""
+
+
+class Infeasible(RuntimeError):
+    """No subnet meets a constraint; the message names the fastest one."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Args:
+        best: the most accurate subnet within each limit, in their order.
+        frontier: of all subnets looked at, by rising latency of the first target.
+        method: how it was searched, in words.
+        exact: no subnet of the space is better, but for rounding.
+        may_miss: accuracy by which an unseen subnet may beat each of `best`, shape (limits,); it rests on
+            `residual`, and is 0 where every subnet was looked at.
+        residual: the most by which any subnet looked at was better than the additive surrogate says.
+        evaluations: subnets that the accuracy predictor was asked for.
+    """
+
+    best: Evaluated
+    frontier: Evaluated
+    method: str
+    exact: bool
+    may_miss: Floats
+    residual: float
+    evaluations: int
+
+
+def search(problem: Problem, limits_ms: Floats, seed: int = 0) -> Found:
+    """The most accurate subnet within each of several limits, and the frontier.
+
+    Args:
+        problem: what is searched.
+        limits_ms: shape (limits, targets); without a limit the whole frontier is searched.
+        seed: of the subnets that the surrogate is fitted to.
+
+    Raises:
+        Infeasible: no subnet meets a limit.
+    """
+    subnets = problem.space.size() * len(problem.resolutions)
+    if subnets <= ENUMERABLE:
+        return _exact(problem, limits_ms)
+    return _approximate(problem, limits_ms, seed)
+
+
+def _exact(problem: Problem, limits_ms: Floats) -> Found:
+    genotypes = problem.space.enumerate_genotypes()
+    if len(problem.resolutions) < len(problem.space.family.resolutions):
+        genotypes = genotypes[np.isin(genotypes[:, 0], problem.resolutions)]
+    every = problem.evaluate(genotypes)
+    best = [_meets(problem, every, limits) for limits in limits_ms]
+    return Found(
+        best=Evaluated.join(best) if best else every.take(np.arange(0)),
+        frontier=nondominated(every),
+        method="enumeration of every subnet",
+        exact=True,
+        may_miss=np.zeros(len(limits_ms)),
+        residual=0.0,
+        evaluations=len(every),
+    )
+
+
+def _meets(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> Evaluated:
+    """The most accurate of `subnets` that meets the limits.
+
+    Raises:
+        Infeasible: none does.
+    """
+    found = subnets.best_within(limits_ms)
+    if not len(found):
+        excess = (subnets.latency_ms / limits_ms).max(1)
+        _raise_infeasible(problem, subnets.take(np.array([np.argmin(excess)])), limits_ms)
+    return found
+
+
+def _raise_infeasible(problem: Problem, nearest: Evaluated, limits_ms: Floats) -> None:
+    arch = decode(problem.space.family, nearest.genotypes)[0]
+    limit, fastest = (
+        " and ".join(f"{v:.4g}" for v in values) for values in (limits_ms, nearest.latency_ms[0])
+    )
+    raise Infeasible(
+        f"no subnet of {problem.space.name} was found within {limit} ms: the fastest takes {fastest} ms ({arch})"
+    )
+
+
+def nondominated(subnets: Evaluated) -> Evaluated:
+    """The subnets that no other beats in one objective without losing in another, by rising latency of the
+    first target; one of several equal ones."""
+    if subnets.latency_ms.shape[1] == 1:
+        return subnets.take(programme.nondominated(subnets.latency_ms[:, 0], subnets.accuracy))
+    points = np.column_stack([subnets.latency_ms, subnets.accuracy])
+    maximise = [False] * subnets.latency_ms.shape[1] + [True]
+    index = np.flatnonzero(moocore.is_nondominated(points, maximise=maximise))
+    return subnets.take(index[np.argsort(subnets.latency_ms[index, 0], kind="stable")])
+
+
+# --- where there are too many to look at ---
+
+
+def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
+    rng = np.random.default_rng(seed)
+    sample = problem.evaluate(problem.sample(SAMPLES, rng))
+    scale = _scale(limits_ms, sample)
+    additive_accuracy = additive.extract(problem)
+    if additive_accuracy:
+        surrogate, seen = additive_accuracy, sample
+    else:
+        surrogate, seen = _learn(problem, sample, limits_ms, scale, rng)
+    epsilon = 0.0 if additive_accuracy else programme.EPSILON
+    candidates, ceilings = _candidates(problem, surrogate, scale, epsilon)
+    rescored = problem.evaluate(_promising(problem, candidates, surrogate, limits_ms))
+    seen = Evaluated.join([seen, rescored])
+    exact = additive_accuracy is not None and len(scale) == 1
+    if not exact:
+        targets = limits_ms if len(limits_ms) else _frontier_limits(nondominated(seen))
+        starts, start_limits = _starts(seen, targets, STARTS if len(limits_ms) else 1)
+        seen = Evaluated.join([seen, polish.polish(problem, starts, start_limits)[1]])
+    best = [_meets(problem, seen, limits) for limits in limits_ms]
+    residual = max(float((seen.accuracy - surrogate(seen.genotypes)).max()), 0.0)
+    ceiling = np.array([_ceiling(ceilings, limits) for limits in limits_ms])
+    accuracy = np.array([float(one.accuracy[0]) for one in best])
+    return Found(
+        best=Evaluated.join(best) if best else seen.take(np.arange(0)),
+        frontier=nondominated(seen),
+        method="dynamic programme over units" + ("" if exact else ", rescoring and local search"),
+        exact=exact,
+        may_miss=np.maximum(ceiling + residual - accuracy, 0.0),
+        residual=residual,
+        evaluations=len(seen),
+    )
+
+
+def _learn(
+    problem: Problem, sample: Evaluated, limits_ms: Floats, scale: Floats, rng: np.random.Generator
+) -> tuple[Additive, Evaluated]:
+    """An additive surrogate that is best where it matters, around the subnets that it finds itself; and the
+    subnets that it was fitted to."""
+    family = problem.space.family
+    first = additive.fit(family, sample.genotypes, sample.accuracy, np.ones(len(sample)))
+    candidates, _ = _candidates(problem, first, scale)
+    best = _promising(problem, candidates, first, limits_ms)
+    around = problem.mutate(best[rng.integers(len(best), size=SAMPLES)], MUTATION, rng)
+    seen = Evaluated.join([sample, problem.evaluate(around)])
+    weight = np.repeat([1.0, BEST_WEIGHT], [len(sample), SAMPLES])
+    return additive.fit(family, seen.genotypes, seen.accuracy, weight), seen
+
+
+def _scale(limits_ms: Floats, sample: Evaluated) -> Floats:
+    """What a millisecond on each target is worth, shape (targets,)."""
+    typical = limits_ms.mean(0) if len(limits_ms) else np.median(sample.latency_ms, axis=0)
+    scale: Floats = 1 / typical
+    return scale
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best surrogate accuracies under one weighting of the latencies.
+
+    Args:
+        weights: shape (targets,).
+        fronts: of the weighted latency, one a resolution.
+        loose: accuracy that the fronts may lack.
+    """
+
+    weights: Floats
+    fronts: tuple[programme.Front, ...]
+    loose: float
+
+
+def _candidates(
+    problem: Problem, surrogate: Additive, scale: Floats, epsilon: float = programme.EPSILON
+) -> tuple[Genotypes, list[Ceiling]]:
+    """Subnets on the surrogate's frontiers, shape (n, 1 + slots), and the frontiers."""
+    genotypes, ceilings = [], []
+    for weights in _weightings(len(scale)):
+        latency = additive.weighted(problem.latency, weights * scale)
+        fronts = tuple(programme.solve(problem, latency, surrogate, r, epsilon) for r in problem.resolutions)
+        ceilings.append(Ceiling(weights * scale, fronts, epsilon * (len(problem.units) - 1)))
+        genotypes += [
+            problem.assemble(r, front.choice) for r, front in zip(problem.resolutions, fronts, strict=True)
+        ]
+    return np.unique(np.concatenate(genotypes), axis=0), ceilings
+
+
+def _weightings(targets: int) -> Floats:
+    """Weights of the targets that sum to one, on a grid, shape (n, targets)."""
+    steps = range(WEIGHTINGS)
+    grid = [w for w in itertools.product(steps, repeat=targets) if sum(w) == WEIGHTINGS - 1]
+    return np.array(grid, dtype=float) / (WEIGHTINGS - 1)
+
+
+def _promising(problem: Problem, candidates: Genotypes, surrogate: Additive, limits_ms: Floats) -> Genotypes:
+    """For each limit the candidates within it that the surrogate holds for the best; without limits all."""
+    if not len(limits_ms):
+        return candidates
+    accuracy = surrogate(candidates)
+    subnets = Evaluated(candidates, problem.latency_ms(candidates), accuracy)
+    chosen = np.zeros(len(candidates), dtype=bool)
+    for limits in limits_ms:
+        _meets(problem, subnets, limits)
+        fits = np.flatnonzero(subnets.within(limits))
+        chosen[fits[np.argsort(-accuracy[fits], kind="stable")[:PER_LIMIT]]] = True
+    return candidates[chosen]
+
+
+def _frontier_limits(frontier: Evaluated) -> Floats:
+    """Latencies spread over a frontier, shape (n, targets)."""
+    index = np.unique(np.linspace(0, len(frontier) - 1, FRONTIER_LIMITS).round().astype(int))
+    return frontier.latency_ms[index]
+
+
+def _starts(seen: Evaluated, limits_ms: Floats, count: int) -> tuple[Evaluated, Floats]:
+    """For each limit the best subnets so far, at most `count`, each unlike the others; and their limits."""
+    starts: list[int] = []
+    rows: list[int] = []
+    for row, limits in enumerate(limits_ms):
+        fits = np.flatnonzero(seen.within(limits))
+        order = fits[np.argsort(-seen.accuracy[fits], kind="stable")]
+        genotypes, free = seen.genotypes[order], np.ones(len(order), dtype=bool)
+        for _ in range(count):
+            if not free.any():
+                break
+            first = int(np.argmax(free))
+            starts.append(int(order[first]))
+            rows.append(row)
+            free &= (genotypes != genotypes[first]).sum(1) >= APART
+    return seen.take(np.array(starts)), limits_ms[rows]
+
+
+def _ceiling(ceilings: list[Ceiling], limits_ms: Floats) -> float:
+    """The most that the surrogate gives any subnet within the limits: whoever meets all limits meets their
+    weighted sum."""
+    best = np.inf
+    for ceiling in ceilings:
+        limit = float(ceiling.weights @ limits_ms)
+        reached = [
+            front.accuracy[np.searchsorted(front.latency, limit * (1 + 1e-12), side="right") - 1]
+            for front in ceiling.fronts
+            if front.latency[0] <= limit * (1 + 1e-12)
+        ]
+        best = min(best, max(reached, default=np.inf) + ceiling.loose)
+    return float(best)

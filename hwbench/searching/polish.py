@@ -1,0 +1,161 @@
+"""Local search with the true predictors, for all constraints at once.
+
+Around an incumbent the accuracy is nearly the sum of what its units' changes do one by one. So each round asks the
+predictor for every single change (of a slot, of the resolution), takes the others from sums of these: the most
+promising pairs, and the frontier of all combinations by the dynamic programme, and asks again for those that meet
+the constraint. A gain in one unit is thereby paid for in another, which single changes cannot do. Bounded, and
+the same for the same input.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compofa.spaces import Genotypes
+from hwbench.searching.problem import Evaluated, Floats, Problem
+from hwbench.searching.programme import Front, merge, nondominated
+
+ROUNDS = 8
+PAIRS = 16
+"""Pairs of changes tried for each incumbent and round."""
+COMBINATIONS = 32
+"""Combinations of any number of changes, likewise."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Single changes of one incumbent.
+
+    Args:
+        genotypes: the changed subnets, shape (n, 1 + slots).
+        unit: the unit that each changes, -1 for the resolution; shape (n,).
+    """
+
+    genotypes: Genotypes
+    unit: NDArray[np.intp]
+
+
+def polish(
+    problem: Problem, starts: Evaluated, limits_ms: Floats, rounds: int = ROUNDS
+) -> tuple[Evaluated, Evaluated]:
+    """Improve each start under its own limits, until nothing near it is better.
+
+    Args:
+        problem: what is searched.
+        starts: n subnets, each within its limits.
+        limits_ms: shape (n, targets).
+        rounds: at most so many.
+
+    Returns:
+        The improved subnets, in the order of `starts`, and everything that was evaluated on the way.
+    """
+    best, seen = starts.take(np.arange(len(starts))), [starts]
+    active = np.arange(len(starts))
+    for _ in range(rounds):
+        better = _round(problem, best.take(active), limits_ms[active], seen)
+        rose = better.accuracy > best.accuracy[active]
+        active = active[rose]
+        best.genotypes[active], best.latency_ms[active] = better.genotypes[rose], better.latency_ms[rose]
+        best.accuracy[active] = better.accuracy[rose]
+        if not len(active):
+            break
+    return best, Evaluated.join(seen)
+
+
+def _round(problem: Problem, incumbents: Evaluated, limits_ms: Floats, seen: list[Evaluated]) -> Evaluated:
+    """The best subnet found near each incumbent, which may be the incumbent itself."""
+    each = [incumbents.take(np.array([i])) for i in range(len(incumbents))]
+    moves = [neighbours(problem, genotype) for genotype in incumbents.genotypes]
+    singles = _evaluate(problem, [move.genotypes for move in moves])
+    around = zip(each, moves, singles, limits_ms, strict=True)
+    combined = _evaluate(problem, [_combine(*one) for one in around])
+    seen += [*singles, *combined]
+    return Evaluated.join(
+        [
+            Evaluated.join(parts).best_within(limits)
+            for *parts, limits in zip(each, singles, combined, limits_ms, strict=True)
+        ]
+    )
+
+
+def _evaluate(problem: Problem, groups: Sequence[Genotypes]) -> list[Evaluated]:
+    """Each group evaluated, with one call for all."""
+    everything = problem.evaluate(np.concatenate(groups))
+    edges = np.cumsum([0, *map(len, groups)])
+    return [everything.take(np.arange(a, b)) for a, b in itertools.pairwise(edges)]
+
+
+# --- single changes ---
+
+
+def neighbours(problem: Problem, genotype: Genotypes) -> Moves:
+    """Every change of one slot or of the resolution of a subnet, shape (1 + slots,); in a coupled space every
+    change of a unit's depth that keeps its kernels, too."""
+    depth = problem.space.family.max_depth
+    others = [resolution for resolution in problem.resolutions if resolution != genotype[0]]
+    changed = np.repeat(genotype[None], len(others), axis=0)
+    changed[:, 0] = others
+    parts, units = [changed], [np.full(len(others), -1)]
+    for unit, rows in enumerate(problem.units):
+        place = slice(1 + unit * depth, 1 + (unit + 1) * depth)
+        near = problem.near(unit, genotype[place])
+        changed = np.repeat(genotype[None], len(near), axis=0)
+        changed[:, place] = rows[near]
+        parts.append(changed)
+        units.append(np.full(len(near), unit))
+    return Moves(np.concatenate(parts), np.concatenate(units))
+
+
+# --- several changes ---
+
+
+def _combine(incumbent: Evaluated, moves: Moves, singles: Evaluated, limits_ms: Floats) -> Genotypes:
+    """Combinations of changes of different units that promise most within the limits, (n, 1 + slots)."""
+    gain = singles.accuracy - incumbent.accuracy
+    cost = singles.latency_ms - incumbent.latency_ms
+    slack = limits_ms - incumbent.latency_ms[0]
+    units = [np.flatnonzero(moves.unit == unit) for unit in range(moves.unit.max() + 1)]
+    chosen = [
+        *_best_pairs(units, gain, cost, slack),
+        # The programme knows one latency: what the limits have left weighs the targets.
+        *_front(units, gain, (cost / limits_ms).mean(1), float((slack / limits_ms).mean())),
+    ]
+    # Changes of different units touch different slots, so their differences add up.
+    step = moves.genotypes - incumbent.genotypes
+    return np.array(
+        [incumbent.genotypes[0] + step[list(some)].sum(0, dtype=np.int16) for some in chosen], dtype=np.int16
+    ).reshape(-1, step.shape[1])
+
+
+def _best_pairs(
+    units: list[NDArray[np.intp]], gain: Floats, cost: Floats, slack: Floats
+) -> list[tuple[int, ...]]:
+    """The pairs of changes, as indices, with the largest summed gain."""
+    found: list[tuple[float, int, int]] = []
+    for one, two in itertools.combinations(units, 2):
+        fits = np.ones((len(one), len(two)), dtype=bool)
+        for column, room in zip(cost.T, slack, strict=True):
+            fits &= column[one][:, None] + column[two] <= room
+        both = np.where(fits, gain[one][:, None] + gain[two], -1.0).ravel()
+        top = np.argpartition(-both, PAIRS)[:PAIRS] if len(both) > PAIRS else np.arange(len(both))
+        a, b = np.divmod(top, max(len(two), 1))
+        found += zip(both[top].tolist(), one[a].tolist(), two[b].tolist(), strict=True)
+    found.sort(key=lambda pair: (-pair[0], pair[1:]))
+    return [pair[1:] for pair in found[:PAIRS] if pair[0] > 0]
+
+
+def _front(units: list[NDArray[np.intp]], gain: Floats, cost: Floats, slack: float) -> list[tuple[int, ...]]:
+    """The last combinations, as indices, on the frontier of summed cost and gain that keep within `slack`."""
+    stay = len(gain)
+    front = Front(np.zeros(1), np.zeros(1), np.empty((1, 0), dtype=np.intp))
+    for index in units:
+        latency, accuracy = np.append(cost[index], 0.0), np.append(gain[index], 0.0)
+        keep = nondominated(latency, accuracy)
+        front = merge(front, Front(latency[keep], accuracy[keep], np.append(index, stay)[keep][:, None]))
+    rows = front.choice[front.latency <= slack][-COMBINATIONS:].tolist()
+    return [tuple(i for i in row if i != stay) for row in rows]

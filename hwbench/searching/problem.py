@@ -1,0 +1,148 @@
+"""What is searched: a space, the latencies that are limited, and the accuracy that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compofa.spaces import Genotypes, Space
+from hwbench.searching.additive import Additive
+from lut.lookup import Lookup
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Subnets with what the predictors say of them.
+
+    Args:
+        genotypes: shape (n, 1 + slots).
+        latency_ms: one column a target, shape (n, targets).
+        accuracy: fractions, shape (n,).
+    """
+
+    genotypes: Genotypes
+    latency_ms: Floats
+    accuracy: Floats
+
+    def __len__(self) -> int:
+        return len(self.accuracy)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Evaluated:
+        """The subnets at `index`."""
+        return Evaluated(self.genotypes[index], self.latency_ms[index], self.accuracy[index])
+
+    @classmethod
+    def join(cls, parts: Sequence[Evaluated]) -> Evaluated:
+        """The subnets of all `parts`, one after the other."""
+        return cls(
+            np.concatenate([part.genotypes for part in parts]),
+            np.concatenate([part.latency_ms for part in parts]),
+            np.concatenate([part.accuracy for part in parts]),
+        )
+
+    def within(self, limits_ms: Floats) -> NDArray[np.bool_]:
+        """Which subnets meet `limits_ms`, shape (targets,)."""
+        return np.all(self.latency_ms <= limits_ms, axis=1)
+
+    def best_within(self, limits_ms: Floats) -> Evaluated:
+        """The most accurate subnet that meets `limits_ms`; the fastest of several; none if none does."""
+        fits = np.flatnonzero(self.within(limits_ms))
+        order = np.lexsort((self.latency_ms[fits].sum(1), -self.accuracy[fits]))
+        return self.take(fits[order[:1]])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Find the subnets of `space` that no other beats in accuracy without losing in some latency.
+
+    Args:
+        space: whose subnets.
+        latencies: one additive latency model a target, of the space's family.
+        accuracy: accuracies (n,) of genotypes (n, 1 + slots).
+        resolutions: indices of the family's resolutions to search, ascending.
+    """
+
+    space: Space
+    latencies: tuple[Lookup, ...]
+    accuracy: Callable[[Genotypes], Floats]
+    resolutions: tuple[int, ...]
+
+    @cached_property
+    def latency(self) -> tuple[Additive, ...]:
+        """The latencies as arrays."""
+        return tuple(Additive(lookup.fixed_ms, lookup.slot_ms) for lookup in self.latencies)
+
+    @cached_property
+    def units(self) -> tuple[Genotypes, ...]:
+        """Every way to fill each unit, shape (unit_size, max_depth) each."""
+        return tuple(self.space.unit_genotypes(unit) for unit in range(len(self.space.family.units)))
+
+    @cached_property
+    def _row_of_code(self) -> tuple[NDArray[np.intp], ...]:
+        """Of each unit: the row of :attr:`units` that reads as a number in base 1 + choices, else -1."""
+        tables = []
+        for rows in self.units:
+            table = np.full(self._base ** rows.shape[1], -1, dtype=np.intp)
+            table[rows @ self._places(rows.shape[1])] = np.arange(len(rows))
+            tables.append(table)
+        return tuple(tables)
+
+    @property
+    def _base(self) -> int:
+        return 1 + len(self.space.family.kernels) * len(self.space.family.expands)
+
+    def _places(self, digits: int) -> NDArray[np.intp]:
+        return self._base ** np.arange(digits, dtype=np.intp)
+
+    def near(self, unit: int, mine: Genotypes) -> NDArray[np.intp]:
+        """The rows of :attr:`units` that differ from `mine`, shape (max_depth,), in one slot; where the space
+        couples the slots of a unit, also those of another depth with the same kernels."""
+        places = self._places(len(mine))
+        others = (np.arange(self._base) - mine[:, None].astype(np.intp)) * places[:, None]
+        rows = self._row_of_code[unit][mine @ places + others[others != 0]]
+        rows = rows[rows >= 0]
+        if not self.space.compound:
+            return rows
+        every, kernels = self.units[unit], len(self.space.family.kernels)
+        both = (every > 0) & (mine > 0)
+        alike = ((every % kernels == mine % kernels) | ~both).all(1) & (every != mine).any(1)
+        return np.union1d(rows, np.flatnonzero(alike))
+
+    def latency_ms(self, genotypes: Genotypes) -> Floats:
+        """Latencies, shape (n, targets)."""
+        return np.column_stack([lookup.predict_ms(genotypes) for lookup in self.latencies])
+
+    def evaluate(self, genotypes: Genotypes) -> Evaluated:
+        """`genotypes`, shape (n, 1 + slots), with the predictors' answers."""
+        return Evaluated(genotypes, self.latency_ms(genotypes), self.accuracy(genotypes))
+
+    def assemble(self, resolution: int, choice: NDArray[np.intp]) -> Genotypes:
+        """Genotypes at one resolution, by its index, from the row of each unit: `choice` has shape (n, units)."""
+        parts = [rows[choice[:, u]] for u, rows in enumerate(self.units)]
+        first = np.full((len(choice), 1), resolution, dtype=np.int16)
+        return np.hstack([first, *parts])
+
+    def sample(self, count: int, rng: np.random.Generator) -> Genotypes:
+        """Random subnets: resolution, then the depth of each unit, then its blocks, uniformly; shape
+        (count, 1 + slots)."""
+        parts: list[Genotypes] = [rng.choice(np.array(self.resolutions, np.int16), count)[:, None]]
+        for rows in self.units:
+            depth = (rows > 0).sum(1)
+            weight = 1 / np.bincount(depth)[depth]
+            edges = np.cumsum(weight) / weight.sum()
+            index = np.searchsorted(edges, rng.random(count), side="right")
+            parts.append(rows[np.minimum(index, len(rows) - 1)])
+        return np.hstack(parts)
+
+    def mutate(self, genotypes: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
+        """`genotypes` with the resolution and each unit drawn anew with `probability`."""
+        fresh = self.sample(len(genotypes), rng)
+        anew = rng.random((len(genotypes), 1 + len(self.units))) < probability
+        spread = np.repeat(anew, [1, *(rows.shape[1] for rows in self.units)], axis=1)
+        return np.where(spread, fresh, genotypes)

@@ -1,0 +1,141 @@
+"""Searches on spaces small enough for brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwbench.searching import engine, polish
+from hwbench.searching.engine import Infeasible, search
+from hwbench.searching.problem import Evaluated, Problem
+
+seeds = st.integers(0, 2**32)
+
+
+def limits(problem: Problem, count: int = 6) -> np.ndarray:
+    """Quantiles of the latencies, shape (count, targets)."""
+    latency = problem.latency_ms(problem.space.enumerate_genotypes())
+    # a little more than a latency that occurs, so that rounding decides nothing
+    return np.quantile(latency, np.linspace(0.05, 0.9, count), axis=0) + 1e-9
+
+
+def optimum(problem: Problem, limits_ms: np.ndarray) -> np.ndarray:
+    """Best accuracy within each limit, by looking at every subnet."""
+    every = problem.evaluate(problem.space.enumerate_genotypes())
+    return np.array([every.accuracy[every.within(one)].max() for one in limits_ms])
+
+
+@pytest.fixture
+def not_enumerated():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ENUMERABLE", 0)
+        yield
+
+
+@given(seed=seeds)
+@settings(max_examples=10, deadline=None)
+def test_enumeration_is_brute_force(searching, seed: int) -> None:
+    problem = searching.make_problem(seed, bend=0.1)
+    found = search(problem, wanted := limits(problem))
+    assert found.exact
+    np.testing.assert_array_equal(found.best.accuracy, optimum(problem, wanted))
+    np.testing.assert_array_equal(found.may_miss, 0)
+
+
+@pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
+def test_the_additive_search_is_brute_force(searching, not_enumerated, space: str) -> None:
+    for seed in range(8):
+        problem = searching.make_problem(seed, space=space, steps=0 if seed % 2 else 20)
+        wanted = limits(problem)
+        found = search(problem, wanted)
+        assert found.exact
+        np.testing.assert_allclose(found.best.accuracy, optimum(problem, wanted), atol=1e-9)
+        assert (found.best.latency_ms <= wanted).all()
+        assert found.may_miss.max() < 1e-9
+        whole = search(problem, wanted[:0]).frontier
+        for limit, best in zip(wanted, optimum(problem, wanted), strict=True):
+            assert whole.best_within(limit).accuracy[0] == pytest.approx(best, abs=1e-9)
+
+
+def test_what_may_be_missed_holds_what_is_missed(searching, not_enumerated) -> None:
+    missed = []
+    for seed in range(10):
+        problem = searching.make_problem(seed, bend=0.02)
+        wanted = limits(problem)
+        found = search(problem, wanted)
+        assert not found.exact
+        assert (found.best.latency_ms <= wanted).all()
+        missed.append(optimum(problem, wanted) - found.best.accuracy)
+        assert (missed[-1] <= found.may_miss + 1e-9).all()
+    assert np.mean(np.array(missed) > 1e-9) < 0.05
+
+
+def test_the_same_seed_finds_the_same(searching, not_enumerated) -> None:
+    problem = searching.make_problem(3, bend=0.05)
+    one, two = (search(problem, limits(problem), seed=4) for _ in range(2))
+    np.testing.assert_array_equal(one.best.genotypes, two.best.genotypes)
+    np.testing.assert_array_equal(one.frontier.genotypes, two.frontier.genotypes)
+
+
+@pytest.mark.parametrize("enumerable", [0, 10**6])
+def test_two_targets(searching, monkeypatch, enumerable: int) -> None:
+    monkeypatch.setattr(engine, "ENUMERABLE", enumerable)
+    missed = []
+    for seed in range(4):
+        problem = searching.make_problem(seed, bend=0.02, targets=2)
+        wanted = limits(problem, 4)
+        for both in wanted:
+            found = search(problem, both[None])
+            assert (found.best.latency_ms <= both).all()
+            assert found.exact == bool(enumerable)
+            missed.append(float(optimum(problem, both[None])[0] - found.best.accuracy[0]))
+            assert missed[-1] <= found.may_miss[0] + 1e-9
+    assert np.mean(np.array(missed) > 1e-9) <= (0.2 if not enumerable else 0)
+
+
+def test_the_frontier_of_three_objectives_has_no_dominated_subnet(searching) -> None:
+    problem = searching.make_problem(2, bend=0.02, targets=2)
+    front = search(problem, np.empty((0, 2))).frontier
+    worse = [
+        ((front.latency_ms <= ms).all(1) & (front.accuracy >= a)).sum()
+        for ms, a in zip(front.latency_ms, front.accuracy, strict=True)
+    ]
+    assert worse == [1] * len(front)
+    assert len(front) > 10
+
+
+@pytest.mark.parametrize("enumerable", [0, 10**6])
+def test_infeasible_names_the_fastest(searching, monkeypatch, enumerable: int) -> None:
+    monkeypatch.setattr(engine, "ENUMERABLE", enumerable)
+    problem = searching.make_problem(3, bend=0.02)
+    fastest = problem.latency_ms(problem.space.enumerate_genotypes()).min()
+    with pytest.raises(Infeasible, match=rf"within 0\.01 ms: the fastest takes {fastest:.4g} ms \(r"):
+        search(problem, np.array([[10.0], [0.01]]))
+
+
+def test_polishing_never_loses_and_keeps_the_limits(searching) -> None:
+    problem, rng = searching.make_problem(9, bend=0.1, targets=2), np.random.default_rng(0)
+    starts = problem.evaluate(problem.sample(12, rng))
+    slack = starts.latency_ms * 1.05
+    best, seen = polish.polish(problem, starts, slack)
+    assert (best.accuracy >= starts.accuracy).all()
+    assert (best.accuracy > starts.accuracy).mean() > 0.5
+    assert (best.latency_ms <= slack).all()
+    again = problem.evaluate(best.genotypes)
+    np.testing.assert_allclose(again.accuracy, best.accuracy)
+    np.testing.assert_allclose(again.latency_ms, best.latency_ms)
+    assert len(seen) > len(best)
+    # Nothing that one change reaches is better.
+    for i, genotype in enumerate(best.genotypes):
+        near = problem.evaluate(polish.neighbours(problem, genotype).genotypes)
+        assert near.accuracy[near.within(slack[i])].max(initial=0) <= best.accuracy[i] + 1e-12
+
+
+def test_best_within_prefers_the_faster_of_equals() -> None:
+    subnets = Evaluated(
+        np.zeros((3, 2), np.int16), np.array([[3.0], [2.0], [9.0]]), np.array([0.5, 0.5, 0.9])
+    )
+    assert subnets.best_within(np.array([4.0])).latency_ms.tolist() == [[2.0]]
+    assert len(subnets.best_within(np.array([1.0]))) == 0

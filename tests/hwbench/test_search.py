@@ -1,0 +1,230 @@
+"""`hwbench search` on modelled tables of glyphs and a made-up predictor."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.base import Measurement, Target
+from compofa.accuracy import Header as AccuracyHeader
+from compofa.accuracy import append
+from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.families import GLYPHS, get_family
+from compofa.spaces import Arch, encode, get_space
+from hwbench import search
+from lut import store
+from lut.table import Table
+
+OFA, COMPOFA = get_space("ofa", GLYPHS), get_space("compofa", GLYPHS)
+
+
+def write_table(path: Path, blocks, device: str = "d", scale: float = 1e6, family: str = "glyphs") -> Path:
+    header = store.Header(Target("none", device), family, "ofa", get_family(family).resolutions, "2026")
+    with store.Writer(path, header) as writer:
+        writer.append(
+            (b, Measurement("modelled", ms := 0.01 + b.macs / scale, ms, ms, cycles=1)) for b in blocks
+        )
+    return path
+
+
+def truth(genotypes: np.ndarray) -> np.ndarray:
+    size = (genotypes[:, 1:] * np.linspace(1, 2, GLYPHS.slots)).sum(1) / 300
+    return 0.5 + 0.3 * np.tanh(size) + 0.02 * genotypes[:, 0]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """Tables of all blocks, of CompOFA's, of two devices; a predictor; measured accuracies."""
+    folder = tmp_path_factory.mktemp("search")
+    blocks = OFA.all_blocks()
+    found = {
+        "lut": write_table(folder / "a.jsonl", blocks),
+        "other": write_table(folder / "b.jsonl", blocks, "e", scale=3e5),
+        "compofa_lut": write_table(folder / "c.jsonl", COMPOFA.all_blocks()),
+        "empty": write_table(folder / "empty.jsonl", ()),
+        "imagenet": write_table(folder / "i.jsonl", (), family="imagenet-w1.0"),
+        "predictor": folder / "p.predictor.safetensors",
+        "measured": folder / "m.accuracy.jsonl",
+        "foreign": folder / "f.predictor.safetensors",
+    }
+    rng = np.random.default_rng(0)
+    layers = tuple(
+        (rng.normal(0, size, (out, fan)).astype("f4"), np.full(out, 0.1, "f4"))
+        for out, fan, size in ((32, 125, 0.3), (1, 32, 0.03))
+    )
+    AccuracyPredictor(GLYPHS, "one-hot", layers, {"held_out": {"mae": 0.01}}).save(found["predictor"])
+    AccuracyPredictor(get_family("imagenet-w1.0"), "one-hot", layers, {}).save(found["foreign"])
+    archs = list(COMPOFA.enumerate())
+    header = AccuracyHeader("glyphs", "s", "0", "synthetic", 10_000, 0)
+    correct = (truth(encode(GLYPHS, archs)) * 10_000).round().astype(int).tolist()
+    append(found["measured"], header, zip(archs, correct, strict=True))
+    return found
+
+
+@pytest.fixture
+def run(files, capsys):
+    """Run the command with file names filled in; gives the JSON."""
+
+    def call(*arguments: str) -> dict:
+        assert search.main([*(a.format(**files) for a in arguments), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def test_compofa_is_exact_on_measured_accuracies(run, files) -> None:
+    found = run(
+        "--space", "compofa", "--lut", "{compofa_lut}", "--accuracy", "{measured}", "--latency-ms", "2.5"
+    )
+    table = Table.load(files["compofa_lut"])
+    archs = list(COMPOFA.enumerate())
+    genotypes = encode(GLYPHS, archs)
+    latency, accuracy = table.predict_ms(genotypes), (truth(genotypes) * 10_000).round() / 10_000
+    assert found["exact"] and found["accuracy_is"] == "measured"
+    assert "enumeration" in found["method"]
+    (result,) = found["results"]
+    assert result["constraint"] == 2.5 and result["may_miss"] == 0
+    assert result["accuracy"] == pytest.approx(accuracy[latency <= 2.5].max())
+    best = archs.index(Arch.parse(result["arch"]))
+    assert latency[best] == pytest.approx(result["latency_ms"])
+    assert len(found["frontier"]) > 5
+
+
+@pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
+def test_results_come_in_the_order_asked(run, files, space: str) -> None:
+    found = run(
+        "--space", space, "--lut", "{lut}", "--accuracy", "{predictor}",
+        "--latency-ms", "3", "--latency-ms", "2", "--latency-ms", "a=2.5",
+    )  # fmt: skip
+    assert [r["constraint"] for r in found["results"]] == [3, 2, 2.5]
+    table, predictor = Table.load(files["lut"]), AccuracyPredictor.load(files["predictor"])
+    for result in found["results"]:
+        arch = Arch.parse(result["arch"])
+        assert get_space(space, GLYPHS).contains(arch)
+        assert table.latency_ms(OFA.blocks(arch)) == pytest.approx(result["latency_ms"])
+        assert result["latency_ms"] <= result["constraint"]
+        assert predictor.predict(encode(GLYPHS, [arch]))[0] == pytest.approx(result["accuracy"], abs=1e-6)
+        assert 0 <= result["may_miss"] < 0.3
+    random = encode(GLYPHS, [get_space(space, GLYPHS).sample(np.random.default_rng(i)) for i in range(300)])
+    fits = table.predict_ms(random) <= 3
+    assert predictor.predict(random)[fits].max() <= found["results"][0]["accuracy"]
+
+
+def test_no_limit_is_the_whole_frontier(run, files, tmp_path) -> None:
+    path = tmp_path / "f.csv"
+    found = run("--lut", "{lut}", "--accuracy", "{predictor}", "--csv", str(path))
+    assert found["results"] == [{"constraint": None, **row} for row in found["frontier"]]
+    assert [r["latency_ms"] for r in found["frontier"]] == sorted(r["latency_ms"] for r in found["frontier"])
+    rows = list(csv.DictReader(path.open()))
+    assert [row["arch"] for row in rows] == [row["arch"] for row in found["frontier"]]
+
+
+def test_several_targets_and_three_objectives(run, files) -> None:
+    found = run(
+        "--lut", "A={lut}", "--lut", "B={other}", "--accuracy", "{predictor}",
+        "--latency-ms", "A=3", "--latency-ms", "B=6",
+    )  # fmt: skip
+    (result,) = found["results"]
+    assert result["constraint"] == {"A": 3, "B": 6}
+    blocks = OFA.blocks(Arch.parse(result["arch"]))
+    for name, key, limit in (("A", "lut", 3), ("B", "other", 6)):
+        assert Table.load(files[key]).latency_ms(blocks) == pytest.approx(result["latency_ms"][name])
+        assert result["latency_ms"][name] <= limit
+    alone = run("--lut", "B={other}", "--accuracy", "{predictor}", "--latency-ms", "6")["results"][0]
+    assert result["accuracy"] <= alone["accuracy"] + alone["may_miss"]
+    assert set(found["frontier"][0]["latency_ms"]) == {"A", "B"}
+
+
+def test_a_seed_gives_the_same_answer(run) -> None:
+    arguments = ("--lut", "{lut}", "--accuracy", "{predictor}", "--latency-ms", "2", "--seed", "3")
+    one, two = run(*arguments), run(*arguments)
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_the_summary_says_what_the_numbers_are_of(files, capsys) -> None:
+    arguments = ["--lut", str(files["lut"]), "--accuracy", str(files["predictor"]), "--latency-ms", "2"]
+    assert search.main(arguments) == 0
+    out = capsys.readouterr().out
+    for words in ("predicted (", "sum of the table's entries", "dynamic programme", "may miss", "r"):
+        assert words in out, words
+    assert str(Arch.parse(out.splitlines()[-1]))
+
+
+def test_measured_accuracies_of_a_part_are_fitted(run, files, tmp_path) -> None:
+    path = tmp_path / "some.accuracy.jsonl"
+    path.write_text("".join(files["measured"].open().readlines()[:301]))
+    found = run("--space", "compofa", "--lut", "{lut}", "--accuracy", str(path), "--latency-ms", "2.5")
+    assert found["accuracy_is"] == "predicted"
+    assert found["accuracy_mae"] < 0.05
+
+
+def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
+    arguments = ["--accuracy", str(files["predictor"]), "--model"]
+    assert search.main([*arguments, str(tmp_path / "x.calibration.json")]) == 2
+    assert "x.calibration.json: No such file" in capsys.readouterr().err
+    assert search.main([*arguments, str(files["lut"])]) == 2
+    assert "is no calibration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--latency-ms", "0.01"], 1, "no subnet of ofa was found within 0.01 ms: the fastest takes"),
+        (
+            ["--space", "compofa", "--latency-ms", "0.01"],
+            1,
+            "(r16-k3e3_k3e3-k5e3_k5e3-k3e3_k3e3-k3e3_k3e3-k5e3_k5e3)",
+        ),
+        (["--latency-ms", "20us"], 2, "give milliseconds as a positive number without a unit"),
+        (["--latency-ms", "-1"], 2, "is not a latency"),
+        (["--latency-ms", "nan"], 2, "is not a latency"),
+        (["--latency-ms", "phone=2"], 2, "there is no target 'phone', only a"),
+        (["--lut", "{other}", "--latency-ms", "2"], 2, "say of which target, as in a=2"),
+        (
+            ["--lut", "{other}", "--latency-ms", "a=2", "--latency-ms", "a=3"],
+            2,
+            "give one --latency-ms for each",
+        ),
+        (["--lut", "{lut}"], 2, "two targets are called 'a': name them"),
+        (["--lut", "{imagenet}"], 2, "is a table of family imagenet-w1.0, not of glyphs"),
+        (["--accuracy", "{foreign}"], 2, "predicts accuracies of family imagenet-w1.0, not of glyphs"),
+        (["--accuracy", "{lut}"], 2, "neither a safetensors file nor a torch state dict"),
+        (["--accuracy", "missing"], 2, "missing: No such file"),
+        (["--space", "nas"], 2, "unknown space 'nas'"),
+        (["--family", "imagenet-w1.0"], 2, "is a table of family glyphs, not of imagenet-w1.0"),
+        (["--csv", "no/such/folder/x.csv"], 2, "cannot write"),
+    ],
+)
+def test_bad_input_is_one_line(files, capsys, arguments, code: int, message: str) -> None:
+    given = ["--lut", "{lut}", "--accuracy", "{predictor}", *arguments]
+    assert search.main([a.format(**files) for a in given]) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("lut", "message"),
+    [
+        ("empty", "has no entry: finish it with hwbench build_lut"),
+        ("compofa_lut", "blocks of space ofa, the first being mbconv-8x8x8-24-8-k5-s1-relu: add them with"),
+    ],
+)
+def test_an_unfinished_table_is_refused(files, capsys, lut: str, message: str) -> None:
+    missing = len(set(OFA.all_blocks()) - set(COMPOFA.all_blocks()))
+    assert search.main(["--lut", str(files[lut]), "--accuracy", str(files["predictor"])]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert (f"lacks {missing} blocks" in error) == (lut == "compofa_lut")
+
+
+def test_resolutions_that_do_not_meet_are_refused(files, tmp_path, capsys) -> None:
+    known = AccuracyPredictor.load(files["predictor"])
+    path = tmp_path / "q.safetensors"
+    replace(known, resolutions=(17, 18, 19, 21, 22)).save(path)
+    assert search.main(["--lut", str(files["lut"]), "--accuracy", str(path)]) == 2
+    assert "no resolution in common: the accuracies are of 17, 18" in capsys.readouterr().err
