@@ -147,8 +147,9 @@ def open_backend(target: Target, seed: int) -> Backend:
     from backends import registry
     from backends.base import Settings
 
-    settings = Settings(target.precision, target.batch, target.threads, seed)
-    return registry.load(target.backend)(settings)
+    backend = registry.load(target.backend)
+    options = {name: value for name, value in target.details if name in backend.options}
+    return backend(Settings(target.precision, target.batch, target.threads, seed, options))
 
 
 def check_target(recorded: Target, present: Target, force: bool) -> bool:
