@@ -5,8 +5,9 @@ P output pixels, K = kernel^2 x input channels, N output channels, R x C the sys
 - Systolic (Samajdar et al., SCALE-Sim, arXiv:1811.02883; equal to its version 3.0.0, unstalled):
   os ``ceil(P/R) ceil(N/C) (K + R + C - 2) - 1``, ws ``ceil(K/R) ceil(N/C) (P + 2R + C - 2) - 1``,
   is ``ceil(K/R) ceil(P/C) (N + 2R + C - 2) - 1``. A depthwise layer runs a channel at a time.
-- DPU (Xilinx PG338): ``ceil(H/PP) W ceil(Ci/ICP) ceil(Co/OCP) k^2``; on the ALU (depthwise convolution,
-  pooling, element-wise) ``ceil(H/PP') W ceil(C/CP) k^2``.
+- DPU (Xilinx PG338): ``ceil(H/PP) W ceil(Ci/ICP) ceil(Co/OCP) k^2``; a stem of few channels takes its
+  kernel's columns for further input channels, ``ceil(Ci k / ICP) k`` in place of ``ceil(Ci/ICP) k^2``; on the
+  ALU (depthwise convolution, pooling, element-wise) ``ceil(H/PP') W ceil(C/CP) k^2``.
 """
 
 from __future__ import annotations
@@ -171,14 +172,12 @@ def mac_cycles(arrays: LayerArrays, target: FpgaTarget) -> Floats:
 
 
 def _dpu_cycles(arrays: LayerArrays, dpu: Dpu) -> Floats:
-    window, inputs = arrays.kernel * arrays.kernel, arrays.channels
+    reductions = np.ceil(arrays.channels / dpu.inputs) * arrays.kernel * arrays.kernel
     if dpu.stem_augmentation:
-        few = arrays.channels * arrays.kernel <= dpu.inputs
-        inputs = np.where(few, arrays.channels * arrays.kernel, inputs)
-        window = np.where(few, arrays.kernel, window)
+        augmented = np.ceil(arrays.channels * arrays.kernel / dpu.inputs) * arrays.kernel
+        reductions = np.where(2 * arrays.channels <= dpu.inputs, augmented, reductions)
     rows = np.ceil(arrays.out_height / dpu.pixels) * arrays.out_width
-    channels = np.ceil(inputs / dpu.inputs) * np.ceil(arrays.out_channels / dpu.outputs)
-    return rows * channels * window
+    return rows * reductions * np.ceil(arrays.out_channels / dpu.outputs)
 
 
 def systolic_cycles(pixels: Floats, reduction: Floats, outputs: Floats, array: Systolic) -> Floats:

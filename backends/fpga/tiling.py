@@ -52,10 +52,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Units:
-    """What an array takes at a time: rows and channels of the output, shape (layers,)."""
+    """What an array takes at a time: rows and channels of the output, shape (layers,), and input channels."""
 
     rows: Floats
     channels: Floats
+    inputs: int
 
 
 def _units(arrays: LayerArrays, target: FpgaTarget) -> _Units:
@@ -63,10 +64,10 @@ def _units(arrays: LayerArrays, target: FpgaTarget) -> _Units:
     if isinstance(target.array, Dpu):
         dpu = target.array
         rows = np.where(conv, dpu.pixels, dpu.alu_pixels)
-        return _Units(rows, np.where(conv, dpu.outputs, dpu.alu_channels))
+        return _Units(rows, np.where(conv, dpu.outputs, dpu.alu_channels), dpu.inputs)
     assert isinstance(target.array, Systolic)
     rows = np.ceil(target.array.rows / arrays.out_width)
-    return _Units(rows, np.where(conv, target.array.columns, 1.0))
+    return _Units(rows, np.where(conv, target.array.columns, 1.0), target.array.rows)
 
 
 def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
@@ -95,8 +96,12 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
         size / 2 for size in (memory.input_bytes, memory.weight_bytes, memory.output_bytes)
     )
     _check(arrays, unit_input, half_in, "input_bytes")
-    _check(arrays, unit_weights, half_weights, "weight_bytes")
+    _check(arrays, unit_weights / np.ceil(arrays.channels / units.inputs), half_weights, "weight_bytes")
     _check(arrays, unit_output, half_out, "output_bytes")
+
+    # Where one unit's weights do not fit, its sum is made in parts, kept in the accumulators meanwhile.
+    parts = np.maximum(np.ceil(unit_weights / half_weights), 1)
+    channel_units, unit_weights = channel_units * parts, unit_weights / parts
 
     weights = size * arrays.weights
     resident = weights <= memory.weight_bytes

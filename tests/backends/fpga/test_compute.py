@@ -49,7 +49,7 @@ def dpu_cycles(layer: Layer, dpu: Dpu) -> int:
     cin, (cout, height, width) = layer.in_shape[0], layer.out_shape
     if layer.kind == "conv":
         window = layer.kernel**2
-        if cin * layer.kernel <= dpu.inputs:
+        if 2 * cin <= dpu.inputs:
             cin, window = cin * layer.kernel, layer.kernel
         return ceil(height / dpu.pixels) * width * ceil(cin / dpu.inputs) * ceil(cout / dpu.outputs) * window
     return ceil(height / dpu.alu_pixels) * width * ceil(cout / dpu.alu_channels) * layer.kernel**2

@@ -33,7 +33,7 @@ def random_run(rng: np.random.Generator, index: int) -> Run:
 
 
 @needs_verilator
-@pytest.mark.parametrize("size", CASES)
+@pytest.mark.parametrize("size", [(8, 8), pytest.param((4, 6), marks=pytest.mark.slow)])
 def test_no_cycle_and_no_value_differs_from_the_rtl(size: tuple[int, int], tmp_path: Path) -> None:
     rows, columns = size
     program = build(rows, columns, tmp_path)
