@@ -27,6 +27,7 @@ COMMANDS = {
     "pareto": "draw and compare accuracy-latency frontiers",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
+    "trace": "show where the modelled cycles of a network on an FPGA go",
 }
 """Module of this package -> what it does."""
 

@@ -33,6 +33,7 @@ class FpgaBackend(Backend):
     """
 
     name = "fpga"
+    origin = "modelled"
     default_precision = "int8"
     options = ("target",)
 
@@ -86,7 +87,7 @@ class FpgaBackend(Backend):
 
 def _measurement(cycles: int, accelerator: FpgaTarget) -> Measurement:
     latency = accelerator.milliseconds(cycles)
-    return Measurement("modelled", latency, latency, latency, cycles=cycles)
+    return Measurement(FpgaBackend.origin, latency, latency, latency, cycles=cycles)
 
 
 def chain_cycles(chains: Sequence[Sequence[Layer]], target: FpgaTarget, precision: str) -> Floats:

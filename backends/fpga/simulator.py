@@ -88,13 +88,16 @@ def simulate(tiles: Tiles, *, skew: int = 0, drain: int = 0, separate_stores: bo
     return Timeline(load, compute, store)
 
 
-def chrome_trace(layers: Sequence[tuple[str, Timeline]], clock_mhz: float) -> dict[str, object]:
+def chrome_trace(
+    layers: Sequence[tuple[str, Timeline]], clock_mhz: float, pause: int = 0
+) -> dict[str, object]:
     """Timelines of layers that run one after the other, in Chrome's trace format: open it in
     ``chrome://tracing`` or Perfetto. Times are modelled microseconds.
 
     Args:
         layers: name and timeline of each.
         clock_mhz: cycles a microsecond.
+        pause: cycles before each layer, for starting it.
     """
     tracks = ("load", "compute", "store")
     events: list[dict[str, object]] = [
@@ -103,6 +106,7 @@ def chrome_trace(layers: Sequence[tuple[str, Timeline]], clock_mhz: float) -> di
     ]
     start = 0
     for name, timeline in layers:
+        start += pause
         for t, track in enumerate(tracks):
             for i, (begin, end) in enumerate(getattr(timeline, track)):
                 if end > begin:
@@ -122,10 +126,10 @@ def chrome_trace(layers: Sequence[tuple[str, Timeline]], clock_mhz: float) -> di
     return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"origin": "modelled"}}
 
 
-def write_trace(path: Path, layers: Sequence[tuple[str, Timeline]], clock_mhz: float) -> None:
+def write_trace(path: Path, layers: Sequence[tuple[str, Timeline]], clock_mhz: float, pause: int = 0) -> None:
     """Write :func:`chrome_trace` to `path`.
 
     Raises:
         OSError: it cannot be written.
     """
-    path.write_text(json.dumps(chrome_trace(layers, clock_mhz)) + "\n")
+    path.write_text(json.dumps(chrome_trace(layers, clock_mhz, pause)) + "\n")
