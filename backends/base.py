@@ -121,6 +121,9 @@ class Backend(ABC):
 
     Attributes:
         name: as given to ``--backend``.
+        origin: of its answers, one of :data:`Measurement.ORIGINS`.
+        default_precision: what it runs in unless told.
+        options: names of the settings of its own that it takes; its target's details repeat them.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
 
     Raises:
@@ -129,6 +132,9 @@ class Backend(ABC):
     """
 
     name: ClassVar[str]
+    origin: ClassVar[str] = "measured"
+    default_precision: ClassVar[str] = "fp32"
+    options: ClassVar[tuple[str, ...]] = ()
     timing_s: float | None = None
 
     def __init__(self, settings: Settings) -> None:

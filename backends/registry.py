@@ -11,7 +11,10 @@ from importlib.metadata import EntryPoint, entry_points
 from backends.base import Backend
 
 GROUP = "hwbench.backends"
-BUILT_IN = {"onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend"}
+BUILT_IN = {
+    "fpga": "backends.fpga.backend:FpgaBackend",
+    "onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend",
+}
 """Found without being installed, so that a plain source checkout works."""
 
 

@@ -32,7 +32,10 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
     )
-    p.add_argument("--precision", default="fp32", help="number format")
+    p.add_argument(
+        "--target", help="what a backend of many targets models or compiles for, such as zcu102-b4096"
+    )
+    p.add_argument("--precision", help="number format (default: the backend's)")
     p.add_argument("--batch", type=cli.positive_int, default=1, help="images in one run")
     p.add_argument("--threads", type=cli.positive_int, default=1, help="of one run")
     p.add_argument("--seed", type=int, default=0, help="of the order and the weights")
@@ -68,7 +71,10 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     wanted = space.all_blocks(resolutions)
     if args.out:
         cli.check_writable(args.out)
-    backend = registry.load(args.backend)(Settings(args.precision, args.batch, args.threads, args.seed))
+    backend_class = registry.load(args.backend)
+    precision = args.precision or backend_class.default_precision
+    options = {"target": args.target} if args.target else {}
+    backend = backend_class(Settings(precision, args.batch, args.threads, args.seed, options))
     path = args.out or store.default_path(backend.target, family.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(

@@ -35,6 +35,7 @@ def draw_validation(
     panels: Sequence[Panel],
     title: str,
     target: str,
+    origin: str = "measured",
 ) -> None:
     """Predicted against measured latency, one panel a model, with the identity line and the 10 % band.
 
@@ -43,6 +44,7 @@ def draw_validation(
         measured_ms: shape (networks,).
         panels: the models, from left to right.
         title: first line above the panels; `target` comes below it.
+        origin: of `measured_ms`: ``measured``, or ``modelled`` by a cycle model.
 
     Raises:
         OSError: the file cannot be written.
@@ -55,19 +57,19 @@ def draw_validation(
     span = (0.93 * float(everything.min()), 1.07 * float(everything.max()))
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
-        _validation_panel(ax, measured_ms, panel, span)
+        _validation_panel(ax, measured_ms, panel, span, origin)
     axes[0].set_ylabel("predicted latency (ms)")
     figure.savefig(path, dpi=200)
 
 
 def _validation_panel(
-    ax: Axes, measured_ms: NDArray[np.float64], panel: Panel, span: tuple[float, float]
+    ax: Axes, measured_ms: NDArray[np.float64], panel: Panel, span: tuple[float, float], origin: str
 ) -> None:
     line = np.array(span)
     ax.fill_between(line, 0.9 * line, 1.1 * line, color=GREY, alpha=0.15, linewidth=0, label="within 10 %")
     ax.plot(line, line, color=GREY, linewidth=1, label="identity")
     ax.scatter(measured_ms, panel.predicted_ms, s=16, color=BLUE, alpha=0.8, linewidths=0, label="subnets")
-    ax.set(xlim=span, ylim=span, box_aspect=1, xlabel="measured latency (ms)")
+    ax.set(xlim=span, ylim=span, box_aspect=1, xlabel=f"{origin} latency (ms)")
     rank = "" if panel.spearman is None else f", Spearman {panel.spearman:.3f}"
     ax.set_title(f"{panel.name}: MAPE {panel.mape_pct:.1f} %{rank}", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)

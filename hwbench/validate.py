@@ -76,6 +76,7 @@ def execute(args: argparse.Namespace) -> int:
         "calibration": str(calibration_path(lut)) if same_target else None,
         "target": table.target.to_dict(),
         "measured_on": backend.target.to_dict(),
+        "origin": backend.origin,
         "family": table.family.name,
         "n": len(archs),
         **assess(calibration),
@@ -147,8 +148,9 @@ def open_backend(target: Target, seed: int) -> Backend:
     from backends import registry
     from backends.base import Settings
 
-    settings = Settings(target.precision, target.batch, target.threads, seed)
-    return registry.load(target.backend)(settings)
+    backend = registry.load(target.backend)
+    options = {name: value for name, value in target.details if name in backend.options}
+    return backend(Settings(target.precision, target.batch, target.threads, seed, options))
 
 
 def check_target(recorded: Target, present: Target, force: bool) -> bool:
@@ -259,6 +261,7 @@ def _draw(picture: Path, calibration: Calibration, document: dict[str, Any], tar
         ],
         title=f"{document['family']}, {document['n']} subnets, repeatability {document['repeatability_pct']:.1f} %",
         target=target,
+        origin=document["origin"],
     )
 
 
@@ -272,7 +275,7 @@ def _print(document: dict[str, Any], target: str) -> None:
         for key, name in (("raw", "raw sum"), ("calibrated", "calibrated, leave-one-out"))
     ]
     cli.print_table(
-        f"{document['family']}: predicted against measured, {document['n']} subnets",
+        f"{document['family']}: predicted against {document['origin']}, {document['n']} subnets",
         ("model", "MAPE", "within 5 %", "within 10 %", "Spearman"),
         rows,
     )
@@ -280,6 +283,8 @@ def _print(document: dict[str, Any], target: str) -> None:
     print(
         f"repeatability {document['repeatability_pct']:.1f} % (MAPE of the second measurement against the first)"
     )
+    if document["origin"] == "modelled":
+        print("              nothing was measured: this says how far sums of blocks are from the whole model")
     print(f"model         {terms}")
     print(f"target        {target}")
     print(f"calibration   {document['calibration'] or 'not kept'}")

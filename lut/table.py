@@ -49,6 +49,11 @@ class Table:
         return self.header.target
 
     @cached_property
+    def origin(self) -> str:
+        """Whether the entries were ``measured``, or some were ``modelled`` or ``predicted``."""
+        return next((m.origin for m in self.entries.values() if m.origin != "measured"), "measured")
+
+    @cached_property
     def family(self) -> Family:
         """The family whose blocks these are.
 

@@ -101,7 +101,7 @@ def test_without_out_the_table_goes_to_the_documented_place(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--backend", "abacus"], "unknown backend 'abacus'; there are onnxruntime"),
+        (["--backend", "abacus"], "unknown backend 'abacus'; there are fpga, onnxruntime"),
         (["--family", "resnets"], "unknown family 'resnets'; there are glyphs, imagenet-w1.0, imagenet-w1.2"),
         (["--space", "nas"], "unknown space 'nas'; there are ofa, compofa, compofa-elastic"),
         (["--resolutions", "7"], f"family glyphs has no resolution 7; it has {SMALLEST}, {SECOND}"),

@@ -1,0 +1,149 @@
+"""What an accelerator runs: layers, finer than blocks, and blocks lowered to them.
+
+A block is one entry of a lookup table; an accelerator sees its convolutions, its pooling and its element-wise
+steps one by one. Layers also describe networks that hwbench cannot build but boards were measured with
+(:mod:`backends.fpga.zoo`). Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from compofa.blocks import Block
+
+KINDS = ("conv", "depthwise", "pool", "scale", "add", "act")
+ON_THE_ALU = ("depthwise", "pool", "scale", "add", "act")
+"""Kinds whose outputs are each of one input channel: no reduction over channels, so nothing for a MAC array."""
+ACTIVATIONS = ("none", "relu", "hswish", "hsigmoid")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of an accelerator, for one image.
+
+    Args:
+        kind: ``conv`` (also 1x1 and fully connected), ``depthwise``, ``pool`` (average or maximum over
+            windows; global with ``kernel = height``), ``scale`` (channels times factors, the end of SE),
+            ``add`` (two tensors), ``act`` (an activation on its own).
+        in_shape: input (channels, height, width).
+        out_channels: output channels; those of the input unless `kind` is ``conv``.
+        kernel, stride: side of the window and step.
+        act: activation that follows: ``none``, ``relu`` (any clipped one), ``hswish``, ``hsigmoid``.
+        add: a second tensor of the output's shape is added.
+        valid: no padding: windows lie inside the input.
+        name: for messages and traces; plays no part in comparisons.
+
+    Raises:
+        ValueError: a size is no positive integer, or the kind or the activation is unknown.
+    """
+
+    kind: str
+    in_shape: tuple[int, int, int]
+    out_channels: int
+    kernel: int = 1
+    stride: int = 1
+    act: str = "none"
+    add: bool = False
+    valid: bool = False
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        sizes = (*self.in_shape, self.out_channels, self.kernel, self.stride)
+        if len(self.in_shape) != 3 or not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(f"layer sizes must be positive integers: {self!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown layer kind {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.act not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {self.act!r}; there are {', '.join(ACTIVATIONS)}")
+        if self.kind != "conv" and self.out_channels != self.in_shape[0]:
+            raise ValueError(f"only a conv changes the channels: {self!r}")
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """Output (channels, height, width)."""
+        _, height, width = self.in_shape
+        return (self.out_channels, self._out_side(height), self._out_side(width))
+
+    def _out_side(self, side: int) -> int:
+        return (side - self.kernel) // self.stride + 1 if self.valid else -(-side // self.stride)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates; pooling and element-wise steps count as none."""
+        channels, height, width = self.out_shape
+        if self.kind not in ("conv", "depthwise"):
+            return 0
+        return channels * height * width * self.kernel**2 * (self.in_shape[0] if self.kind == "conv" else 1)
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weights, or factors of a ``scale``; biases are left out."""
+        if self.kind == "conv":
+            return self.out_channels * self.in_shape[0] * self.kernel**2
+        per_channel = {"depthwise": self.kernel**2, "scale": 1}
+        return self.out_channels * per_channel.get(self.kind, 0)
+
+    def __str__(self) -> str:
+        channels, height, width = self.in_shape
+        shape = f"{self.kind}-{channels}x{height}x{width}-{self.out_channels}-k{self.kernel}-s{self.stride}"
+        return f"{self.name} ({shape})" if self.name else shape
+
+
+def lower(block: Block) -> tuple[Layer, ...]:
+    """The layers of `block`, in order, activations and the shortcut's addition fused into the convolutions."""
+    if block.kind == "mbconv":
+        return _lower_mbconv(block)
+    channels, height, _ = block.in_shape
+    if block.kind == "pool":
+        return (Layer("pool", block.in_shape, channels, height, height, valid=True, name="pool"),)
+    return (
+        Layer(
+            "conv",
+            block.in_shape,
+            block.out_channels,
+            block.kernel,
+            block.stride,
+            act=block.act,
+            name=block.kind,
+        ),
+    )
+
+
+def _lower_mbconv(block: Block) -> tuple[Layer, ...]:
+    hidden, (_, height, width) = block.hidden_channels, block.in_shape
+    layers = []
+    if block.expands:
+        layers.append(Layer("conv", block.in_shape, hidden, act=block.act, name="expand"))
+    depthwise = Layer(
+        "depthwise",
+        (hidden, height, width),
+        hidden,
+        block.kernel,
+        block.stride,
+        act=block.act,
+        name="depthwise",
+    )
+    layers.append(depthwise)
+    inner = depthwise.out_shape
+    if block.se:
+        layers += squeeze_excite(inner, block.se_channels)
+    layers.append(Layer("conv", inner, block.out_channels, add=block.shortcut, name="project"))
+    return tuple(layers)
+
+
+def squeeze_excite(shape: tuple[int, int, int], squeezed: int) -> list[Layer]:
+    """Squeeze-and-excitation on a tensor of `shape` (channels, height, width): pool, two 1x1 convolutions on
+    one pixel, and the multiplication, which must wait for all of them."""
+    channels, height, _ = shape
+    return [
+        Layer("pool", shape, channels, height, height, valid=True, name="se.pool"),
+        Layer("conv", (channels, 1, 1), squeezed, act="relu", name="se.reduce"),
+        Layer("conv", (squeezed, 1, 1), channels, act="hsigmoid", name="se.expand"),
+        Layer("scale", shape, channels, name="se.scale"),
+    ]
+
+
+def total_macs(layers: Iterable[Layer]) -> int:
+    """Multiply-accumulates of a network for one image."""
+    return sum(layer.macs for layer in layers)

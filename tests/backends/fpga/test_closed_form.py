@@ -1,0 +1,137 @@
+"""Whole tables at once: the closed form on real layers, and what more hardware must never do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.fpga.backend import chain_cycles
+from backends.fpga.closed_form import bound, layer_cycles, plan_cycles
+from backends.fpga.compute import LayerArrays, compute_cycles, place
+from backends.fpga.layers import Layer, lower
+from backends.fpga.simulator import simulate
+from backends.fpga.target import Dpu, FpgaTarget, load_target, target_names
+from backends.fpga.tiling import plan, tiles_of
+from compofa.families import get_family
+from compofa.spaces import get_space
+
+TILED = [name for name in target_names() if not name.startswith("streaming")]
+LAYERS = tuple(
+    dict.fromkeys(
+        layer
+        for block in get_space("ofa", get_family("imagenet-w1.0")).all_blocks((128, 176, 224))
+        for layer in lower(block)
+    )
+)
+
+layers = st.builds(
+    lambda kind, cin, cout, side, kernel, stride, act: Layer(
+        kind, (cin, side, side), cout if kind == "conv" else cin, kernel, stride, act
+    ),
+    st.sampled_from(["conv", "depthwise", "scale"]),
+    st.integers(1, 48),
+    st.integers(1, 300),
+    st.integers(1, 56),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from([1, 2]),
+    st.sampled_from(["none", "relu", "hswish"]),
+)
+
+
+def arrays_of(found: tuple[Layer, ...], target: FpgaTarget) -> LayerArrays:
+    return LayerArrays.of(place(found, target), target)
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_the_closed_form_is_near_the_simulator_and_within_its_bound(name: str) -> None:
+    target = load_target(name)
+    arrays = arrays_of(LAYERS[::5], target)
+    planned = plan(arrays, target, "int8")
+    quick = plan_cycles(planned, target)
+    tiles = [tiles_of(planned, i, target) for i in range(len(arrays))]
+    exact = np.array([simulate(one).cycles for one in tiles])
+    # Loads and stores are cut to whole cycles: up to one more each.
+    rounding = 2 * planned.tiles + 1
+    assert (np.abs(quick - exact) <= np.array([bound(one) for one in tiles]) + rounding).all()
+    assert np.median(np.abs(quick / exact - 1)) < 0.01
+
+
+@pytest.mark.parametrize("name", ["zcu102-b4096", "systolic-16x16"])
+def test_tiles_add_up_to_the_layer(name: str) -> None:
+    target = load_target(name)
+    arrays = arrays_of(LAYERS[::7], target)
+    planned = plan(arrays, target, "int8")
+    for i in range(len(arrays)):
+        tiles = tiles_of(planned, i, target)
+        assert len(tiles.load) == planned.tiles[i]
+        assert sum(tiles.compute) == round(planned.compute_cycles[i])
+        moved = target.memory.rate * sum(max(0, c - target.memory.latency_cycles) for c in tiles.load)
+        assert planned.load_bytes[i] <= moved + 1e-6
+        at_least = arrays.channels[i] * arrays.height[i] * arrays.width[i] + arrays.weights[i]
+        assert planned.load_bytes[i] >= at_least * (arrays.kernel[i] >= arrays.stride[i])
+
+
+@settings(max_examples=60)
+@given(st.lists(layers, min_size=1, max_size=20), st.sampled_from(TILED))
+def test_doubling_bandwidth_never_slows_a_layer(found: list[Layer], name: str) -> None:
+    target = load_target(name)
+    faster = replace(target, memory=replace(target.memory, bytes_per_cycle=2 * target.memory.bytes_per_cycle))
+    arrays = arrays_of(tuple(found), target)
+    before, after = (layer_cycles(arrays, t, "int8") for t in (target, faster))
+    assert (after <= before).all()
+
+
+@settings(max_examples=60)
+@given(st.lists(layers, min_size=1, max_size=20), st.sampled_from(["pixels", "inputs", "outputs"]))
+def test_doubling_a_dpu_never_slows_its_arithmetic(found: list[Layer], side: str) -> None:
+    target = load_target("dpu-b1152")
+    assert isinstance(target.array, Dpu)
+    # Stem augmentation is a choice by size, so it is compared separately.
+    array = replace(target.array, stem_augmentation=False)
+    target = replace(target, array=array)
+    faster = replace(target, array=replace(array, **{side: 2 * getattr(array, side)}))
+    arrays = arrays_of(tuple(found), target)
+    before, after = (compute_cycles(arrays, t, "int8") for t in (target, faster))
+    assert (after <= before).all()
+
+
+def test_doubling_the_clock_never_slows_a_layer_even_with_the_same_ddr() -> None:
+    target = load_target("kv260-b4096")
+    memory = replace(target.memory, bytes_per_cycle=target.memory.bytes_per_cycle / 2)
+    faster = replace(target, clock_mhz=2 * target.clock_mhz, memory=memory)
+    arrays = arrays_of(LAYERS, target)
+    before = target.milliseconds(1) * layer_cycles(arrays, target, "int8")
+    after = faster.milliseconds(1) * layer_cycles(arrays, faster, "int8")
+    assert (after <= before * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize(("side", "most"), [("inputs", 1.0), ("outputs", 1.03), ("pixels", 1.03)])
+def test_doubling_a_dpu_never_slows_a_block(side: str, most: float) -> None:
+    """Twice the inputs leave the tiles as they are. Twice the outputs or rows make them coarser, which costs a
+    few blocks that wait for DDR up to 3 %."""
+    target = load_target("zcu102-b4096")
+    assert isinstance(target.array, Dpu)
+    faster = replace(target, array=replace(target.array, **{side: 2 * getattr(target.array, side)}))
+    chains = [lower(block) for block in get_space("ofa", get_family("imagenet-w1.0")).all_blocks()]
+    before, after = (chain_cycles(chains, t, "int8") for t in (target, faster))
+    assert (after <= most * before).all()
+    assert np.mean(after > before) < 0.02
+
+
+@pytest.mark.parametrize("field", ["input_bytes", "weight_bytes", "output_bytes"])
+def test_a_buffer_too_small_names_the_layer_and_the_least_size(field: str) -> None:
+    target = load_target("dpu-b512")
+    small = replace(target, memory=replace(target.memory, **{field: 64}))
+    layer = Layer("conv", (64, 14, 14), 64, 3)
+    with pytest.raises(ValueError, match=rf"{field} = 64 is too small .*conv layer 64x14x14-64-k3") as error:
+        layer_cycles(arrays_of((layer,), small), small, "int8")
+    least = int(str(error.value).split("at least ")[1].split()[0])
+    enough = replace(target, memory=replace(target.memory, **{field: least}))
+    assert layer_cycles(arrays_of((layer,), enough), enough, "int8") > 0
+    one_less = replace(target, memory=replace(target.memory, **{field: least - 2}))
+    with pytest.raises(ValueError, match="too small"):
+        layer_cycles(arrays_of((layer,), one_less), one_less, "int8")

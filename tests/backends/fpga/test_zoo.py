@@ -1,0 +1,31 @@
+"""The zoo's networks are those that were measured, by their operations."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from backends.fpga.layers import total_macs
+from backends.fpga.zoo import NETWORKS, measurements, published_gops
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_has_the_operations_of_its_name(name: str) -> None:
+    """Within 2.5 %: the names are rounded, and the zoo's 0.5 MobileNet has two digits."""
+    assert 2 * total_macs(NETWORKS[name]()) / 1e9 == pytest.approx(published_gops(name), rel=0.025)
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if "mobilenet" in n or "vgg" in n])
+def test_a_plain_network_is_a_chain(name: str) -> None:
+    for before, after in pairwise(NETWORKS[name]()):
+        assert before.out_shape == after.in_shape
+
+
+def test_both_boards_have_measurements_of_known_networks() -> None:
+    for board, least in (("kv260", 17), ("zcu102", 18)):
+        rows = measurements(board)
+        assert len(rows) >= least
+        assert all(row.network in NETWORKS and row.latency_ms > 0 for row in rows)
+    with pytest.raises(ValueError, match="no measurements of board 'vck190'; there are kv260, zcu102"):
+        measurements("vck190")

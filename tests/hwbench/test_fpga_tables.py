@@ -1,0 +1,53 @@
+"""Tables of a modelled target go through the same commands, and say that they are modelled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hwbench import build_lut, validate
+from lut.table import Table
+
+
+def test_a_modelled_table_is_built_and_validated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.jsonl"
+    command = ["--backend", "fpga", "--target", "kv260-b4096", "--resolutions", "16,32", "--out", str(path)]
+    assert build_lut.main(command) == 0
+    table = Table.load(path)
+    assert table.target.precision == "int8" and "modelled" in table.target.device
+    assert dict(table.target.details)["target"] == "kv260-b4096"
+    assert all(m.origin == "modelled" and m.cycles for m in table.entries.values())
+    capsys.readouterr()
+    assert validate.main(["--lut", str(path), "--subnets", "12", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["origin"] == "modelled"
+    assert found["repeatability_pct"] == 0
+    assert found["raw"]["mape_pct"] < 1e-6  # exact by construction: whole cycles, and no cost of the call
+
+
+def test_a_table_goes_on_only_with_the_same_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--backend", "fpga", "--resolutions", "16", "--out", str(tmp_path / "t.jsonl")]
+    assert build_lut.main([*command, "--target", "kv260-b4096"]) == 0
+    capsys.readouterr()
+    assert build_lut.main([*command, "--target", "zcu102-b4096"]) == 2
+    assert "target kv260-b4096, not zcu102-b4096" in capsys.readouterr().err
+
+
+def test_sums_overestimate_a_pipeline_and_validate_says_by_how_much(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.jsonl"
+    command = ["--backend", "fpga", "--target", "streaming-100k", "--resolutions", "32", "--out", str(path)]
+    assert build_lut.main(command) == 0
+    capsys.readouterr()
+    assert validate.main(["--lut", str(path), "--subnets", "12", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["raw"]["mape_pct"] > 50
+
+
+def test_a_backend_without_targets_refuses_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_lut.main(["--target", "zcu102-b4096", "--out", str(tmp_path / "t.jsonl")]) == 2
+    assert "no options; given were target" in capsys.readouterr().err
