@@ -88,8 +88,23 @@ def _from_measured(path: Path, space: Space) -> AccuracySource:
         return AccuracySource(path, "measured", family.resolutions, _lookup(accuracies))
     if predictor := find_predictor(path, family):
         return _from_predictor(path, predictor, family)
+    _check_choices(path, accuracies, space)
     cli.note(f"{path} holds {mine} subnets of space {space.name}, not all: fitting a predictor to them")
     return _from_predictor(path, AccuracyPredictor.fit(family, *accuracies.arrays()), family)
+
+
+def _check_choices(path: Path, accuracies: Accuracies, space: Space) -> None:
+    """Raise ValueError unless every choice of every slot was measured in some subnet: a predictor knows nothing
+    of the others."""
+    genotypes, _ = accuracies.arrays()
+    depth = space.family.max_depth
+    for slot in range(space.family.slots):
+        wanted = set(space.unit_genotypes(slot // depth)[:, slot % depth].tolist())
+        if missing := wanted - set(genotypes[:, 1 + slot].tolist()):
+            raise ValueError(
+                f"{path} holds no subnet with {len(missing)} of the choices that space {space.name} has in unit "
+                f"{1 + slot // depth}: measure more with hwbench evaluate --space {space.name} --sample N"
+            )
 
 
 def _lookup(accuracies: Accuracies) -> Callable[[Genotypes], Floats]:

@@ -33,12 +33,15 @@ def parser() -> cli.Parser:
     )
     p.add_argument(
         "--space",
-        default="ofa",
-        help="ofa, compofa or compofa-elastic: what --arch must be in or is searched",
+        help="ofa, compofa or compofa-elastic: what --arch must be in or is searched (default: compofa if a "
+        "recipe of that name trained the supernet, else ofa)",
     )
     search.add_latency_arguments(p)
     p.add_argument(
-        "--accuracy", type=Path, metavar="FILE", help="accuracies to search by (default: the shipped ones)"
+        "--accuracy",
+        type=Path,
+        metavar="FILE",
+        help="accuracies to search by (default: the shipped ones of a supernet of that recipe)",
     )
     p.add_argument("--seed", type=int, default=0, help="of the search")
     p.add_argument(
@@ -65,14 +68,14 @@ def execute(args: argparse.Namespace) -> int:
     from compofa.checkpoint import load_supernet
 
     supernet, provenance = load_supernet(args.supernet)
-    arch, chosen = choose(args, supernet)
+    arch, chosen = choose(args, supernet, (provenance.get("recipe") or {}).get("name") or "")
     model = find_model(args, supernet)
     card = {
         "arch": str(arch),
         "family": supernet.family.name,
         "chosen": chosen,
         "supernet": {
-            "recipe": provenance.get("recipe", {}).get("name"),
+            "recipe": (provenance.get("recipe") or {}).get("name"),
             "sha256": hashlib.sha256(args.supernet.read_bytes()).hexdigest(),
         },
         **export(args, supernet, arch),
@@ -103,8 +106,9 @@ def check_folder(path: Path) -> None:
 # --- which subnet ---
 
 
-def choose(args: argparse.Namespace, supernet: Supernet) -> tuple[Arch, dict[str, Any] | None]:
-    """The subnet, and what the search said of it unless it was given.
+def choose(args: argparse.Namespace, supernet: Supernet, recipe: str) -> tuple[Arch, dict[str, Any] | None]:
+    """The subnet, and what the search said of it unless it was given. The recipe that trained the supernet
+    says which subnets it trained, and whose accuracies these are.
 
     Raises:
         InvalidArch: the given one is not in the space.
@@ -112,13 +116,17 @@ def choose(args: argparse.Namespace, supernet: Supernet) -> tuple[Arch, dict[str
     """
     from compofa.families import get_family
     from compofa.spaces import Arch, get_space
+    from hwbench import shipped
 
+    trained = "compofa" if "compofa" in recipe else "ofa"
+    args.space = args.space or trained
     space = get_space(args.space, get_family(supernet.family.name))
     if args.arch:
         arch = Arch.parse(args.arch)
         space.check(arch)
         return arch, None
     args.family = supernet.family.name
+    args.accuracy = args.accuracy or shipped.accuracies(args.family, trained)
     document = search.describe(search.run_search(args))
     result = document["results"][0]
     names = ("method", "accuracy", "accuracy_is", "accuracy_mae")

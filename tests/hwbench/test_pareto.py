@@ -34,6 +34,8 @@ def test_the_whole_of_compofa_beside_ofa(capsys):
     assert ofa["subnets_measured"] >= 1500
     assert ofa["subnets_predicted"] > 0
     assert not ofa["enumerated"]
+    assert compofa["searched_frontier"] == []
+    assert len(ofa["searched_frontier"]) > 20
     for space in (compofa, ofa):
         assert space["hypervolume"] > 0
         accuracies = [point["accuracy"] for point in space["frontier"]]

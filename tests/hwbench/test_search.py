@@ -194,6 +194,11 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
         (["--lut", "{imagenet}"], 2, "is a table of family imagenet-w1.0, not of glyphs"),
         (["--accuracy", "{foreign}"], 2, "predicts accuracies of family imagenet-w1.0, not of glyphs"),
         (["--accuracy", "{lut}"], 2, "neither a safetensors file nor a torch state dict"),
+        (
+            ["--accuracy", "{measured}"],
+            2,
+            "holds no subnet with 6 of the choices that space ofa has in unit 1",
+        ),
         (["--accuracy", "missing"], 2, "missing: No such file"),
         (["--space", "nas"], 2, "unknown space 'nas'"),
         (["--family", "imagenet-w1.0"], 2, "is a table of family glyphs, not of imagenet-w1.0"),
