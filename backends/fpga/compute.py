@@ -23,6 +23,7 @@ from backends.fpga.target import Dpu, FpgaTarget, Systolic
 
 Floats = NDArray[np.float64]
 """Whole numbers mostly, held as floats because NumPy divides those several times faster."""
+Bools = NDArray[np.bool_]
 
 CONV = KINDS.index("conv")
 HOST = -1
@@ -65,11 +66,11 @@ class LayerArrays:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def __getitem__(self, part: slice | NDArray[np.bool_]) -> LayerArrays:
+    def __getitem__(self, part: slice | Bools) -> LayerArrays:
         return LayerArrays(*(getattr(self, name)[part] for name in LayerArrays.__dataclass_fields__))
 
     @property
-    def is_conv(self) -> NDArray[np.bool_]:
+    def is_conv(self) -> Bools:
         """Which layers run on the MAC array."""
         return self.kind == CONV
 
