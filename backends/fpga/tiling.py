@@ -86,10 +86,10 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
     rows, channels = _cut(arrays, least, target.memory, row_units, channel_units, parts, resident)
     first, load = _loads(arrays, size, rows, channels, resident)
     stored = size * arrays.out_channels * arrays.out_height * arrays.out_width
-    on_chip = arrays.kind != HOST
+    on_chip = arrays.kind != HOST  # the rest is one tile that moves nothing over the port
     return Plan(
-        row_tiles=np.where(on_chip, rows, 1),
-        channel_tiles=np.where(on_chip, channels, 1),
+        row_tiles=np.maximum(rows * on_chip, 1),
+        channel_tiles=np.maximum(channels * on_chip, 1),
         row_units=row_units,
         channel_units=channel_units,
         compute_cycles=compute_cycles(arrays, target, precision),
