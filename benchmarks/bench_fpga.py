@@ -20,7 +20,7 @@ import numpy as np
 from backends.base import Settings
 from backends.fpga.backend import FpgaBackend
 from backends.fpga.calibration import Board, fit, leave_one_out, predict_ms
-from backends.fpga.closed_form import layer_cycles, plan_cycles
+from backends.fpga.closed_form import CHUNK, layer_cycles, plan_cycles
 from backends.fpga.compute import LayerArrays, place
 from backends.fpga.layers import Layer, lower
 from backends.fpga.rtl.truth import Run, build, execute, simulated_cycles
@@ -56,7 +56,7 @@ def speed(target: FpgaTarget, layers: tuple[Layer, ...]) -> None:
     arrays = LayerArrays.of(place(layers, target), target)
     many = repeated(arrays, COPIES)
     planned = plan(arrays, target, "int8")
-    chunks = [plan(many[start : start + 2048], target, "int8") for start in range(0, len(many), 2048)]
+    chunks = [plan(many[at : at + CHUNK], target, "int8") for at in range(0, len(many), CHUNK)]
     whole = median_s(lambda: layer_cycles(many, target, "int8"))
     formula = median_s(lambda: [plan_cycles(part, target) for part in chunks])
     some = range(0, len(arrays), 3)

@@ -20,7 +20,7 @@ from backends.fpga.compute import Floats, LayerArrays
 from backends.fpga.target import FpgaTarget
 from backends.fpga.tiling import Plan, Tiles, plan
 
-CHUNK = 2048
+CHUNK = 4096
 """Layers at a time: their arrays then stay in the second-level cache."""
 
 

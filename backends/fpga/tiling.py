@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backends.fpga.compute import HOST, Floats, LayerArrays, compute_cycles
-from backends.fpga.layers import KINDS, Layer
-from backends.fpga.target import Dpu, FpgaTarget, Systolic
+from backends.fpga.compute import HOST, Bools, Floats, LayerArrays, compute_cycles
+from backends.fpga.layers import KINDS
+from backends.fpga.target import Dpu, FpgaTarget, Memory, Systolic
 
 LEAST_TILES = 4
 """Tiles to cut a layer into if its size allows: then at most about a quarter of its traffic is not hidden."""
-
-DEPTHWISE = KINDS.index("depthwise")
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,23 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Units:
-    """What an array takes at a time: rows and channels of the output, shape (layers,), and input channels."""
+class _Least:
+    """The least tile of each layer, arrays of shape (layers,): one unit of rows by one of channels.
+
+    Args:
+        rows, channels: of the output.
+        inputs: input channels that the array reduces at a time.
+        row_bytes: of one row of the input that the tile needs.
+        input_bytes, weight_bytes, output_bytes: that it needs in each buffer.
+    """
 
     rows: Floats
     channels: Floats
     inputs: int
-
-
-def _units(arrays: LayerArrays, target: FpgaTarget) -> _Units:
-    conv = arrays.is_conv
-    if isinstance(target.array, Dpu):
-        dpu = target.array
-        rows = np.where(conv, dpu.pixels, dpu.alu_pixels)
-        return _Units(rows, np.where(conv, dpu.outputs, dpu.alu_channels), dpu.inputs)
-    assert isinstance(target.array, Systolic)
-    rows = np.ceil(target.array.rows / arrays.out_width)
-    return _Units(rows, np.where(conv, target.array.columns, 1.0), target.array.rows)
+    row_bytes: Floats
+    input_bytes: Floats
+    weight_bytes: Floats
+    output_bytes: Floats
 
 
 def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
@@ -77,92 +75,124 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
         ValueError: a buffer is too small for the least tile of some layer.
     """
     size = target.element_bytes(precision)
-    memory = target.memory
-    units = _units(arrays, target)
-    conv = arrays.is_conv
-    row_units = np.ceil(arrays.out_height / units.rows)
-    channel_units = np.ceil(arrays.out_channels / units.channels)
-    channels_a_unit = np.minimum(units.channels, arrays.out_channels)
-
-    # How many channels at a time: by their weights, by one unit of their rows of output, and where each
-    # output channel has an input channel of its own, of input.
-    unit_rows = np.minimum(units.rows, arrays.out_height)
-    unit_weights = size * arrays.weights / arrays.out_channels * channels_a_unit
-    unit_output = size * unit_rows * arrays.out_width * channels_a_unit
-    in_row = size * arrays.width * np.where(conv, arrays.channels, channels_a_unit)
-    needed_rows = np.minimum((unit_rows - 1) * arrays.stride + arrays.kernel, arrays.height)
-    unit_input = needed_rows * in_row
-    half_in, half_weights, half_out = (
-        size / 2 for size in (memory.input_bytes, memory.weight_bytes, memory.output_bytes)
-    )
-    _check(arrays, unit_input, half_in, "input_bytes")
-    _check(arrays, unit_weights / np.ceil(arrays.channels / units.inputs), half_weights, "weight_bytes")
-    _check(arrays, unit_output, half_out, "output_bytes")
-
+    least = _least(arrays, target, size)
+    _check(arrays, least, target.memory)
+    row_units = np.ceil(arrays.out_height / least.rows)
+    channel_units = np.ceil(arrays.out_channels / least.channels)
     # Where one unit's weights do not fit, its sum is made in parts, kept in the accumulators meanwhile.
-    parts = np.maximum(np.ceil(unit_weights / half_weights), 1)
-    channel_units, unit_weights = channel_units * parts, unit_weights / parts
-
-    weights = size * arrays.weights
-    resident = weights <= memory.weight_bytes
-    fit = np.where(resident, channel_units, half_weights // np.maximum(unit_weights, 1))
-    fit = np.minimum(fit, half_out // unit_output)
-    fit = np.where(conv, fit, np.minimum(fit, half_in // unit_input))
-    at_once = np.minimum(fit, channel_units)
-    channel_tiles = np.ceil(channel_units / at_once)
-
-    in_rows = half_in // (in_row * np.where(conv, 1, at_once))
-    by_input = ((in_rows - arrays.kernel) // arrays.stride + 1) // units.rows
-    by_input = np.where(in_rows >= arrays.height, row_units, np.maximum(by_input, 1))
-    by_output = half_out // (unit_output * at_once)
-    rows_at_once = np.minimum(np.minimum(by_input, by_output), row_units)
-    row_tiles = np.ceil(row_units / rows_at_once)
-    by_rows = arrays.channels * arrays.height * arrays.width >= arrays.weights
-    more_rows = np.minimum(np.ceil(LEAST_TILES / channel_tiles), row_units)
-    more_channels = np.minimum(np.ceil(LEAST_TILES / row_tiles), channel_units)
-    row_tiles, channel_tiles = (
-        np.where(by_rows, np.maximum(row_tiles, more_rows), row_tiles),
-        np.where(by_rows, channel_tiles, np.maximum(channel_tiles, more_channels)),
-    )
-
-    # Windows reach over the edge of their tile, so neighbours load some rows twice.
-    halo = np.maximum(arrays.kernel - arrays.stride, 0)
-    swept_rows = np.minimum(arrays.height + (row_tiles - 1) * halo, row_tiles * arrays.height)
-    sweep = size * swept_rows * arrays.width * arrays.channels
-    rows_outer = sweep + np.where(resident, 1, row_tiles) * weights
-    channels_outer = weights + channel_tiles * sweep
-    output = size * arrays.out_channels * arrays.out_height * arrays.out_width
-    shared = np.where(conv, 1, channel_tiles)
-    kept = resident & (row_tiles > 1)  # needed in full before the second row of tiles, so loaded first
-    first = sweep / (row_tiles * shared) + weights / np.where(kept & conv, 1, channel_tiles)
-    second = arrays.added * output
-    host = arrays.kind == HOST
-    tiles = row_tiles * channel_tiles
-    load = np.where(conv, np.minimum(rows_outer, channels_outer), sweep + weights) + second
+    parts = np.maximum(np.ceil(least.weight_bytes / (target.memory.weight_bytes / 2)), 1)
+    channel_units *= parts
+    resident = size * arrays.weights <= target.memory.weight_bytes
+    rows, channels = _cut(arrays, least, target.memory, row_units, channel_units, parts, resident)
+    first, load = _loads(arrays, size, rows, channels, resident)
+    stored = size * arrays.out_channels * arrays.out_height * arrays.out_width
+    on_chip = arrays.kind != HOST  # the rest is one tile that moves nothing over the port
     return Plan(
-        row_tiles=np.where(host, 1, row_tiles),
-        channel_tiles=np.where(host, 1, channel_tiles),
+        row_tiles=np.maximum(rows * on_chip, 1),
+        channel_tiles=np.maximum(channels * on_chip, 1),
         row_units=row_units,
         channel_units=channel_units,
         compute_cycles=compute_cycles(arrays, target, precision),
-        first_bytes=np.where(host, 0, np.minimum(first + second / tiles, load)),
-        load_bytes=np.where(host, 0, load),
-        store_bytes=np.where(host, 0, output),
+        first_bytes=on_chip * first,
+        load_bytes=on_chip * load,
+        store_bytes=on_chip * stored,
     )
 
 
-def _check(arrays: LayerArrays, least: Floats, half: float, field: str) -> None:
+def _least(arrays: LayerArrays, target: FpgaTarget, size: float) -> _Least:
+    """The least tiles, `size` bytes an element."""
+    conv, array = arrays.is_conv, target.array
+    if isinstance(array, Dpu):
+        rows = np.where(conv, float(array.pixels), float(array.alu_pixels))
+        channels, inputs = np.where(conv, float(array.outputs), float(array.alu_channels)), array.inputs
+    else:
+        assert isinstance(array, Systolic)
+        rows = np.ceil(array.rows / arrays.out_width)
+        channels, inputs = np.where(conv, float(array.columns), 1.0), array.rows
+    full_rows = np.minimum(rows, arrays.out_height)
+    some = np.minimum(channels, arrays.out_channels)
+    row_bytes = size * arrays.width * np.where(conv, arrays.channels, some)
+    needed = np.minimum((full_rows - 1) * arrays.stride + arrays.kernel, arrays.height)
+    return _Least(
+        rows=rows,
+        channels=channels,
+        inputs=inputs,
+        row_bytes=row_bytes,
+        input_bytes=needed * row_bytes,
+        weight_bytes=size * arrays.weights / arrays.out_channels * some,
+        output_bytes=size * full_rows * arrays.out_width * some,
+    )
+
+
+def _cut(
+    arrays: LayerArrays,
+    least: _Least,
+    memory: Memory,
+    row_units: Floats,
+    channel_units: Floats,
+    parts: Floats,
+    resident: Bools,
+) -> tuple[Floats, Floats]:
+    """Into how many tiles the rows and the channels of each layer are cut."""
+    conv = arrays.is_conv
+    half_in, half_out = memory.input_bytes / 2, memory.output_bytes / 2
+    weights = np.maximum(least.weight_bytes / parts, 1)
+    fit = np.where(resident, channel_units, np.floor(memory.weight_bytes / 2 / weights))
+    fit = np.minimum(fit, np.floor(half_out / least.output_bytes))
+    fit = np.where(conv, fit, np.minimum(fit, np.floor(half_in / least.input_bytes)))
+    at_once = np.minimum(fit, channel_units)
+    channels = np.ceil(channel_units / at_once)
+
+    in_rows = np.floor(half_in / (least.row_bytes * np.where(conv, 1, at_once)))
+    out_rows = np.floor((in_rows - arrays.kernel) / arrays.stride) + 1
+    fit = np.where(in_rows >= arrays.height, row_units, np.maximum(np.floor(out_rows / least.rows), 1))
+    fit = np.minimum(fit, np.floor(half_out / (least.output_bytes * at_once)))
+    rows = np.ceil(row_units / np.minimum(fit, row_units))
+
+    by_rows = arrays.channels * arrays.height * arrays.width >= arrays.weights
+    more_rows = np.minimum(np.ceil(LEAST_TILES / channels), row_units)
+    more_channels = np.minimum(np.ceil(LEAST_TILES / rows), channel_units)
+    return (
+        np.where(by_rows, np.maximum(rows, more_rows), rows),
+        np.where(by_rows, channels, np.maximum(channels, more_channels)),
+    )
+
+
+def _loads(
+    arrays: LayerArrays, size: float, rows: Floats, channels: Floats, resident: Bools
+) -> tuple[Floats, Floats]:
+    """Bytes to load before the first of `rows` x `channels` tiles, and for all."""
+    conv = arrays.is_conv
+    weights = size * arrays.weights
+    # Windows reach over the edge of their tile, so neighbours load some rows twice.
+    halo = np.maximum(arrays.kernel - arrays.stride, 0)
+    swept = np.minimum(arrays.height + (rows - 1) * halo, rows * arrays.height)
+    sweep = size * swept * arrays.width * arrays.channels
+    rows_outer = sweep + np.where(resident, 1, rows) * weights
+    channels_outer = weights + channels * sweep
+    second = size * arrays.added * arrays.out_channels * arrays.out_height * arrays.out_width
+    load = np.where(conv, np.minimum(rows_outer, channels_outer), sweep + weights) + second
+    # Weights that stay are needed in full before the second row of tiles, so they are loaded first.
+    kept = conv & resident & (rows > 1)
+    first = sweep / (rows * np.where(conv, 1, channels)) + weights / np.where(kept, 1, channels)
+    return np.minimum(first + second / (rows * channels), load), load
+
+
+def _check(arrays: LayerArrays, least: _Least, memory: Memory) -> None:
     """Refuse a buffer of which one half cannot hold the least tile."""
-    bad = (least > half) & (arrays.kind != HOST)
-    if bad.any():
-        i = int(np.argmax(np.where(bad, least, 0)))
-        kind = KINDS[int(arrays.kind[i])]
-        shape = "x".join(str(int(a[i])) for a in (arrays.channels, arrays.height, arrays.width))
-        raise ValueError(
-            f"{field} = {int(2 * half)} is too small for one tile of the {kind} layer "
-            f"{shape}-{int(arrays.out_channels[i])}-k{int(arrays.kernel[i])}: "
-            f"at least {int(np.ceil(2 * least[i]))} bytes are needed"
-        )
+    weights = least.weight_bytes / np.ceil(arrays.channels / least.inputs)
+    needs = {"input_bytes": least.input_bytes, "weight_bytes": weights, "output_bytes": least.output_bytes}
+    for field, needed in needs.items():
+        bad = (2 * needed > getattr(memory, field)) & (arrays.kind != HOST)
+        if bad.any():
+            i = int(np.argmax(np.where(bad, needed, 0)))
+            kind = KINDS[int(arrays.kind[i])]
+            shape = "x".join(str(int(a[i])) for a in (arrays.channels, arrays.height, arrays.width))
+            raise ValueError(
+                f"{field} = {getattr(memory, field)} is too small for one tile of the {kind} layer "
+                f"{shape}-{int(arrays.out_channels[i])}-k{int(arrays.kernel[i])}: "
+                f"at least {int(np.ceil(2 * needed[i]))} bytes are needed"
+            )
 
 
 # --- the tiles of one layer, for the simulator ---
@@ -213,8 +243,3 @@ def port_cycles(amount: float, target: FpgaTarget) -> int:
     if amount <= 0:
         return 0
     return target.memory.latency_cycles + int(np.ceil(amount / target.memory.rate - 1e-9))
-
-
-def describe(layer: Layer, plan: Plan, i: int) -> str:
-    """`layer` and its tiling, for people."""
-    return f"{layer}: {int(plan.row_tiles[i])} x {int(plan.channel_tiles[i])} tiles"

@@ -86,9 +86,10 @@ def build(rows: int, columns: int, folder: Path) -> Path:
     with as_file(files("backends.fpga.rtl")) as source:
         done = subprocess.run(
             [
-                *("verilator", "--cc", "--exe", "--build", "-O3", "--top-module", "systolic", "-Wno-WIDTH"),
+                *("verilator", "--cc", "--exe", "--build", "--top-module", "systolic", "-Wno-WIDTH"),
                 *(f"-GROWS={rows}", f"-GCOLS={columns}", f"-GDEPTH={DEPTH}"),
-                *("-CFLAGS", f"-std=c++20 -O1 -DROWS={rows} -DCOLS={columns}", "--Mdir", str(folder)),
+                *("-CFLAGS", f"-std=c++20 -DROWS={rows} -DCOLS={columns}", "--Mdir", str(folder)),
+                *("-MAKEFLAGS", "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"),
                 *("-o", "harness", str(source / "systolic.v"), str(source / "harness.cpp")),
             ],
             capture_output=True,

@@ -44,6 +44,35 @@ def test_every_convolution_of_100_random_subnets_takes_scale_sims_cycles(dataflo
     np.testing.assert_array_equal(mac_cycles(LayerArrays.of(layers, target), target), expected)
 
 
+# Input side, kernel, input channels, output channels, stride; then the "Total Cycles" of scalesim 3.0.0 without
+# stalls on an 8 x 8 array for os, ws and is, as it reported them.
+SCALE_SIM_REPORTS = (
+    (5, 1, 16, 4, 2, 59, 61, 103),
+    (11, 3, 24, 8, 1, 2529, 2780, 8909),
+    (2, 1, 24, 40, 1, 189, 389, 185),
+    (13, 5, 16, 8, 1, 4553, 5149, 16499),
+    (11, 5, 3, 4, 1, 622, 709, 1819),
+    (19, 1, 3, 40, 2, 1104, 609, 805),
+    (12, 5, 3, 8, 1, 711, 859, 2399),
+    (12, 3, 8, 16, 1, 2235, 2195, 4445),
+    (9, 1, 24, 16, 2, 303, 281, 455),
+    (10, 1, 3, 8, 1, 220, 121, 389),
+    (15, 5, 3, 16, 2, 889, 1159, 1899),
+    (23, 5, 24, 8, 2, 7981, 9149, 29249),
+)
+
+
+@pytest.mark.parametrize(("dataflow", "column"), [("os", 5), ("ws", 6), ("is", 7)])
+def test_the_cycles_are_those_that_scale_sim_itself_reported(dataflow: str, column: int) -> None:
+    target = replace(load_target("systolic-16x16"), array=Systolic(8, 8, dataflow))
+    layers = [
+        Layer("conv", (cin, side, side), cout, kernel, stride, valid=True)
+        for side, kernel, cin, cout, stride, *_ in SCALE_SIM_REPORTS
+    ]
+    expected = [report[column] for report in SCALE_SIM_REPORTS]
+    np.testing.assert_array_equal(mac_cycles(LayerArrays.of(layers, target), target), expected)
+
+
 def dpu_cycles(layer: Layer, dpu: Dpu) -> int:
     """PG338's counts."""
     cin, (cout, height, width) = layer.in_shape[0], layer.out_shape
