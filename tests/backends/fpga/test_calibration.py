@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backends.fpga.calibration import Board, fit, leave_one_out, predict_ms, with_values
+from backends.fpga.calibration import Board, fit, leave_one_out, main, predict_ms, with_values
 from backends.fpga.layers import Layer
 from backends.fpga.target import load_target
 from backends.fpga.zoo import NETWORKS, measurements
@@ -70,3 +70,13 @@ def test_networks_that_say_nothing_of_a_parameter_are_refused() -> None:
 def test_a_latency_that_is_none_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="positive numbers"):
         Board(TARGET, ((Layer("conv", (8, 8, 8), 8),),), np.array([bad]))
+
+
+def test_the_command_prints_what_was_fitted_and_the_error_held_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["kv260", "--fit", "efficiency", "layer_cycles"]) == 0
+    *networks, fitted, error = capsys.readouterr().out.splitlines()
+    assert len(networks) == 1 + 17 and all("efficientnet-b0" not in line for line in networks)
+    assert fitted.startswith("fitted  efficiency 0.") and "layer_cycles" in fitted
+    assert "in sample" in error and error.endswith("leave-one-out")
