@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -211,10 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="backends.fpga.calibration", description=main.__doc__)
     parser.add_argument("board", choices=("kv260", "zcu102"))
+    parser.add_argument("--zoo", type=Path, metavar="CSV", help="the zoo's throughput, for zcu102")
     parser.add_argument("--fit", nargs="*", choices=tuple(PARAMETERS), default=list(PARAMETERS))
     parser.add_argument("--skip", nargs="*", default=["efficientnet-b0"], help="parts of names to leave out")
     args = parser.parse_args(argv)
-    rows = [row for row in measurements(args.board) if not any(part in row.network for part in args.skip)]
+    rows = [
+        row
+        for row in measurements(args.board, args.zoo)
+        if not any(part in row.network for part in args.skip)
+    ]
     networks = tuple(NETWORKS[row.network]() for row in rows)
     board = Board(load_target(f"{args.board}-b4096"), networks, np.array([row.latency_ms for row in rows]))
     found, held_out = fit(board, args.fit), leave_one_out(board, args.fit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ NAMES = [
 ]
 
 
-def zoo_board(name: str) -> Board:
-    rows = [row for row in measurements(name) if "efficientnet-b0" not in row.network]
+def zoo_board(name: str, zoo: Path | None = None) -> Board:
+    rows = [row for row in measurements(name, zoo) if "efficientnet-b0" not in row.network]
     networks = tuple(NETWORKS[row.network]() for row in rows)
     return Board(load_target(f"{name}-b4096"), networks, np.array([row.latency_ms for row in rows]))
 
@@ -43,15 +44,15 @@ def test_kv260_leave_one_network_out_is_within_ten_percent() -> None:
     assert np.abs(leave_one_out(board) / board.measured_ms - 1).mean() < 0.10
 
 
-def test_kv260s_fit_predicts_zcu102() -> None:
-    board, kv260 = zoo_board("zcu102"), zoo_board("kv260")
+def test_kv260s_fit_predicts_zcu102(zoo_csv: Path) -> None:
+    board, kv260 = zoo_board("zcu102", zoo_csv), zoo_board("kv260")
     moved = replace(fit(kv260).target, clock_mhz=board.target.clock_mhz)
     assert np.abs(board.predict_ms(moved) / board.measured_ms - 1).mean() < 0.10
 
 
 @pytest.mark.parametrize("name", ["kv260", "zcu102"])
-def test_the_shipped_targets_are_the_calibrated_ones(name: str) -> None:
-    board = zoo_board(name)
+def test_the_shipped_targets_are_the_calibrated_ones(name: str, zoo_csv: Path) -> None:
+    board = zoo_board(name, zoo_csv)
     assert np.abs(board.predict_ms(board.target) / board.measured_ms - 1).mean() < 0.065
 
 

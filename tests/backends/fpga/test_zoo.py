@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +23,18 @@ def test_a_plain_network_is_a_chain(name: str) -> None:
         assert before.out_shape == after.in_shape
 
 
-def test_both_boards_have_measurements_of_known_networks() -> None:
+def test_both_boards_have_measurements_of_known_networks(zoo_csv: Path) -> None:
     for board, least in (("kv260", 17), ("zcu102", 18)):
-        rows = measurements(board)
+        rows = measurements(board, zoo_csv)
         assert len(rows) >= least
         assert all(row.network in NETWORKS and row.latency_ms > 0 for row in rows)
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no measurements of board 'vck190'; there are kv260, zcu102"):
         measurements("vck190")
+    with pytest.raises(ValueError, match="give the zoo's CSV"):
+        measurements("zcu102")
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="no CSV of the zoo's throughput"):
+        measurements("zcu102", tmp_path / "x.csv")
