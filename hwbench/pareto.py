@@ -388,7 +388,7 @@ def print_summary(document: dict[str, Any], target: str) -> None:
         rows.append(
             (
                 space["space"],
-                space["supernet"],
+                space["supernet"].removeprefix(document["family"] + "-"),
                 f"{space['subnets_measured']:,}" + (" (all)" if space["enumerated"] else ""),
                 str(len(frontier)),
                 f"{frontier[0]['latency_ms']:.3f} - {frontier[-1]['latency_ms']:.3f}",
