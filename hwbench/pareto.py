@@ -150,6 +150,8 @@ def load_latency_model(lut: Path, family: Family) -> LatencyModel:
             f"{lut} is a table of family {model.family.name}, not of {family.name}: say --family {model.family.name}, "
             "or give another --lut"
         )
+    if model.target.precision != "fp32":
+        cli.note(f"accuracies are of fp32 subnets; the latencies are of {model.target.precision} ones")
     if not model.calibrated:
         cli.note(f"{lut} is not calibrated: latencies are plain sums; run hwbench validate --lut {lut}")
     return model

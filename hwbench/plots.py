@@ -158,7 +158,7 @@ def draw_frontiers(
             zorder=5,
             label=name,
         )
-    ax.set(xlabel=f"latency (ms, {latency})", ylabel="test accuracy (%)")
+    ax.set(xlabel=f"latency (ms, {latency})", ylabel="test accuracy (%, fp32)")
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     legend = ax.legend(loc="lower right", frameon=False, fontsize=8)
