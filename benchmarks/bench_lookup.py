@@ -20,7 +20,7 @@ from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from hwbench import shipped
 from hwbench.frontier import Cloud
-from hwbench.pareto import load_accuracies
+from hwbench.sources import load_accuracies
 from lut.calibration import load_model
 
 SUBNETS = 1_000_000

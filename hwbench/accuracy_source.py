@@ -15,7 +15,7 @@ from compofa.families import Family
 from compofa.published_accuracy import load_published
 from compofa.spaces import Genotypes, Space
 from hwbench import cli, shipped
-from hwbench.pareto import find_predictor, load_accuracies
+from hwbench.sources import find_predictor, load_accuracies
 
 Floats = NDArray[np.float64]
 

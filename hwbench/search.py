@@ -169,7 +169,7 @@ def load_targets(
         ValueError: two have one name, or they are of different families; or a file is broken.
     """
     from compofa.families import get_family
-    from hwbench.pareto import find_table
+    from hwbench.sources import find_table
     from lut.calibration import load_model
 
     given = [*(luts or ()), *((name, _table_of(path)) for name, path in models or ())]

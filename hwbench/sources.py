@@ -1,0 +1,127 @@
+"""Where a command's latencies and accuracies come from: given files, the newest table, or what is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwbench import cli
+
+if TYPE_CHECKING:
+    from compofa.accuracy import Accuracies
+    from compofa.accuracy_predictor import AccuracyPredictor
+    from compofa.families import Family
+    from compofa.spaces import Space
+    from lut.model import LatencyModel
+
+
+def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
+    """The table to use, and whether it is the shipped one.
+
+    Raises:
+        ValueError: none was given or built, and none is shipped for the family.
+    """
+    from hwbench import shipped
+    from lut import store
+
+    if path := given or store.newest_table(family.name):
+        return path, False
+    try:
+        path = shipped.reference_table(family.name)
+    except ValueError:
+        raise ValueError(
+            f"no table of {family.name}: build one with hwbench build_lut --family {family.name}, or give --lut FILE"
+        ) from None
+    cli.note("no table was built on this machine: these are the latencies of the shipped reference table")
+    return path, True
+
+
+def load_latency_model(lut: Path, family: Family) -> LatencyModel:
+    """The table's model, calibrated if it was validated.
+
+    Raises:
+        ValueError: the table is broken, or of another family.
+    """
+    from lut.calibration import load_model
+
+    model = load_model(lut)
+    if model.family.name != family.name:
+        raise ValueError(
+            f"{lut} is a table of family {model.family.name}, not of {family.name}: say --family {model.family.name}, "
+            "or give another --lut"
+        )
+    if model.target.precision != "fp32":
+        cli.note(f"accuracies are of fp32 subnets; the latencies are of {model.target.precision} ones")
+    if not model.calibrated:
+        cli.note(f"{lut} is not calibrated: latencies are plain sums; run hwbench validate --lut {lut}")
+    return model
+
+
+def covered_resolutions(model: LatencyModel, space: Space) -> tuple[int, ...]:
+    """The resolutions at which the table knows every block of `space`; says so if they are not all.
+
+    Raises:
+        ValueError: there are none.
+    """
+    covered = model.table.complete_resolutions(space)
+    family = space.family
+    if not covered:
+        raise ValueError(
+            f"the table covers space {space.name} at no resolution: run hwbench build_lut --family {family.name} "
+            f"--space {space.name}"
+        )
+    if len(covered) < len(family.resolutions):
+        sides = ", ".join(map(str, covered))
+        cli.note(
+            f"the table covers {space.name} at {sides} px only: subnets of other resolutions are left out"
+        )
+    return covered
+
+
+def accuracy_files(spaces: Sequence[str], family: Family, given: Sequence[Path] | None) -> list[Path]:
+    """The accuracy file of each space.
+
+    Raises:
+        ValueError: there are neither one nor as many as spaces, or none is given or shipped.
+    """
+    from hwbench import shipped
+
+    if not given:
+        return [shipped.accuracies(family.name, space) for space in spaces]
+    if len(given) not in (1, len(spaces)):
+        raise ValueError(f"{len(given)} times --accuracy for {len(spaces)} spaces: give one, or one for each")
+    return list(given) * (len(spaces) if len(given) == 1 else 1)
+
+
+def load_accuracies(path: Path, family: Family) -> Accuracies:
+    """Measured accuracies of subnets of `family`.
+
+    Raises:
+        ValueError: the file is broken, or of another family.
+    """
+    from compofa.accuracy import Accuracies
+
+    accuracies = Accuracies.load(path)
+    if accuracies.header.family != family.name:
+        raise ValueError(
+            f"{path} holds accuracies of family {accuracies.header.family}, not of {family.name}"
+        )
+    return accuracies
+
+
+def find_predictor(accuracy_file: Path, family: Family) -> AccuracyPredictor | None:
+    """The predictor beside an accuracy file: ``x.accuracy.jsonl`` has ``x.predictor.safetensors``; or None."""
+    from compofa.accuracy_predictor import AccuracyPredictor
+
+    path = accuracy_file.with_name(
+        accuracy_file.name.removesuffix(".accuracy.jsonl") + ".predictor.safetensors"
+    )
+    if not path.is_file():
+        return None
+    predictor = AccuracyPredictor.load(path)
+    if predictor.family.name != family.name:
+        raise ValueError(
+            f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
+        )
+    return predictor
