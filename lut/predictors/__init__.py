@@ -1,0 +1,1 @@
+"""Latency predictors: estimators over feature rows, their choice by cross-validation, and honest intervals."""
