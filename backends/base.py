@@ -85,7 +85,8 @@ class Measurement:
         origin: ``measured`` on the target, ``modelled`` from a documented cycle model, or ``predicted``
             by a latency model.
         latency_ms: the median of `rounds_ms`, or the model's answer.
-        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model.
+        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model; for a
+            prediction, what a measurement would lie between 95 times of 100.
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +53,20 @@ class Table:
     def origin(self) -> str:
         """Whether the entries were ``measured``, or some were ``modelled`` or ``predicted``."""
         return next((m.origin for m in self.entries.values() if m.origin != "measured"), "measured")
+
+    @cached_property
+    def origins(self) -> dict[str, int]:
+        """How many entries are ``measured``, ``modelled`` and ``predicted``; those that there are."""
+        found = Counter(m.origin for m in self.entries.values())
+        return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+
+    @cached_property
+    def provenance(self) -> str:
+        """:attr:`origins` in words: ``measured``, or ``122 blocks measured, 245 predicted``."""
+        if len(self.origins) < 2:
+            return self.origin
+        (first, count), *others = self.origins.items()
+        return ", ".join([f"{count} blocks {first}", *(f"{count} {origin}" for origin, count in others)])
 
     @cached_property
     def family(self) -> Family:
