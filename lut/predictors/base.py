@@ -75,6 +75,11 @@ class Estimator(ABC):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why it cannot be used here, with the remedy; None if it can."""
+        return None
+
     @abstractmethod
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         """Learn from measured `latency_ms`, shape (n,), positive; gives itself back."""

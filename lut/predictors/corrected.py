@@ -6,6 +6,7 @@ logarithm of measured over predicted, and the sum itself is the simple model's.
 
 from __future__ import annotations
 
+import importlib.util
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -57,6 +58,11 @@ class XGBoost(Corrected):
 
     name = "xgboost"
 
+    @classmethod
+    def unavailable(cls) -> str | None:
+        found = importlib.util.find_spec("xgboost")
+        return None if found else "xgboost is not installed (pip install xgboost-cpu)"
+
     def learner(self, count: int) -> Any:
         from xgboost import XGBRegressor
 
@@ -92,5 +98,5 @@ class Mlp(Corrected):
         from sklearn.preprocessing import StandardScaler
         from sklearn.compose import TransformedTargetRegressor
 
-        network = MLPRegressor((64,), alpha=1.0, solver="lbfgs", max_iter=100, random_state=self.seed)
+        network = MLPRegressor(hidden_layer_sizes=(64,), alpha=1.0, solver="lbfgs", max_iter=100, random_state=self.seed)
         return TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
