@@ -22,14 +22,18 @@ class Rows:
     """What is known of n blocks or subnets before they are measured.
 
     Args:
-        linear: named groups of columns in which latency is nearly additive (costs, counts, one-hot choices),
-            coarse ones first; each of shape (n, columns of that group). Linear models weigh them.
+        linear: named groups of columns in which latency is nearly additive, coarse ones first; each of shape
+            (n, columns of that group), non-negative. Linear models weigh them. Two groups are always there:
+            ``launches``, what the host does whatever the size (1, numbers of blocks), and ``work``, what the
+            device does (multiply-accumulates, values moved). Finer ones (per unit, per slot, one-hot choices)
+            may follow.
         general: shape (n, columns): the same knowledge for models that find interactions themselves
             (trees, networks, kernels). Any scale will do.
         prior: shape (n,): a positive cost that needs no fit, of the right order up to a factor: a roofline.
 
     Raises:
-        ValueError: the parts differ in length, or `prior` is not positive, or a number is not finite.
+        ValueError: a part is missing or of another length, or `prior` is not positive, or a number is not
+            finite.
     """
 
     linear: dict[str, Floats]
@@ -37,10 +41,12 @@ class Rows:
     prior: Floats
 
     def __post_init__(self) -> None:
+        if not {"launches", "work"} <= self.linear.keys():
+            raise ValueError(f"feature rows need launches and work, and have {', '.join(self.linear)}")
         parts = (*self.linear.values(), self.general, self.prior)
         if len({len(part) for part in parts}) != 1:
             raise ValueError(f"feature rows differ in number: {[len(part) for part in parts]}")
-        if not all(np.isfinite(part).all() for part in parts) or not (self.prior > 0).all():
+        if not all(np.isfinite(part.sum()) for part in parts) or not (self.prior > 0).all():
             raise ValueError("a feature is not finite, or a prior cost is not positive")
 
     def __len__(self) -> int:
@@ -68,6 +74,11 @@ class Estimator(ABC):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why it cannot be used here, with the remedy; None if it can."""
+        return None
 
     @abstractmethod
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
@@ -105,6 +116,13 @@ class Predictor(ABC):
         Raises:
             ValueError: `coverage` is not between 0 and 1, or asks for more rows than were fitted.
         """
+
+
+def column_size(part: Floats) -> Floats:
+    """The largest value of each column, 1 where there is none: non-negative columns divided by it are
+    comparable, whether they count, cost or choose. Shape (columns,)."""
+    largest: Floats = part.max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
 
 
 def cross_predict(
