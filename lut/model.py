@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backends.base import Network, Target
 from compofa.blocks import Block
 from compofa.families import Family
-from compofa.spaces import Genotypes
+from compofa.genotype import Genotypes
 from lut.lookup import Lookup
 from lut.table import Table
 

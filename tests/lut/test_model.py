@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.arch import Arch, arch_blocks
 from compofa.families import GLYPHS
-from compofa.spaces import Arch, arch_blocks, encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut import model
 from lut.model import TERMS, LatencyModel
 from lut.table import MissingEntry, Table
