@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from backends.base import Backend, Network, Target
-    from compofa.spaces import Arch, Space
+    from compofa.arch import Arch
+    from compofa.spaces import Space
     from lut.calibration import Calibration
     from lut.table import Table
 
@@ -188,7 +189,7 @@ def measure(backend: Backend, table: Table, archs: tuple[Arch, ...], rng: np.ran
     Raises:
         KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
-    from compofa.spaces import arch_blocks
+    from compofa.arch import arch_blocks
     from lut.calibration import Calibration
 
     networks = [arch_blocks(table.family, arch) for arch in archs]
