@@ -6,17 +6,20 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwbench import cli
+from hwbench.backend_arguments import BackendParser, add_backend_arguments, make_backend
+from hwbench.budget import check_budget, informative_batches, predict_rest
 
 if TYPE_CHECKING:
     from backends.base import Backend
     from compofa.blocks import Block
+    from compofa.spaces import Space
     from lut.store import Writer
 
 BATCH_OF_BLOCKS = 32
@@ -25,19 +28,19 @@ BATCH_OF_BLOCKS = 32
 
 def parser() -> cli.Parser:
     """The command's arguments."""
-    p = cli.command_parser("build_lut")
-    p.add_argument("--backend", default="onnxruntime", help="what measures")
+    p = cli.command_parser("build_lut", BackendParser)
+    add_backend_arguments(p)
     p.add_argument("--family", default="glyphs", help="whose blocks")
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
     )
     p.add_argument(
-        "--target", help="what a backend of many targets models or compiles for, such as zcu102-b4096"
+        "--budget",
+        type=cli.positive_int,
+        metavar="N",
+        help="measure only the N blocks that tell most, and predict the others from them (default: measure all)",
     )
-    p.add_argument("--precision", help="number format (default: the backend's)")
-    p.add_argument("--batch", type=cli.positive_int, default=1, help="images in one run")
-    p.add_argument("--threads", type=cli.positive_int, default=1, help="of one run")
     p.add_argument("--seed", type=int, default=0, help="of the order and the weights")
     p.add_argument(
         "--out",
@@ -57,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build or finish the table that `args` describe."""
-    from backends import registry
-    from backends.base import Settings
     from backends.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
@@ -69,12 +70,11 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     space = get_space(args.space, family)
     resolutions = args.resolutions or family.resolutions
     wanted = space.all_blocks(resolutions)
+    if args.budget:
+        check_budget(args.budget)
     if args.out:
         cli.check_writable(args.out)
-    backend_class = registry.load(args.backend)
-    precision = args.precision or backend_class.default_precision
-    options = {"target": args.target} if args.target else {}
-    backend = backend_class(Settings(precision, args.batch, args.threads, args.seed, options))
+    backend = make_backend(args)
     path = args.out or store.default_path(backend.target, family.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(
@@ -86,7 +86,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         host=fingerprint().to_dict(),
     )
     with store.Writer(path, header) as writer:
-        work = measure(backend, writer, wanted, seed=args.seed, clock=clock)
+        batches, total = plan(args, writer, space, resolutions)
+        work = measure(backend, writer, batches, total=total, wanted=wanted, clock=clock)
+        predicted = predict_rest(writer, wanted, args.seed) if _leaves_some(args, wanted) else None
         summary = {
             "lut": str(path),
             "family": family.name,
@@ -95,6 +97,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "target": writer.header.target.to_dict(),
             "entries": len(writer.entries),
             "measured": work.measured,
+            "predicted": predicted,
             "noisy": sum(m.noisy for m in writer.entries.values()),
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
@@ -122,24 +125,57 @@ class Work:
     timing_s: float | None = None
 
 
+def _leaves_some(args: argparse.Namespace, wanted: Sequence[Block]) -> bool:
+    return args.budget is not None and args.budget < len(wanted)
+
+
+def plan(
+    args: argparse.Namespace, writer: Writer, space: Space, resolutions: Sequence[int]
+) -> tuple[Iterator[list[Block]], int]:
+    """The batches to measure, and how many blocks these are in all; what `writer` has is not measured again."""
+    from lut.gaps import known_entries
+
+    wanted = space.all_blocks(resolutions)
+    known = known_entries(writer.entries)
+    todo = [block for block in wanted if block not in known]
+    done = len(wanted) - len(todo)
+    if done:
+        cli.note(f"{writer.path} has {done} of {len(wanted)} blocks already")
+    if not _leaves_some(args, wanted):
+        return random_batches(todo, args.seed), len(todo)
+    batches = informative_batches(
+        writer, space, resolutions, budget=args.budget, seed=args.seed, size=BATCH_OF_BLOCKS
+    )
+    return batches, max(args.budget - done, 0)
+
+
+def random_batches(blocks: Sequence[Block], seed: int) -> Iterator[list[Block]]:
+    """All of `blocks` in random order."""
+    shuffled = list(blocks)
+    random.Random(seed).shuffle(shuffled)
+    for start in range(0, len(shuffled), BATCH_OF_BLOCKS):
+        yield shuffled[start : start + BATCH_OF_BLOCKS]
+
+
 def measure(
-    backend: Backend, writer: Writer, wanted: Sequence[Block], *, seed: int, clock: Callable[[], float]
+    backend: Backend,
+    writer: Writer,
+    batches: Iterable[list[Block]],
+    *,
+    total: int,
+    wanted: Sequence[Block],
+    clock: Callable[[], float],
 ) -> Work:
-    """Measure those of `wanted` that `writer` has not yet, in random order, batch by batch.
+    """Measure `batches`, `total` blocks in all, and append each before the next one is asked for.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; says what was kept.
+        KeyboardInterrupt: Ctrl-C; says how many of `wanted` are there.
         OSError: the disk is full; the batches before stay.
     """
-    todo = [block for block in wanted if block not in writer.entries]
-    random.Random(seed).shuffle(todo)
     work = Work()
-    if len(todo) < len(wanted):
-        cli.note(f"{writer.path} has {len(wanted) - len(todo)} of {len(wanted)} blocks already")
-    with cli.progress("measuring blocks", len(todo)) as advance:
+    with cli.progress("measuring blocks", total) as advance:
         try:
-            for start in range(0, len(todo), BATCH_OF_BLOCKS):
-                batch = todo[start : start + BATCH_OF_BLOCKS]
+            for batch in batches:
                 before = clock()
                 measurements = backend.block_latencies(batch)
                 work.measuring_s += clock() - before
@@ -155,22 +191,28 @@ def measure(
 def _kept(path: Path, wanted: Sequence[Block]) -> str:
     """What is in the file, which may be more than the writer knows: Ctrl-C can come while it writes."""
     from lut import store
+    from lut.gaps import known_entries
 
-    done = len(store.read(path)[1].keys() & set(wanted))
+    done = len(known_entries(store.read(path)[1]).keys() & set(wanted))
     return f"{done} of {len(wanted)} blocks are in {path}; the same command goes on from there"
 
 
-def _in_backend(summary: dict[str, object]) -> str:
+def _in_backend(summary: dict[str, Any]) -> str:
     timing = summary["seconds_timing"]
     return f"measuring {summary['seconds_measuring']} s" if timing is None else f"timing {timing} s"
 
 
-def print_summary(summary: dict[str, object], target: str) -> None:
+def _origins(summary: dict[str, Any]) -> str:
+    now = f"{summary['measured']} measured now, {summary['noisy']} noisy"
+    return f"{now}, {summary['predicted']['blocks']} predicted" if summary["predicted"] else now
+
+
+def print_summary(summary: dict[str, Any], target: str) -> None:
     """Print for people what :func:`execute` did."""
     rows = [
         ("file", str(summary["lut"])),
         ("target", target),
-        ("entries", f"{summary['entries']} ({summary['measured']} measured now, {summary['noisy']} noisy)"),
+        ("entries", f"{summary['entries']} ({_origins(summary)})"),
         ("time", f"{summary['seconds']} s, of which {_in_backend(summary)}"),
     ]
     for name, value in rows:

@@ -24,10 +24,12 @@ class Filling:
     Args:
         entries: predictions.
         predictor: that made them.
+        known: how many entries it was fitted on.
     """
 
     entries: dict[Block, Measurement]
     predictor: RooflineResidual
+    known: int
 
 
 def known_entries(entries: Mapping[Block, Measurement]) -> dict[Block, Measurement]:
@@ -56,6 +58,7 @@ def predict_missing(entries: Mapping[Block, Measurement], wanted: Iterable[Block
     return Filling(
         {block: Measurement("predicted", *answer) for block, answer in zip(gaps, answers, strict=True)},
         predictor,
+        len(known),
     )
 
 

@@ -272,7 +272,9 @@ class Writer:
                 raise ValueError(f"{self.path} has {block} already")
             new[block] = measurement
         self._write(b"".join(_entry_line(block, measurement) for block, measurement in new.items()))
-        self.entries.update(new)
+        for block, measurement in new.items():
+            self.entries.pop(block, None)  # the order is that of the file
+            self.entries[block] = measurement
 
     def close(self) -> None:
         """Close the file and with it the lock."""

@@ -1,7 +1,7 @@
 """What is known of a block before it is measured, as feature rows.
 
-Two views of the same knowledge: *costs*, in which the latency of a block is nearly additive (work, traffic,
-operators to start), and *descriptors*, logarithms and flags scaled so that a distance of one means about as
+Two views of the same knowledge: *launches* and *work*, in which the latency of a block is nearly additive, and
+*descriptors*, logarithms and flags scaled so that a distance of one means about as
 much in each: for models that learn from neighbours.
 """
 
@@ -15,11 +15,10 @@ import numpy as np
 from compofa.blocks import KINDS, Block
 from lut.predictors.base import Floats, Rows
 
-COSTS = (
-    "blocks",
-    "inverted residuals",
-    "squeezes",
-    "h-swishes",
+LAUNCHES = ("blocks", "inverted residuals", "squeezes", "h-swishes")
+"""What must be started, whatever its size."""
+
+WORK = (
     "pointwise MACs",
     "depthwise MACs",
     "depthwise rows",
@@ -30,7 +29,7 @@ COSTS = (
     "h-swish activations",
     "squeezed activations",
 )
-"""The columns of :func:`costs`: counts of what must be started, then millions of what must be done or moved."""
+"""What must be done or moved, in millions for one image."""
 
 DESCRIPTORS = (
     "log out side",
@@ -54,15 +53,11 @@ pixels is a saw, not a line."""
 
 def block_rows(blocks: Sequence[Block]) -> Rows:
     """Feature rows of `blocks`; the prior is in milliseconds on a core of 1 GMAC/s, 10 us to start a block."""
-    table = costs(blocks)
-    work = table[:, [i for i, name in enumerate(COSTS) if name.endswith("MACs")]].sum(axis=1)
-    prior = 0.01 * table[:, COSTS.index("blocks")] + work + 0.1 * table[:, COSTS.index("activations")]
-    return Rows({"costs": table}, descriptors(blocks), prior)
-
-
-def costs(blocks: Sequence[Block]) -> Floats:
-    """What each block costs, not negative, shape (n, len(COSTS))."""
-    return np.array([_costs(block) for block in blocks], dtype=float).reshape(-1, len(COSTS))
+    costs = np.array([_costs(block) for block in blocks], dtype=float)
+    launches, work = np.hsplit(costs.reshape(-1, len(LAUNCHES) + len(WORK)), [len(LAUNCHES)])
+    macs = work[:, [name.endswith("MACs") for name in WORK]].sum(axis=1)
+    prior = 0.01 + macs + 0.1 * work[:, WORK.index("activations")]
+    return Rows({"launches": launches, "work": work}, descriptors(blocks), prior)
 
 
 def _costs(block: Block) -> tuple[float, ...]:

@@ -71,15 +71,15 @@ class Fitted:
     @classmethod
     def of(cls, rows: Rows, latency_ms: Floats, with_kernel: bool) -> Self:
         """Fit everything."""
-        weights = fit_costs(rows.linear["costs"], latency_ms)
+        weights = fit_costs(_costs(rows), latency_ms)
         costs_only = cls(weights, LEAST_SHARE * float(latency_ms.min()), None, rows.general, latency_ms)
-        residual = np.log(latency_ms / costs_only.costs_ms(rows))
+        residual = np.asarray(np.log(latency_ms / costs_only.costs_ms(rows)))
         kernel = fit_kernel(rows.general, residual) if with_kernel else None
         return cls(weights, costs_only.floor_ms, kernel, rows.general, residual)
 
     def costs_ms(self, rows: Rows) -> Floats:
         """The sum of costs, shape (n,)."""
-        return np.maximum(rows.linear["costs"] @ self.weights, self.floor_ms)
+        return np.asarray(np.maximum(_costs(rows) @ self.weights, self.floor_ms))
 
     @cached_property
     def _inverse(self) -> Floats:
@@ -119,10 +119,14 @@ class RooflineResidual(Predictor):
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         latency = np.asarray(latency_ms, dtype=float)
         if len(rows) < MIN_ROWS:
-            raise ValueError(f"{MIN_ROWS} measured blocks or more are needed to predict others, not {len(rows)}")
+            raise ValueError(
+                f"{MIN_ROWS} measured blocks or more are needed to predict others, not {len(rows)}"
+            )
         if latency.shape != (len(rows),) or not (np.isfinite(latency).all() and (latency > 0).all()):
             raise ValueError("latencies must be positive numbers of milliseconds, one for each row")
-        tried = {name: cross_validate(rows, latency, kernel, self.seed) for name, kernel in CANDIDATES.items()}
+        tried = {
+            name: cross_validate(rows, latency, kernel, self.seed) for name, kernel in CANDIDATES.items()
+        }
         self.cv_mape_pct = {name: _mape_pct(errors) for name, (errors, _) in tried.items()}
         self.chosen = min(self.cv_mape_pct, key=self.cv_mape_pct.__getitem__)
         errors, spread = tried[self.chosen]
@@ -145,7 +149,9 @@ class RooflineResidual(Predictor):
             raise ValueError(f"a coverage lies between 0 and 1, not {coverage:g}")
         rank = math.ceil((len(self._scores) + 1) * coverage)
         if rank > len(self._scores):
-            raise ValueError(f"{len(self._scores)} measured blocks are too few for a coverage of {coverage:g}")
+            raise ValueError(
+                f"{len(self._scores)} measured blocks are too few for a coverage of {coverage:g}"
+            )
         middle, spread = self._fitted.predict(rows)
         half = self._scores[rank - 1] * spread
         return middle * np.exp(-half), middle * np.exp(half)
@@ -166,6 +172,10 @@ def cross_validate(rows: Rows, latency_ms: Floats, with_kernel: bool, seed: int)
         predicted, spread[held_out] = fitted.predict(rows[held_out])
         errors[held_out] = np.log(latency_ms[held_out] / predicted)
     return errors, spread
+
+
+def _costs(rows: Rows) -> Floats:
+    return np.hstack([rows.linear["launches"], rows.linear["work"]])
 
 
 def _mape_pct(log_errors: Floats) -> float:

@@ -12,7 +12,8 @@ import pytest
 from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.families import get_family
-from compofa.spaces import encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut.calibration import load_model
 from lut.ofa_yaml import ofa_key, read_ofa, write_ofa
 from lut.store import Header
