@@ -180,7 +180,7 @@ def write_parquet(table: Table, path: Path) -> None:
     """Write `table` to `path`.
 
     Raises:
-        ModuleNotFoundError: pyarrow is not installed; says how.
+        RuntimeError: pyarrow is not installed; says how.
         OSError: it cannot be written.
     """
     arrow = _pyarrow()
@@ -195,7 +195,7 @@ def read_parquet(path: Path) -> Table:
     """The table that :func:`write_parquet` wrote.
 
     Raises:
-        ModuleNotFoundError: pyarrow is not installed; says how.
+        RuntimeError: pyarrow is not installed; says how.
         OSError: it cannot be read.
         ValueError: it is no such file; names it and the row.
     """
@@ -212,7 +212,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ModuleNotFoundError(
+        raise RuntimeError(
             "Parquet needs pyarrow, which is not installed: pip install 'hwbench[parquet]', or write CSV"
         ) from error
     return pyarrow

@@ -32,7 +32,7 @@ def read_table(path: Path, family: str | None = None) -> Table:
     Raises:
         OSError: it cannot be read.
         ValueError: it is no table, or of another family.
-        ModuleNotFoundError: it is Parquet, and pyarrow is not installed.
+        RuntimeError: it is Parquet, and pyarrow is not installed.
     """
     if is_ofa(path):
         return ofa_yaml.read_ofa(path, family)

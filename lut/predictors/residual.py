@@ -86,8 +86,8 @@ class Fitted:
         if self.kernel is None:
             raise ValueError("there is no process")
         covariance = self.kernel.between(self.points, self.points)
-        inverse: Floats = np.linalg.inv(covariance + self.kernel.noise * np.eye(len(covariance)))
-        return inverse
+        covariance += self.kernel.noise * np.eye(len(covariance))
+        return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
 
     def predict(self, rows: Rows) -> tuple[Floats, Floats]:
         """Median latency in ms and standard deviation of a new measurement's log latency, each of shape (n,)."""
