@@ -73,8 +73,8 @@ class Target:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
-        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}; {versions})"
+        versions = "; " * bool(self.versions) + ", ".join(f"{name} {version}" for name, version in self.versions)
+        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}{versions})"
 
 
 @dataclass(frozen=True)

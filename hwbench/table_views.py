@@ -35,30 +35,20 @@ def describe(table: Table, top: int) -> dict[str, Any]:
 
 
 def _coverage(table: Table) -> list[dict[str, Any]]:
-    """How much of each resolution's blocks the table has, of those resolutions of which it has some of their
-    own."""
+    """How much of the blocks the table has, at each resolution that it is of."""
     from collections import Counter
 
     from backends.base import Measurement
     from compofa.spaces import get_space
 
     space = get_space("ofa", table.family)
-    blocks = {r: space.all_blocks((r,)) for r in table.family.resolutions}
-    used = Counter(block for of_one in blocks.values() for block in of_one)
     found = []
-    for resolution, of_one in blocks.items():
-        here = [block for block in of_one if block in table.entries]
-        if any(used[block] < len(blocks) for block in here):
-            origins = Counter(table.entries[block].origin for block in here)
-            counts = {origin: origins[origin] for origin in Measurement.ORIGINS}
-            found.append(
-                {
-                    "resolution": resolution,
-                    "blocks": len(of_one),
-                    **counts,
-                    "missing": len(of_one) - len(here),
-                }
-            )
+    for resolution in table.resolutions:
+        blocks = space.all_blocks((resolution,))
+        origins = Counter(table.entries[block].origin for block in blocks if block in table.entries)
+        counts = {origin: origins[origin] for origin in Measurement.ORIGINS}
+        missing = len(blocks) - origins.total()
+        found.append({"resolution": resolution, "blocks": len(blocks), **counts, "missing": missing})
     return found
 
 

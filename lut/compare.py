@@ -90,13 +90,14 @@ class Comparison:
 
     @cached_property
     def by_resolution(self) -> dict[int, Spread]:
-        """Over those of each resolution at which there are some besides the blocks that all resolutions share."""
-        family = self.old.family
-        space = get_space("ofa", family)
-        of = {r: set(space.all_blocks((r,))) for r in family.resolutions}
-        shared = set.intersection(*of.values()) if len(of) > 1 else set()
-        found = {r: [c for b, c in self.changes.items() if b in blocks] for r, blocks in of.items()}
-        return {r: _spread(c) for r, c in found.items() if any(change.block not in shared for change in c)}
+        """Over those of each resolution that both tables are of."""
+        space = get_space("ofa", self.old.family)
+        found = {}
+        for resolution in sorted({*self.old.resolutions} & {*self.new.resolutions}):
+            here = [self.changes[b] for b in space.all_blocks((resolution,)) if b in self.changes]
+            if here:
+                found[resolution] = _spread(here)
+        return found
 
     @property
     def worst_pct(self) -> float:

@@ -116,6 +116,16 @@ class Table:
         """Share of the blocks of `space` at `resolutions` (all unless given) that have an entry, 0 to 1."""
         return 1 - len(self.missing(space, resolutions)) / len(space.all_blocks(resolutions))
 
+    @cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those of the family at which the table has a block that no other resolution uses, ascending."""
+        space = get_space("ofa", self.family)
+        blocks = {r: space.all_blocks((r,)) for r in self.family.resolutions}
+        used = Counter(block for of_one in blocks.values() for block in of_one)
+        return tuple(
+            r for r, of_one in blocks.items() if any(used[b] == 1 and b in self.entries for b in of_one)
+        )
+
     def complete_resolutions(self, space: Space) -> tuple[int, ...]:
         """The resolutions at which every subnet of `space` can be answered for, ascending."""
         return tuple(r for r in self.family.resolutions if not self.missing(space, (r,)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lut.predictors.base import Estimator
-from lut.predictors.corrected import Forest, Mlp, RidgeXGBoost, XGBoost
+from lut.predictors.corrected import Forest, Mlp, XGBoost
 from lut.predictors.gaussian_process import GaussianProcess, RooflineProcess
 from lut.predictors.linear import Additive, Ridge
 from lut.predictors.roofline import Roofline
@@ -16,7 +16,6 @@ ESTIMATORS: dict[str, type[Estimator]] = {
         Ridge,
         GaussianProcess,
         RooflineProcess,
-        RidgeXGBoost,
         XGBoost,
         Forest,
         Mlp,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,10 @@ from lut.predictors.base import Estimator, Floats, Predictor, Rows, cross_predic
 from lut.predictors.conformal import Conformal
 from lut.scores import mape_pct, scores
 
-FOLDS = 5
+FOLDS, FOLDS_OF_FEW = 5, 10
+FEW = 500
+"""Rows below which there are more folds: with little data each row that a fold leaves out is missed, and the
+cross-validated errors, and with them the intervals, come out too large."""
 PICKS = 10
 """Steps of the forward selection: weights are tenths."""
 CLEARLY = 0.98
@@ -59,9 +63,7 @@ class AutoPredictor(Predictor):
         total = sum(weight * unseen[name] for name, weight in weights.items())
         return self.refit(rows, latency_ms, weights, np.asarray(total))
 
-    def refit(
-        self, rows: Rows, latency_ms: Floats, weights: Mapping[str, float], unseen_ms: Floats
-    ) -> Self:
+    def refit(self, rows: Rows, latency_ms: Floats, weights: Mapping[str, float], unseen_ms: Floats) -> Self:
         """Fit what an earlier :meth:`fit` on the same rows chose, without choosing again.
 
         Args:
@@ -69,7 +71,16 @@ class AutoPredictor(Predictor):
             latency_ms: shape (n,).
             weights: that :meth:`fit` found.
             unseen_ms: that :meth:`fit` found, shape (n,).
+
+        Raises:
+            ValueError: an estimator is unknown or not installed, or a latency is no positive number.
         """
+        check_latencies(rows, latency_ms)
+        check_latencies(rows, unseen_ms)
+        for name in weights:
+            check_model(name)
+            if why := ESTIMATORS[name].unavailable():
+                raise ValueError(f"the model needs {name}, but {why}")
         self.weights, self.unseen_ms = dict(weights), unseen_ms
         self.fitted = {name: ESTIMATORS[name](self.seed).fit(rows, latency_ms) for name in weights}
         self.least_ms = LEAST_SHARE * float(latency_ms.min())
@@ -81,18 +92,24 @@ class AutoPredictor(Predictor):
         return np.maximum(np.sum(list(parts), axis=0), self.least_ms)
 
     def interval(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats]:
-        return self.conformal.interval(rows, self.predict(rows), coverage)
+        _, low, high = self.answer(rows, coverage)
+        return low, high
+
+    def answer(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats, Floats]:
+        """:meth:`predict` and :meth:`interval` at once: predicted, low and high, each of shape (n,)."""
+        predicted = self.predict(rows)
+        return predicted, *self.conformal.interval(rows, predicted, coverage)
 
     def _cross_validate(self, rows: Rows, latency_ms: Floats) -> dict[str, Floats]:
         """Name -> predictions of unseen rows, of the candidates that can be fitted; notes their scores."""
         unseen: dict[str, Floats] = {}
-        folds = random_folds(len(rows), FOLDS, self.seed)
+        folds = random_folds(len(rows), fold_count(len(rows)), self.seed)
         for name in self.models:
             kind = ESTIMATORS[name]
             if why := kind.unavailable() or too_few(kind, len(rows)):
                 self.candidates[name] = why
                 continue
-            predicted = cross_predict(lambda kind=kind: kind(self.seed), rows, latency_ms, folds)
+            predicted = cross_predict(partial(kind, self.seed), rows, latency_ms, folds)
             unseen[name] = np.maximum(predicted, LEAST_SHARE * float(latency_ms.min()))
             self.candidates[name] = dict(scores(latency_ms, unseen[name]))
             self.note(f"{name}: {self.candidates[name]['mape_pct']:.2f} % cross-validated error")
@@ -133,9 +150,14 @@ def check_model(name: str) -> None:
         raise ValueError(f"unknown model {name!r}; there are auto, {', '.join(ESTIMATORS)}")
 
 
+def fold_count(count: int) -> int:
+    """Parts of the cross-validation of `count` rows."""
+    return FOLDS_OF_FEW if count < FEW else FOLDS
+
+
 def too_few(kind: type[Estimator], count: int) -> str | None:
     """Why `count` rows do not suffice to cross-validate an estimator; None if they do."""
-    least = math.ceil(kind.min_rows * FOLDS / (FOLDS - 1))
+    least = math.ceil(kind.min_rows * FOLDS_OF_FEW / (FOLDS_OF_FEW - 1))
     return None if count >= least else f"needs {least} measured rows or more, not {count}"
 
 

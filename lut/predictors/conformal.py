@@ -12,12 +12,16 @@ import math
 
 import numpy as np
 
-from lut.predictors.base import Floats, Rows
+from lut.predictors.base import Floats, Rows, random_folds
 
 NORMALISED_FROM = 50
 """Rows; with fewer the difficulty is the same for all."""
 EASIEST = 0.25
 """Share of the typical difficulty that none falls below: little was seen there."""
+
+CAP = 0.9
+"""Quantile of the errors at which they are cut for the difficulty: a row that was spoiled by chance says little
+about its like."""
 
 
 class Conformal:
@@ -56,6 +60,25 @@ class Conformal:
         return predicted_ms * np.exp(-half), predicted_ms * np.exp(half)
 
 
+def checked_coverage(
+    rows: Rows, latency_ms: Floats, unseen_ms: Floats, coverage: float, seed: int = 0
+) -> float:
+    """Share of the rows, in percent, that intervals from the other folds' errors hold.
+
+    Args:
+        rows, latency_ms, unseen_ms: as for :class:`Conformal`, n at least 20.
+        coverage: that the intervals promise.
+        seed: of the folds.
+    """
+    held = 0
+    for fold in random_folds(len(rows), 5, seed):
+        others = np.setdiff1d(np.arange(len(rows)), fold)
+        conformal = Conformal(rows[others], latency_ms[others], unseen_ms[others], seed)
+        low, high = conformal.interval(rows[fold], unseen_ms[fold], coverage)
+        held += int(((low <= latency_ms[fold]) & (latency_ms[fold] <= high)).sum())
+    return 100 * held / len(rows)
+
+
 class _Difficulty:
     """How large an error to expect, up to a factor: a forest on a few coarse columns.
 
@@ -71,9 +94,10 @@ class _Difficulty:
         from sklearn.ensemble import RandomForestRegressor
 
         leaf = max(10, len(rows) // 20)
+        capped = np.minimum(error, np.quantile(error, CAP))
         self.forest = RandomForestRegressor(
             100, min_samples_leaf=leaf, max_features=0.5, oob_score=True, random_state=seed, n_jobs=1
-        ).fit(_coarse(rows, unseen_ms), error)
+        ).fit(_coarse(rows, unseen_ms), capped)
         self.least = EASIEST * float(np.median(self.forest.oob_prediction_))
         self.unseen = np.maximum(self.forest.oob_prediction_, self.least)
 

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
 from lut.predictors.base import Estimator, Floats, Rows
-from lut.predictors.linear import Additive, Ridge
+from lut.predictors.roofline import Roofline
 
 LEAST_MS = 1e-9
 
 
 class Corrected(Estimator):
-    """`base` times the exponential of what a learner makes of the general columns."""
-
-    base: ClassVar[type[Estimator]] = Additive
+    """The roofline times the exponential of what a learner makes of the general columns."""
 
     @abstractmethod
     def learner(self, count: int) -> Any:
         """A regressor as scikit-learn has them, for `count` rows."""
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
-        self.simple = self.base(self.seed).fit(rows, latency_ms)
+        self.simple = Roofline(self.seed).fit(rows, latency_ms)
         wrong = np.log(latency_ms / self._simple_ms(rows))
         self.learned = self.learner(len(rows)).fit(rows.general, wrong)
         return self
@@ -41,9 +39,10 @@ class Corrected(Estimator):
 
 
 class Forest(Corrected):
-    """A random forest corrects the additive model."""
+    """A random forest corrects the roofline."""
 
     name = "forest"
+    min_rows = 20
 
     def learner(self, count: int) -> Any:
         from sklearn.ensemble import RandomForestRegressor
@@ -54,9 +53,10 @@ class Forest(Corrected):
 
 
 class XGBoost(Corrected):
-    """Boosted trees correct the additive model."""
+    """Boosted trees correct the roofline."""
 
     name = "xgboost"
+    min_rows = 20
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -80,23 +80,21 @@ class XGBoost(Corrected):
         )
 
 
-class RidgeXGBoost(XGBoost):
-    """Boosted trees correct the ridge regression."""
-
-    name = "ridge-xgboost"
-    base = Ridge
-
-
 class Mlp(Corrected):
-    """A small network corrects the additive model."""
+    """A small network corrects the roofline."""
 
     name = "mlp"
+    min_rows = 30
 
     def learner(self, count: int) -> Any:
+        from sklearn.compose import TransformedTargetRegressor
         from sklearn.neural_network import MLPRegressor
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-        from sklearn.compose import TransformedTargetRegressor
 
-        network = MLPRegressor(hidden_layer_sizes=(64,), alpha=1.0, solver="lbfgs", max_iter=100, random_state=self.seed)
-        return TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
+        network = MLPRegressor(
+            hidden_layer_sizes=(64,), alpha=count / 20, solver="lbfgs", max_iter=100, random_state=self.seed
+        )
+        return TransformedTargetRegressor(
+            make_pipeline(StandardScaler(), network), transformer=StandardScaler()
+        )

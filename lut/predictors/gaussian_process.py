@@ -32,6 +32,7 @@ class GaussianProcess(Estimator):
     reweighting, from leave-one-out errors)."""
 
     name = "gp"
+    min_rows = 20
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         self._prepare(rows, latency_ms)
@@ -95,6 +96,7 @@ class RooflineProcess(GaussianProcess):
     its sides is the later one."""
 
     name = "roofline-gp"
+    min_rows = 20
 
     def _prepare(self, rows: Rows, latency_ms: Floats) -> None:
         self.roofline = Roofline(self.seed).fit(rows, latency_ms)
@@ -123,14 +125,12 @@ class _Kernel:
     def __init__(self, linear: Floats, distance: Floats, weight: Floats) -> None:
         self.linear, self.distance, self.weight = linear, distance, weight
         others = [GROUP_VARIANCE] * (len(linear) - 1)
-        self.start = np.log(
-            [FIRST_VARIANCE, *others, SMOOTH_VARIANCE, SMOOTH_LENGTH, NOISE_VARIANCE]
-        )
+        self.start = np.log([FIRST_VARIANCE, *others, SMOOTH_VARIANCE, SMOOTH_LENGTH, NOISE_VARIANCE])
 
     def at(self, rows: np.ndarray) -> _Kernel:
         """The kernel at some of the rows only."""
         pairs = np.ix_(rows, rows)
-        return _Kernel(self.linear[:, *pairs], self.distance[pairs], self.weight[pairs])
+        return _Kernel(self.linear[:, pairs[0], pairs[1]], self.distance[pairs], self.weight[pairs])
 
     def _values(self, logs: Floats, noise: Floats) -> tuple[Floats, Floats]:
         """The covariance and the smooth part's share of it before its variance, each (n, n)."""
@@ -171,7 +171,9 @@ class _Kernel:
         answer = inverse.sum(axis=1)
         slope = inverse - np.outer(answer, answer)
         bent = slope * near
-        gradient = [variance * np.vdot(slope, part) for variance, part in zip(variances, self.linear, strict=True)]
+        gradient = [
+            variance * np.vdot(slope, part) for variance, part in zip(variances, self.linear, strict=True)
+        ]
         gradient += [
             smooth * bent.sum(),
             0.5 * smooth / length * np.vdot(bent, self.distance),

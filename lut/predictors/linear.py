@@ -27,6 +27,7 @@ class Additive(Estimator):
     """
 
     name = "additive"
+    min_rows = 8
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         from scipy.optimize import nnls
@@ -57,6 +58,7 @@ class Ridge(Estimator):
     """
 
     name = "ridge"
+    min_rows = 10
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         from sklearn.linear_model import RidgeCV

@@ -26,6 +26,7 @@ class Roofline(Estimator):
     two, large p takes the larger."""
 
     name = "roofline"
+    min_rows = 12
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         from scipy.optimize import least_squares

@@ -30,7 +30,7 @@ microseconds; nothing else rests on it."""
 def block_costs(block: Block) -> tuple[float, ...]:
     """Each of :data:`COSTS`, in millions: multiply-accumulates; those of the depthwise convolution, which is bound
     by memory; values that the layers inside read and write; weights."""
-    cin, height, width = block.in_shape
+    _, height, width = block.in_shape
     pixels = math.prod(block.out_shape[1:])
     hidden = block.hidden_channels
     depthwise = hidden * block.kernel**2 * pixels
@@ -82,7 +82,14 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
     }
     sides = np.array(family.resolutions, dtype=float)[resolution]
     general = np.column_stack(
-        [sides, launches[:, 1:], np.log(work), depth, unit_costs.reshape(n, -1), arrays.sizes[choice].reshape(n, -1)]
+        [
+            sides,
+            launches[:, 1:],
+            np.log(work),
+            depth,
+            unit_costs.reshape(n, -1),
+            arrays.sizes[choice].reshape(n, -1),
+        ]
     )
     prior = MS_PER_BLOCK * launches[:, 1:].sum(axis=1) + work @ MS_PER_COST
     return Rows(linear, general, prior)
