@@ -47,11 +47,22 @@ def next_blocks(
     known = [i for i, block in enumerate(blocks) if block in measured_ms]
     count = min(count, len(blocks) - len(known))
     kernel, guess_ms = _belief(blocks, measured_ms)
-    best = choose(block_rows(blocks).general, shares(blocks, networks, guess_ms), kernel, known, count)
-    best = best[: count - int(rng.binomial(count, RANDOM_SHARE))]
+    weights = shares(blocks, networks, guess_ms)
+    best = _first_of_kinds(blocks, known, weights)[:count]
+    rest = count - len(best)
+    at_random = int(rng.binomial(rest, RANDOM_SHARE))
+    best += choose(block_rows(blocks).general, weights, kernel, [*known, *best], rest - at_random)
     others = np.setdiff1d(np.arange(len(blocks)), [*known, *best])
-    at_random = rng.choice(others, count - len(best), replace=False).tolist()
-    return [blocks[i] for i in (*best, *at_random)]
+    return [blocks[i] for i in (*best, *rng.choice(others, at_random, replace=False).tolist())]
+
+
+def _first_of_kinds(blocks: Sequence[Block], known: Sequence[int], weights: Floats) -> list[int]:
+    """The block that networks spend most on, of each kind of which none is known."""
+    largest: dict[str, int] = {}
+    for i in np.argsort(-weights.sum(axis=0)).tolist():
+        largest.setdefault(blocks[i].kind, i)
+    seen = {blocks[i].kind for i in known}
+    return [i for kind, i in largest.items() if kind not in seen]
 
 
 def _belief(blocks: Sequence[Block], measured_ms: Mapping[Block, float]) -> tuple[Kernel, dict[Block, float]]:
