@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from lut.calibration import load_model
 from lut.formats import OFA_FAMILY, ofa_key, read_ofa
 
 SPACE = get_space("ofa", get_family(OFA_FAMILY))
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def entry(block: Block, scale: float = 1.0) -> str:
@@ -93,7 +92,6 @@ def test_an_empty_folder_and_another_family_are_refused(tmp_path: Path) -> None:
         read_ofa(path, "imagenet-w1.0")
 
 
-@pytest.mark.skipif(not (SHARED / "note10_lut").is_dir(), reason=f"no published tables in {SHARED}")
-def test_the_published_note10_tables_are_complete() -> None:
-    table = read_ofa(SHARED / "note10_lut")
+def test_the_published_note10_tables_are_complete(published: Callable[[str], Path]) -> None:
+    table = read_ofa(published("note10_lut"))
     assert table.complete_resolutions(SPACE) == (160, 176, 192, 208, 224)
