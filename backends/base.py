@@ -20,6 +20,24 @@ class BackendUnavailable(RuntimeError):
     """A backend cannot run on this machine; the message says why and what to install."""
 
 
+class CannotRun(RuntimeError):
+    """A network cannot be run on the target: it does not fit, or what compiles it gave up; says why."""
+
+
+class BlocksFailed(RuntimeError):
+    """Some of the blocks asked for cannot be run on the target; the others can be asked for again.
+
+    Args:
+        reasons: each block that failed, and why, in one line.
+    """
+
+    def __init__(self, reasons: Mapping[Block, str]) -> None:
+        block, reason = next(iter(reasons.items()))
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"{block}: {reason}{more}")
+        self.reasons = dict(reasons)
+
+
 @dataclass(frozen=True)
 class Target:
     """What a number is *of*. Two latencies may be compared or summed only if their targets are equal.
@@ -89,6 +107,8 @@ class Measurement:
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.
+        details: (name, value): what else was found: the same work timed in other ways (``alone_ms``), the
+            conditions (``sm_clock_mhz``).
     """
 
     origin: str
@@ -98,6 +118,7 @@ class Measurement:
     rounds_ms: tuple[float, ...] = ()
     noisy: bool = False
     cycles: int | None = None
+    details: tuple[tuple[str, float | str], ...] = ()
 
     ORIGINS: ClassVar[tuple[str, ...]] = ("measured", "modelled", "predicted")
 
@@ -200,8 +221,15 @@ class Backend(ABC):
 
         All of `blocks` are measured together, interleaved, so that drift hits all alike. Give a few dozen
         at a time: nothing is returned before all are done.
+
+        Raises:
+            BlocksFailed: some cannot be run; nothing was measured yet.
         """
 
     @abstractmethod
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
-        """End-to-end latency of each network, the cost of the call included; interleaved likewise."""
+        """End-to-end latency of each network, the cost of the call included; interleaved likewise.
+
+        Raises:
+            CannotRun: one of them cannot be run.
+        """
