@@ -7,7 +7,8 @@ inside its own methods only, so that listing backends costs nothing and never fa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -153,6 +154,17 @@ class Option:
     metavar: str = "VALUE"
 
 
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""What is under way and how many steps it has; gives a function to call with each number of steps done."""
+
+
+@contextmanager
+def no_progress(label: str, total: int) -> Iterator[Advance]:
+    """Tells nobody."""
+    yield lambda steps: None
+
+
 class Backend(ABC):
     """How long blocks and networks take on one target.
 
@@ -165,6 +177,7 @@ class Backend(ABC):
         default_precision: what it runs in unless told.
         options: the settings of its own that it takes.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
+        progress: told of what takes long besides timing, such as compiling; may be replaced.
 
     Raises:
         BackendUnavailable: :meth:`probe` gave a reason.
@@ -176,6 +189,7 @@ class Backend(ABC):
     default_precision: ClassVar[str] = "fp32"
     options: ClassVar[tuple[Option, ...]] = ()
     timing_s: float | None = None
+    progress: Progress = staticmethod(no_progress)
 
     def __init__(self, settings: Settings) -> None:
         self._check_options(settings.options)

@@ -30,11 +30,11 @@ class Timings:
 
 
 CPU_TIMINGS = Timings(
-    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=24, round_ms=6.0),
+    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=6.0),
     networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=20.0),
 )
 """Single runs: where others use the processor, too, the median over runs leaves out those that were
-interrupted."""
+interrupted. One case at a time: a chain finds the caches as it left them, as a network in use does."""
 GPU_TIMINGS = Timings(
     blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=1.0, max_warmup_ms=20.0),
     networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=3.0, max_warmup_ms=50.0),
@@ -51,7 +51,6 @@ class ChainBackend(Backend):
 
     Args:
         settings: how to run.
-        device: where.
         timings: how to time.
     """
 
@@ -59,20 +58,27 @@ class ChainBackend(Backend):
     element_bytes: ClassVar[dict[str, int]]
     """Of each precision that the backend has."""
 
-    def __init__(self, settings: Settings, device: Device, timings: Timings) -> None:
+    def __init__(self, settings: Settings, timings: Timings) -> None:
         super().__init__(settings)
         if settings.precision not in self.element_bytes:
             raise ValueError(
                 f"backend {self.name} has no precision {settings.precision!r}; "
                 f"it has {', '.join(self.element_bytes)}"
             )
-        if settings.batch < 1 or settings.threads < 1:
-            raise ValueError(
-                f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}"
-            )
-        self.device, self.timings = device, timings
+        if settings.batch < 1:
+            raise ValueError(f"the batch must be at least 1, not {settings.batch}")
+        self.device, self.timings = self._open_device(), timings
         self.timing_s = 0.0
         self._watch: Sentinel | None = None
+
+    @abstractmethod
+    def _open_device(self) -> Device:
+        """The device that the settings name; called once, after :meth:`probe` found nothing amiss.
+
+        Raises:
+            BackendUnavailable: it cannot be used.
+            ValueError: it cannot do what the settings ask for.
+        """
 
     @abstractmethod
     def _ready(self, network: Network, seed: int) -> Run:
@@ -114,7 +120,11 @@ class ChainBackend(Backend):
         ]
 
     def _network_times(self, networks: Sequence[Network]) -> list[Measurement]:
-        cases = [self.device.case(self._ready(network, self.settings.seed)) for network in networks]
+        cases = []
+        with self.progress("making networks ready", len(networks)) as advance:
+            for network in networks:
+                cases.append(self.device.case(self._ready(network, self.settings.seed)))
+                advance(1)
         timing, conditions = self._time(cases, self.timings.networks)
         return self._summarise(timing.rounds_ms, timing, conditions, self.timings.networks)
 
@@ -126,11 +136,13 @@ class ChainBackend(Backend):
         """
         runs: dict[Network, Run] = {}
         failed: dict[Block, str] = {}
-        for i, network in enumerate(plan.networks):
-            try:
-                runs[network] = self._ready(network, self.settings.seed + i)
-            except CannotRun as reason:
-                failed |= dict.fromkeys(plan.of(network), str(reason))
+        with self.progress("making blocks ready", len(plan.networks)) as advance:
+            for network in plan.networks:
+                try:
+                    runs[network] = self._ready(network, self.settings.seed)
+                except CannotRun as reason:
+                    failed |= dict.fromkeys(plan.of(network), str(reason))
+                advance(1)
         if failed:
             raise BlocksFailed(failed)
         return runs

@@ -39,3 +39,17 @@ def _error_text(cuda: ctypes.CDLL, error: int) -> str:
     text = ctypes.c_char_p()
     cuda.cuGetErrorString(error, ctypes.byref(text))
     return f"{text.value.decode(errors='replace')} (error {error})" if text.value else f"error {error}"
+
+
+def cuda_device_name(driver: str = DRIVER) -> str:
+    """The name of the first GPU that CUDA shows; call this where :func:`cuda_reason` gave none.
+
+    Raises:
+        OSError: there is no driver.
+    """
+    cuda = ctypes.CDLL(driver)
+    device, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+    cuda.cuInit(0)
+    cuda.cuDeviceGet(ctypes.byref(device), 0)
+    cuda.cuDeviceGetName(name, len(name), device)
+    return name.value.decode(errors="replace") or "NVIDIA GPU"

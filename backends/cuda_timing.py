@@ -11,7 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from backends.base import BackendUnavailable
 from backends.cuda_probe import cuda_reason
@@ -74,6 +76,30 @@ class Gpu(Device):
         found = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
         found["driver"] = self._monitor.driver
         return tuple(sorted((name, str(value)) for name, value in found.items() if value))
+
+    @property
+    def capability(self) -> str:
+        """Compute capability, such as ``9.0``."""
+        return f"{self.properties.major}.{self.properties.minor}"
+
+    @property
+    def stream_handle(self) -> int:
+        """CUDA's, of the stream."""
+        return int(self.stream.cuda_stream)
+
+    def array(self, values: NDArray[Any]) -> torch.Tensor:
+        """A copy of `values` on the GPU."""
+        import torch
+
+        return torch.from_numpy(values).to(f"cuda:{self.index}")
+
+    def host(self, array: torch.Tensor) -> NDArray[Any]:
+        """A copy on the host of what lies on the GPU."""
+        return array.cpu().numpy()
+
+    def synchronize(self) -> None:
+        """Wait for all that was begun."""
+        self.stream.synchronize()
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -103,5 +103,5 @@ def open_monitor(uuid: str) -> GpuMonitor:
 
         pynvml.nvmlInit()
         return GpuMonitor(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid.removeprefix('GPU-')}"))
-    except (ImportError, Exception):
+    except Exception:  # not installed, no driver, another process's container: NVML has an error for each
         return GpuMonitor()

@@ -54,7 +54,7 @@ class TorchBackend(ChainBackend):
         kind = settings.options.get("device", "cpu")
         self.mode = settings.options.get("mode") or MODES[kind][0]
         _check(settings, kind, self.mode)
-        super().__init__(settings, _device(settings, kind), timings or TIMINGS[kind])
+        super().__init__(settings, timings or TIMINGS[kind])
 
     @classmethod
     def probe(cls) -> str | None:
@@ -75,6 +75,13 @@ class TorchBackend(ChainBackend):
             versions=tuple(sorted((*package_versions(["torch"]), *self.device.versions))),
             details=tuple(sorted(details.items())),
         )
+
+    def _open_device(self) -> Device:
+        if self.option("device") == "cpu":
+            return TorchCpu(self.settings.threads)
+        from backends.cuda_timing import open_gpu
+
+        return open_gpu(self.settings.precision)
 
     def _ready(self, network: Network, seed: int) -> Run:
         import torch
@@ -132,13 +139,7 @@ class TorchCpu(Device):
 def _check(settings: Settings, kind: str, mode: str) -> None:
     if mode not in MODES[kind]:
         raise ValueError(f"--mode {mode} needs --device cuda; on the cpu there are {', '.join(MODES['cpu'])}")
+    if kind == "cpu" and settings.threads < 1:
+        raise ValueError(f"threads must be at least 1, not {settings.threads}")
     if kind == "cpu" and settings.precision == "tf32":
         raise ValueError("precision tf32 needs --device cuda; on the cpu there are fp32, fp16 and bf16")
-
-
-def _device(settings: Settings, kind: str) -> Device:
-    if kind == "cpu":
-        return TorchCpu(settings.threads)
-    from backends.cuda_timing import open_gpu
-
-    return open_gpu(settings.precision)
