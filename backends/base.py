@@ -7,7 +7,8 @@ inside its own methods only, so that listing backends costs nothing and never fa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -18,6 +19,24 @@ Network = tuple[Block, ...]
 
 class BackendUnavailable(RuntimeError):
     """A backend cannot run on this machine; the message says why and what to install."""
+
+
+class CannotRun(RuntimeError):
+    """A network cannot be run on the target: it does not fit, or what compiles it gave up; says why."""
+
+
+class BlocksFailed(RuntimeError):
+    """Some of the blocks asked for cannot be run on the target; the others can be asked for again.
+
+    Args:
+        reasons: each block that failed, and why, in one line.
+    """
+
+    def __init__(self, reasons: Mapping[Block, str]) -> None:
+        block, reason = next(iter(reasons.items()))
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"{block}: {reason}{more}")
+        self.reasons = dict(reasons)
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,8 @@ class Measurement:
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.
+        details: (name, value): what else was found: the same work timed in other ways (``alone_ms``), the
+            conditions (``sm_clock_mhz``).
     """
 
     origin: str
@@ -98,6 +119,7 @@ class Measurement:
     rounds_ms: tuple[float, ...] = ()
     noisy: bool = False
     cycles: int | None = None
+    details: tuple[tuple[str, float | str], ...] = ()
 
     ORIGINS: ClassVar[tuple[str, ...]] = ("measured", "modelled", "predicted")
 
@@ -132,6 +154,17 @@ class Option:
     metavar: str = "VALUE"
 
 
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""What is under way and how many steps it has; gives a function to call with each number of steps done."""
+
+
+@contextmanager
+def no_progress(label: str, total: int) -> Iterator[Advance]:
+    """Tells nobody."""
+    yield lambda steps: None
+
+
 class Backend(ABC):
     """How long blocks and networks take on one target.
 
@@ -144,6 +177,7 @@ class Backend(ABC):
         default_precision: what it runs in unless told.
         options: the settings of its own that it takes.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
+        progress: told of what takes long besides timing, such as compiling; may be replaced.
 
     Raises:
         BackendUnavailable: :meth:`probe` gave a reason.
@@ -155,6 +189,7 @@ class Backend(ABC):
     default_precision: ClassVar[str] = "fp32"
     options: ClassVar[tuple[Option, ...]] = ()
     timing_s: float | None = None
+    progress: Progress = staticmethod(no_progress)
 
     def __init__(self, settings: Settings) -> None:
         self._check_options(settings.options)
@@ -200,8 +235,15 @@ class Backend(ABC):
 
         All of `blocks` are measured together, interleaved, so that drift hits all alike. Give a few dozen
         at a time: nothing is returned before all are done.
+
+        Raises:
+            BlocksFailed: some cannot be run; nothing was measured yet.
         """
 
     @abstractmethod
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
-        """End-to-end latency of each network, the cost of the call included; interleaved likewise."""
+        """End-to-end latency of each network, the cost of the call included; interleaved likewise.
+
+        Raises:
+            CannotRun: one of them cannot be run.
+        """

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from backends.base import Backend, Measurement, Network, Settings, Target
+from backends.base import Backend, Measurement, Network, Option, Settings, Target
 from backends.host import cpu_name, package_versions
 from backends.timing import Case, Sentinel, TimingSettings, host_timed, summarise, time_interleaved
 from compofa.blocks import Block, total_params
@@ -28,7 +28,10 @@ from compofa.graph import network_to_onnx
 if TYPE_CHECKING:
     import onnxruntime
 
+T = TypeVar("T")
+
 PROVIDERS = ["CPUExecutionProvider"]
+OTHER_PROVIDERS = ("cuda", "tensorrt", "nv_tensorrt_rtx", "openvino")
 PRECISIONS = ("fp32",)
 
 EMPTY = Block("pool", (1, 1, 1), 1)
@@ -52,15 +55,18 @@ SMALLEST_MS = 1e-6
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand.
+    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand; or, with the
+    option ``provider``, another one (:mod:`backends.onnxruntime_providers`).
 
     Args:
-        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other.
+        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other;
+            option ``provider``.
         block_timing, network_timing: how long and how carefully to time.
     """
 
     name = "onnxruntime"
     timing_s: float
+    options = (Option("provider", "execution provider", "cpu", ("cpu", *OTHER_PROVIDERS)),)
 
     def __init__(
         self,
@@ -70,9 +76,15 @@ class OnnxRuntimeBackend(Backend):
         network_timing: TimingSettings = NETWORK_TIMING,
     ) -> None:
         super().__init__(settings)
-        _check(settings)
         self.block_timing, self.network_timing = block_timing, network_timing
         self.timing_s = 0.0
+        self._other: Backend | None = None
+        if self.option("provider") != "cpu":
+            from backends.onnxruntime_providers import ProviderBackend
+
+            self._other = ProviderBackend(settings)
+            return
+        _check(settings)
         self._sentinel = Sentinel(self._case((SENTINEL,), settings.seed))
 
     @classmethod
@@ -84,8 +96,19 @@ class OnnxRuntimeBackend(Backend):
             )
         return None
 
+    @classmethod
+    def options_of(cls, target: Target) -> dict[str, str]:
+        """A target names the provider as ONNX Runtime does, the option more shortly."""
+        from backends.onnxruntime_providers import PROVIDERS as OTHERS
+
+        named = dict(target.details).get("provider")
+        short = [short for short, provider in OTHERS.items() if provider.name == named]
+        return {"provider": short[0]} if short else {}
+
     @property
     def target(self) -> Target:
+        if self._other:
+            return self._other.target
         return Target(
             backend=self.name,
             device=cpu_name(),
@@ -97,6 +120,8 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
+        if self._other:
+            return self._by_other(self._other.block_latencies, blocks)
         if not blocks:
             return []
         # A rotation of few blocks would find them warm: it is filled up with copies, of other weights.
@@ -111,7 +136,18 @@ class OnnxRuntimeBackend(Backend):
         return [replace(m, noisy=m.noisy or m.low_ms <= SMALLEST_MS) for m in found]
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
+        if self._other:
+            return self._by_other(self._other.network_latencies, networks)
         return [found for part in _parts(networks) for found in self._time_networks(part)]
+
+    def _by_other(
+        self, measure: Callable[[Sequence[T]], list[Measurement]], what: Sequence[T]
+    ) -> list[Measurement]:
+        assert self._other is not None
+        self._other.progress = self.progress
+        found = measure(what)
+        self.timing_s = self._other.timing_s or 0.0
+        return found
 
     def _time_networks(self, networks: Sequence[Network]) -> list[Measurement]:
         cases = [self._case(network, self.settings.seed) for network in networks]

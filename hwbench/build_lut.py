@@ -16,7 +16,7 @@ from hwbench import cli
 from hwbench.backend_arguments import BackendParser, add_backend_arguments, make_backend
 
 if TYPE_CHECKING:
-    from backends.base import Backend
+    from backends.base import Backend, Measurement
     from compofa.blocks import Block
     from lut.store import Writer
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
-    """Build or finish the table that `args` describe."""
+    """Build or finish the table that `args` describe; failed if some block cannot be run."""
     from backends.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
@@ -86,6 +86,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "entries": len(writer.entries),
             "measured": work.measured,
             "noisy": sum(m.noisy for m in writer.entries.values()),
+            "failed": {str(block): reason for block, reason in writer.failures.items()},
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
             "seconds_timing": None if work.timing_s is None else round(work.timing_s, 3),
@@ -94,7 +95,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.emit_json(summary)
     else:
         print_summary(summary, str(backend.target))
-    return cli.OK
+    for block, reason in writer.failures.items():
+        cli.note(f"failed   {block}: {reason}")
+    return cli.FAILED if writer.failures else cli.OK
 
 
 @dataclass
@@ -131,15 +134,33 @@ def measure(
             for start in range(0, len(todo), BATCH_OF_BLOCKS):
                 batch = todo[start : start + BATCH_OF_BLOCKS]
                 before = clock()
-                measurements = backend.block_latencies(batch)
+                entries, failures = attempt(backend, batch)
                 work.measuring_s += clock() - before
-                writer.append(zip(batch, measurements, strict=True))
-                work.measured += len(batch)
+                writer.append(entries)
+                writer.append_failures(failures)
+                work.measured += len(entries)
                 advance(len(batch))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
     work.timing_s = backend.timing_s
     return work
+
+
+def attempt(
+    backend: Backend, blocks: Sequence[Block]
+) -> tuple[list[tuple[Block, Measurement]], dict[Block, str]]:
+    """Each block with its measurement, and the reasons of those that cannot be run."""
+    from backends.base import BlocksFailed
+
+    failures: dict[Block, str] = {}
+    while todo := [block for block in blocks if block not in failures]:
+        try:
+            return list(zip(todo, backend.block_latencies(todo), strict=True)), failures
+        except BlocksFailed as failed:
+            if not failed.reasons.keys() & set(todo):
+                raise  # it would go on for ever
+            failures |= failed.reasons
+    return [], failures
 
 
 def _kept(path: Path, wanted: Sequence[Block]) -> str:

@@ -228,6 +228,12 @@ def progress(label: str, total: int, clock: Callable[[], float] = time.monotonic
 
 
 @contextmanager
+def progress_lines(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
+    """:func:`progress` in lines, also on a terminal: for work within work that has a bar already."""
+    yield _PlainProgress(label, total, clock)
+
+
+@contextmanager
 def _bar(label: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
