@@ -7,13 +7,16 @@ inside its own methods only, so that listing backends costs nothing and never fa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from compofa.blocks import Block
 
 Network = tuple[Block, ...]
+
+BATCH_OF_BLOCKS = 32
+"""Measured together and written together: few enough to lose little, enough for drift to hit all alike."""
 
 
 class BackendUnavailable(RuntimeError):
@@ -89,6 +92,8 @@ class Measurement:
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.
+        trials: of tuning behind the code that ran, the fewest of any of its operators; 0 for none, None for
+            a backend that does not tune.
     """
 
     origin: str
@@ -98,6 +103,7 @@ class Measurement:
     rounds_ms: tuple[float, ...] = ()
     noisy: bool = False
     cycles: int | None = None
+    trials: int | None = None
 
     ORIGINS: ClassVar[tuple[str, ...]] = ("measured", "modelled", "predicted")
 
@@ -201,6 +207,14 @@ class Backend(ABC):
         All of `blocks` are measured together, interleaved, so that drift hits all alike. Give a few dozen
         at a time: nothing is returned before all are done.
         """
+
+    def as_they_come(
+        self, blocks: Sequence[Block]
+    ) -> Iterator[tuple[Sequence[Block], Sequence[Measurement]]]:
+        """:meth:`block_latencies` of any number of blocks, in batches as they are done."""
+        for start in range(0, len(blocks), BATCH_OF_BLOCKS):
+            batch = blocks[start : start + BATCH_OF_BLOCKS]
+            yield batch, self.block_latencies(batch)
 
     @abstractmethod
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:

@@ -14,6 +14,7 @@ GROUP = "hwbench.backends"
 BUILT_IN = {
     "fpga": "backends.fpga.backend:FpgaBackend",
     "onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend",
+    "tvm": "backends.tvm.backend:TvmBackend",
 }
 """Found without being installed, so that a plain source checkout works."""
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from compofa.blocks import Block
     from lut.store import Writer
 
-BATCH_OF_BLOCKS = 32
-"""Measured together and written together: few enough to lose little, enough for drift to hit all alike."""
-
 
 def parser() -> cli.Parser:
     """The command's arguments."""
@@ -128,14 +125,13 @@ def measure(
         cli.note(f"{writer.path} has {len(wanted) - len(todo)} of {len(wanted)} blocks already")
     with cli.progress("measuring blocks", len(todo)) as advance:
         try:
-            for start in range(0, len(todo), BATCH_OF_BLOCKS):
-                batch = todo[start : start + BATCH_OF_BLOCKS]
-                before = clock()
-                measurements = backend.block_latencies(batch)
+            before = clock()
+            for batch, measurements in backend.as_they_come(todo):
                 work.measuring_s += clock() - before
                 writer.append(zip(batch, measurements, strict=True))
                 work.measured += len(batch)
                 advance(len(batch))
+                before = clock()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
     work.timing_s = backend.timing_s

@@ -147,7 +147,10 @@ def _entry_line(block: Block, measurement: Measurement) -> bytes:
         check_measurement(measurement)
     except ValueError as error:
         raise ValueError(f"the backend's answer for {block} is unusable: {error}") from error
-    return _line({"block": block.to_dict(), **asdict(measurement)})
+    fields = asdict(measurement)
+    if measurement.trials is None:
+        del fields["trials"]
+    return _line({"block": block.to_dict(), **fields})
 
 
 def _parse_entry(text: bytes) -> tuple[Block, Measurement]:
