@@ -138,6 +138,21 @@ class Option:
     metavar: str = "VALUE"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a block computes the right thing on a target.
+
+    Args:
+        block: which.
+        error: largest difference from ONNX Runtime's output, relative to its largest value.
+        instructions: that a run took, where an emulator counted them; not a time.
+    """
+
+    block: Block
+    error: float
+    instructions: int | None = None
+
+
 class Backend(ABC):
     """How long blocks and networks take on one target.
 
@@ -219,3 +234,17 @@ class Backend(ABC):
     @abstractmethod
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
         """End-to-end latency of each network, the cost of the call included; interleaved likewise."""
+
+    def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:
+        """Compare what each of `blocks` computes with ONNX Runtime; gives the verdicts as they come.
+
+        Args:
+            blocks: which.
+            emulate: run them on an emulated processor instead of the target.
+
+        Raises:
+            BackendUnavailable: the emulator is not there.
+            RuntimeError: a block computes something else.
+            ValueError: the backend cannot tell.
+        """
+        raise ValueError(f"backend {self.name} cannot verify what it computes; tvm can")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.base import Backend, Measurement, Network, Option, Settings, Target
+from backends.base import Backend, BackendUnavailable, Measurement, Network, Option, Settings, Target, Verdict
 from backends.host import package_versions
 from backends.in_context import BLOCK_TIMING, NETWORK_TIMING
 from backends.timing import TimingSettings
@@ -133,6 +133,35 @@ class TvmBackend(Backend):
             ),
         )
 
+    # --- checking ---
+
+    def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:
+        from backends.tvm import emulator
+        from backends.tvm.crew import Crew
+        from backends.tvm.measuring import Verifier
+
+        if not emulate:
+            self._needs_board()
+        elif reason := emulator.problem(self.compiled_for):
+            raise BackendUnavailable(f"cannot emulate {self.compiled_for.name}: {reason}")
+        verifier = Verifier(self.recipe, self.address, self.settings.seed, emulate)
+        crew = Crew([verifier], self.silence_s, replace=False)
+        try:
+            for start in range(0, len(blocks), BLOCKS_A_JOB):
+                some = blocks[start : start + BLOCKS_A_JOB]
+                self._make_ready([(block,) for block in some])
+                for _, found in crew.run([some]):
+                    yield from found
+        finally:
+            crew.close()
+
+    def _needs_board(self) -> None:
+        if not self.compiled_for.is_host and not self.address.host:
+            raise ValueError(
+                f"target {self.compiled_for.name} runs on a board: give --rpc HOST:PORT (docs/tvm.md says how to "
+                "bring one up), or check it without one: hwbench verify --backend tvm --emulate"
+            )
+
     # --- measuring ---
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
@@ -180,11 +209,7 @@ class TvmBackend(Backend):
         from backends.tvm.crew import Crew
         from backends.tvm.measuring import Measurer, Surveyor
 
-        if not self.compiled_for.is_host and not self.address.host:
-            raise ValueError(
-                f"target {self.compiled_for.name} runs on a board: give --rpc HOST:PORT (docs/tvm.md says how to "
-                "bring one up), or check it without one: hwbench verify --backend tvm --emulate"
-            )
+        self._needs_board()
         count = 1
         if self.address.key:
             survey = Crew([Surveyor(self.address)], self.silence_s, replace=False)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -200,35 +201,30 @@ def timed_library(target: TvmTarget) -> Path:
     """
     import tvm_ffi
 
-    include = tvm_ffi.libinfo.find_include_path()
-    dlpack = tvm_ffi.libinfo.find_dlpack_include_path()
-    options = ["-O2", "-std=c++17", "-shared", "-fPIC", f"-I{include}", f"-I{dlpack}"]
+    target.check_compiler()
+    include = [f"-I{folder}" for folder in tvm_ffi.libinfo.include_paths()]
+    options = ["-O2", "-std=c++17", "-shared", "-fPIC", *include]
     content = [TIMED_SOURCE.read_text(), target.triple, target.compiler, version("apache-tvm-ffi"), *options]
     name = hashlib.sha256(repr(content).encode()).hexdigest()[:32]
     path = libraries_folder() / f"timed-{name}.so"
     if not path.exists():
-        compile_cpp(target, [*options, str(TIMED_SOURCE)], path)
+        compile_cpp(target.compiler, [*options, str(TIMED_SOURCE)], path)
     return path
 
 
-def compile_cpp(target: TvmTarget, arguments: Sequence[str], path: Path) -> None:
-    """Run the target's C++ compiler to make the file at `path`.
+def compile_cpp(compiler: str, arguments: Sequence[str], path: Path) -> None:
+    """Run a C++ compiler to make the file at `path`, at once.
 
     Raises:
-        ValueError: the compiler is not there.
+        OSError: it is not there.
         RuntimeError: it failed; says what it said first.
     """
-    import subprocess
-
-    target.check_compiler()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     os.close(handle)
-    done = subprocess.run(
-        [target.compiler, *arguments, "-o", name], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([compiler, *arguments, "-o", name], capture_output=True, text=True, check=False)
     if done.returncode:
         os.unlink(name)
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-        raise RuntimeError(f"{target.compiler} failed: {first}")
+        raise RuntimeError(f"{compiler} failed: {first}")
     os.replace(name, path)

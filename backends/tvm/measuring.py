@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Measurement, Network
+from backends.base import Measurement, Network, Verdict
 from backends.in_context import SENTINEL, time_blocks, time_networks
 from backends.timing import Case, Sentinel, TimingSettings
 from backends.tvm.address import Address
@@ -131,6 +131,52 @@ class Measurer(Trade):
             return seconds
 
         return living
+
+
+@dataclass(frozen=True)
+class Verifier(Trade):
+    """Compares what blocks compute with ONNX Runtime, on a device or emulated."""
+
+    recipe: Recipe
+    address: Address
+    seed: int
+    emulate: bool
+
+    def __str__(self) -> str:
+        return f"a board at {self.address}" if self.address.host else "the verifying process"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TVM_NUM_THREADS": str(self.recipe.threads), "OMP_NUM_THREADS": "1"}
+
+    def start(self, beat: Beat) -> Callable[[Sequence[Block]], list[Verdict]]:
+        from backends.tvm.device import Device
+
+        if self.emulate:
+            return self._emulated
+        device = Device(self.recipe.target, self.address, self.recipe.threads)
+
+        def work(blocks: Sequence[Block]) -> list[Verdict]:
+            found = []
+            for block in blocks:
+                found.append(Verdict(block, checked_program(self.recipe, device, (block,), self.seed)[1]))
+                beat()
+            return found
+
+        return work
+
+    def _emulated(self, blocks: Sequence[Block]) -> list[Verdict]:
+        from backends.tvm.emulator import emulate
+
+        given = [random_input((block,), self.recipe.batch, self.seed) for block in blocks]
+        expected = [reference(self.recipe, (block,), x) for block, x in zip(blocks, given, strict=True)]
+        libraries = [library(self.recipe, (block,)).path for block in blocks]
+        shapes = [y.shape for y in expected]
+        runs = emulate(self.recipe.target, list(zip(libraries, given, shapes, strict=True)))
+        return [
+            Verdict(block, check((block,), y, run.output), run.instructions)
+            for block, y, run in zip(blocks, expected, runs, strict=True)
+        ]
 
 
 class WrongNumbers(RuntimeError):
