@@ -16,12 +16,9 @@ from hwbench import cli
 from hwbench.backend_arguments import BackendParser, add_backend_arguments, make_backend
 
 if TYPE_CHECKING:
-    from backends.base import Backend, Measurement
+    from backends.base import Backend
     from compofa.blocks import Block
     from lut.store import Writer
-
-BATCH_OF_BLOCKS = 32
-"""Measured together and written together: few enough to lose little, enough for drift to hit all alike."""
 
 
 def parser() -> cli.Parser:
@@ -131,36 +128,18 @@ def measure(
         cli.note(f"{writer.path} has {len(wanted) - len(todo)} of {len(wanted)} blocks already")
     with cli.progress("measuring blocks", len(todo)) as advance:
         try:
-            for start in range(0, len(todo), BATCH_OF_BLOCKS):
-                batch = todo[start : start + BATCH_OF_BLOCKS]
-                before = clock()
-                entries, failures = attempt(backend, batch)
+            before = clock()
+            for batch in backend.as_they_come(todo):
                 work.measuring_s += clock() - before
-                writer.append(entries)
-                writer.append_failures(failures)
-                work.measured += len(entries)
-                advance(len(batch))
+                writer.append(batch.entries)
+                writer.append_failures(batch.failures)
+                work.measured += len(batch.entries)
+                advance(len(batch.entries) + len(batch.failures))
+                before = clock()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
     work.timing_s = backend.timing_s
     return work
-
-
-def attempt(
-    backend: Backend, blocks: Sequence[Block]
-) -> tuple[list[tuple[Block, Measurement]], dict[Block, str]]:
-    """Each block with its measurement, and the reasons of those that cannot be run."""
-    from backends.base import BlocksFailed
-
-    failures: dict[Block, str] = {}
-    while todo := [block for block in blocks if block not in failures]:
-        try:
-            return list(zip(todo, backend.block_latencies(todo), strict=True)), failures
-        except BlocksFailed as failed:
-            if not failed.reasons.keys() & set(todo):
-                raise  # it would go on for ever
-            failures |= failed.reasons
-    return [], failures
 
 
 def _kept(path: Path, wanted: Sequence[Block]) -> str:
