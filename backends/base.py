@@ -95,8 +95,10 @@ class Target:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
-        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}; {versions})"
+        versions = "; " * bool(self.versions) + ", ".join(
+            f"{name} {version}" for name, version in self.versions
+        )
+        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}{versions})"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Measurement:
         origin: ``measured`` on the target, ``modelled`` from a documented cycle model, or ``predicted``
             by a latency model.
         latency_ms: the median of `rounds_ms`, or the model's answer.
-        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model.
+        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model; for a
+            prediction, what a measurement would lie between 95 times of 100.
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.
