@@ -75,7 +75,10 @@ class Arrays:
         return model.fit(self.training, measured_ms, model.choose_terms(self.training, measured_ms))
 
     def predict(self, weights: Floats, factors: Floats | float = 1.0) -> Floats:
-        """Latencies of the test subnets when each block is wrong by its factor, shape (subnets,)."""
+        """Latencies of the test subnets, shape (subnets,), when each block is wrong by its factor, or the whole
+        by one."""
+        if isinstance(factors, float):
+            return factors * self.predict(weights, np.ones(len(self.blocks)))
         return weights[CALL] + self.counts @ (self.block_terms @ weights * factors)
 
     @cached_property
@@ -134,12 +137,12 @@ Shift = Callable[[Arrays, float, np.random.Generator], Floats | float]
 
 
 def everywhere(arrays: Arrays, size: float, rng: np.random.Generator) -> float:
-    """Every block of every set."""
+    """Every prediction of every set."""
     return 1 + size
 
 
 def only(name: str) -> Shift:
-    """Every block of one set."""
+    """Every prediction of one set."""
     return lambda arrays, size, rng: 1 + size * (arrays.golden.name == name)
 
 
@@ -171,8 +174,8 @@ def study(
     rng: np.random.Generator,
 ) -> None:
     """Print false alarms and power."""
-    kinds: dict[str, Shift] = {"every block, every target": everywhere}
-    kinds |= {f"every block, {arrays.golden.name} only": only(arrays.golden.name) for arrays in sets}
+    kinds: dict[str, Shift] = {"all, every target": everywhere}
+    kinds |= {f"all, {arrays.golden.name} only": only(arrays.golden.name) for arrays in sets}
     kinds |= {
         "largest resolution": largest_resolution,
         "blocks with SE": with_se,

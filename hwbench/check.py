@@ -28,6 +28,12 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--baseline", type=Path, metavar="FILE", help="what to compare with (default: baseline.json in DIR)"
     )
+    p.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="fresh measurements to check as well: what validate left beside a copy of a set's table",
+    )
     p.add_argument("--junit", type=Path, metavar="FILE", help="write the findings as JUnit XML")
     p.add_argument("--json", action="store_true", help="print the findings as JSON")
     modes = p.add_mutually_exclusive_group()
@@ -56,7 +62,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.check_writable(args.junit)
     if args.freeze:
         return freeze(args)
-    from hwbench.gating import checks
+    from hwbench.gating import checks, device
     from hwbench.gating.golden import read_manifest
 
     start = clock()
@@ -69,6 +75,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         return update(args, path, states, findings)
     baseline, trouble = checks.load_baseline(path)
     findings += trouble or checks.judge(states, baseline)
+    if args.measured:
+        findings += device.check(*device.find_set(args.measured, [state.golden for state in states]))
     return report(args, findings, baseline, clock() - start)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from backends.base import Measurement
-from compofa.spaces import Arch
+from backends import registry
+from backends.base import Measurement, Target
+from compofa.arch import Arch
 from hwbench.gating import golden
 from hwbench.gating.golden import Entry, Limits, building_key
 from hwbench.gating.statistics import SCORES
@@ -135,7 +137,15 @@ def _about(calibration: Calibration, seed: int) -> dict[str, Any]:
         "measured_with": [
             f"hwbench build_lut --backend {target.backend} --family {header.family} --space {header.space} "
             f"--resolutions {resolutions} --precision {target.precision} --batch {target.batch} "
-            f"--threads {max(target.threads, 1)}",
+            f"--threads {max(target.threads, 1)}{_options(target)}",
             f"hwbench validate --subnets {len(calibration.archs)}",
         ],
     }
+
+
+def _options(target: Target) -> str:
+    """The backend's own options, as arguments; none if the backend is not there, as for a published table."""
+    with contextlib.suppress(ValueError, ImportError):
+        options = registry.load(target.backend).options_of(target)
+        return "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
+    return ""

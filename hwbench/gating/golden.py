@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from compofa.spaces import Arch, Space, get_space
+from compofa.arch import Arch
+from compofa.spaces import Space, get_space
 from lut.calibration import Calibration
 from lut.scores import mape_pct
 from lut.table import Table

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from compofa.spaces import Genotypes, encode
+from compofa.genotype import Genotypes, encode
 from hwbench.gating.golden import GoldenSet
 from lut.calibration import Calibration
 from lut.lookup import MissingEntry
