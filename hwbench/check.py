@@ -74,7 +74,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     if args.update_baseline:
         return update(args, path, states, findings)
     baseline, trouble = checks.load_baseline(path)
-    findings += trouble or checks.judge(states, baseline)
+    findings += trouble or checks.vanished(entries.values(), baseline) + checks.judge(states, baseline)
     if args.measured:
         findings += device.check(*device.find_set(args.measured, [state.golden for state in states]))
     return report(args, findings, baseline, clock() - start)

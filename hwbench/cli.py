@@ -29,6 +29,7 @@ COMMANDS = {
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
+    "doctor": "say what this machine can measure with, and how noisily",
     "check": "judge the latency models by golden measurements: the gate for CI",
     "trace": "show where the modelled cycles of a network on an FPGA go",
 }

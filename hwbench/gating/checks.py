@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -89,6 +89,22 @@ def judge(states: Sequence[State], baseline: Baseline) -> list[Finding]:
     for state, frozen in pairs:
         found += drift(state, frozen)
     return found + accuracy([c for state, frozen in pairs for c in comparisons(state, frozen)])
+
+
+def vanished(entries: Iterable[Entry], baseline: Baseline) -> list[Finding]:
+    """Sets that the baseline has and the folder has no longer: what is not there is not checked."""
+    return [
+        Finding(
+            "data",
+            name,
+            "files",
+            "gone",
+            "as in the baseline",
+            FAIL,
+            "the baseline has this set, the manifest has it no longer: if that is meant, --update-baseline",
+        )
+        for name in sorted(set(baseline.sets) - {entry.name for entry in entries})
+    ]
 
 
 def _belongs(frozen: Frozen, golden: GoldenSet) -> bool:

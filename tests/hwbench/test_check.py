@@ -135,6 +135,19 @@ def test_damaged_data_is_red_with_a_report(
         assert (folder / "baseline.json").read_bytes() == before
 
 
+def test_a_set_that_is_no_longer_checked_is_missed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["--golden", str(folder), "--freeze", str(REFERENCE), "--name", "second"]) == 0
+    assert check.main(["--golden", str(folder)]) == CODES["data"]
+    assert "data, second: the baseline lacks this set" in capsys.readouterr().out
+    assert check.main(["--golden", str(folder), "--update-baseline"]) == 0
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["sets"]["second"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder)]) == CODES["data"]
+    assert "data, second: the baseline has this set" in capsys.readouterr().out
+
+
 def test_fresh_measurements_of_the_same_device(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
