@@ -17,10 +17,10 @@ import argparse
 import resource
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from evolutionary import Evolution, Genome, evolve
+from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
 from compofa.accuracy_predictor import AccuracyPredictor
@@ -36,7 +36,6 @@ from lut.ofa_yaml import read_ofa
 
 LIMITS_MS = (15, 20, 25, 30, 40, 50, 60)
 FAMILY = get_family("imagenet-w1.2")
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def published_format(seed: int) -> AccuracyPredictor:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from compofa.blocks import Block
     from compofa.spaces import Space
     from lut.store import Writer
-
-BATCH_OF_BLOCKS = 32
-"""Measured together and written together: few enough to lose little, enough for drift to hit all alike."""
 
 
 def parser() -> cli.Parser:
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
-    """Build or finish the table that `args` describe."""
+    """Build or finish the table that `args` describe; failed if some block cannot be run."""
     from backends.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
@@ -99,6 +97,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "measured": work.measured,
             "predicted": predicted,
             "noisy": sum(m.noisy for m in writer.entries.values()),
+            "failed": {str(block): reason for block, reason in writer.failures.items()},
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
             "seconds_timing": None if work.timing_s is None else round(work.timing_s, 3),
@@ -107,7 +106,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.emit_json(summary)
     else:
         print_summary(summary, str(backend.target))
-    return cli.OK
+    for block, reason in writer.failures.items():
+        cli.note(f"failed   {block}: {reason}")
+    return cli.FAILED if writer.failures else cli.OK
 
 
 @dataclass
@@ -133,6 +134,7 @@ def plan(
     args: argparse.Namespace, writer: Writer, space: Space, resolutions: Sequence[int]
 ) -> tuple[Iterator[list[Block]], int]:
     """The batches to measure, and how many blocks these are in all; what `writer` has is not measured again."""
+    from backends.base import BATCH_OF_BLOCKS
     from lut.gaps import known_entries
 
     wanted = space.all_blocks(resolutions)
@@ -142,19 +144,18 @@ def plan(
     if done:
         cli.note(f"{writer.path} has {done} of {len(wanted)} blocks already")
     if not _leaves_some(args, wanted):
-        return random_batches(todo, args.seed), len(todo)
+        return iter([in_random_order(todo, args.seed)]), len(todo)
     batches = informative_batches(
         writer, space, resolutions, budget=args.budget, seed=args.seed, size=BATCH_OF_BLOCKS
     )
     return batches, max(args.budget - done, 0)
 
 
-def random_batches(blocks: Sequence[Block], seed: int) -> Iterator[list[Block]]:
-    """All of `blocks` in random order."""
+def in_random_order(blocks: Sequence[Block], seed: int) -> list[Block]:
+    """All of `blocks`."""
     shuffled = list(blocks)
     random.Random(seed).shuffle(shuffled)
-    for start in range(0, len(shuffled), BATCH_OF_BLOCKS):
-        yield shuffled[start : start + BATCH_OF_BLOCKS]
+    return shuffled
 
 
 def measure(
@@ -175,13 +176,14 @@ def measure(
     work = Work()
     with cli.progress("measuring blocks", total) as advance:
         try:
-            for batch in batches:
-                before = clock()
-                measurements = backend.block_latencies(batch)
+            before = clock()
+            for batch in chain.from_iterable(map(backend.as_they_come, batches)):
                 work.measuring_s += clock() - before
-                writer.append(zip(batch, measurements, strict=True))
-                work.measured += len(batch)
-                advance(len(batch))
+                writer.append(batch.entries)
+                writer.append_failures(batch.failures)
+                work.measured += len(batch.entries)
+                advance(len(batch.entries) + len(batch.failures))
+                before = clock()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
     work.timing_s = backend.timing_s

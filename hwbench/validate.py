@@ -160,7 +160,9 @@ def open_backend(target: Target, seed: int, options: Mapping[str, str] | None = 
 
     backend = registry.load(target.backend)
     chosen = {**backend.options_of(target), **(options or {})}
-    return backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
+    opened = backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
+    opened.progress = cli.progress_lines
+    return opened
 
 
 def check_target(recorded: Target, present: Target, force: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from lut.table import MissingEntry, Table
 
 SPACE = get_space("ofa", get_family("imagenet-w1.2"))
 GOLDEN = Path(__file__).parent / "golden"
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def entry(block: Block, scale: float = 1.0) -> str:
@@ -174,15 +173,13 @@ def test_only_whole_resolutions_are_written(tmp_path: Path) -> None:
         write_ofa(replace(table, entries={}), tmp_path)
 
 
-@pytest.mark.skipif(not (SHARED / "note10_lut").is_dir(), reason=f"no published tables in {SHARED}")
-def test_the_published_note10_tables_are_complete() -> None:
-    table = read_ofa(SHARED / "note10_lut")
+def test_the_published_note10_tables_are_complete(published: Callable[[str], Path]) -> None:
+    table = read_ofa(published("note10_lut"))
     assert table.complete_resolutions(SPACE) == (160, 176, 192, 208, 224)
 
 
-@pytest.mark.skipif(not (SHARED / "note10_lut").is_dir(), reason=f"no published tables in {SHARED}")
-def test_the_published_tables_survive_being_written(tmp_path: Path) -> None:
-    table = read_ofa(SHARED / "note10_lut")
+def test_the_published_tables_survive_being_written(published: Callable[[str], Path], tmp_path: Path) -> None:
+    table = read_ofa(published("note10_lut"))
     write_ofa(table, tmp_path)
     back = read_ofa(tmp_path)
     assert {b: m.latency_ms for b, m in back.entries.items()} == {

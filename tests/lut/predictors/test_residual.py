@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import MIN_ROWS, Kernel, RooflineResidual, fit_costs
 from lut.scores import mape_pct
 
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 BLOCKS = get_space("ofa", get_family("imagenet-w1.0")).all_blocks((128, 160, 192, 224))
 
 
@@ -149,12 +148,11 @@ def test_a_coverage_that_the_rows_cannot_give_is_refused(coverage: float, says: 
 # --- the published tables ---
 
 
-@pytest.mark.skipif(not (SHARED / "note10_lut").is_dir(), reason=f"no published tables in {SHARED}")
 @pytest.mark.parametrize("share", [1.0, 60 / 96])
-def test_note10_from_three_resolutions_at_two_others(share: float) -> None:
+def test_note10_from_three_resolutions_at_two_others(published: Callable[[str], Path], share: float) -> None:
     """The README's claim: at most 3 % per block, 1.5 % per network; also from 60 of each resolution's 96."""
     tables = {
-        r: read_ofa(SHARED / "note10_lut" / f"{r}_lookup_table.yaml") for r in (160, 176, 192, 208, 224)
+        r: read_ofa(published("note10_lut") / f"{r}_lookup_table.yaml") for r in (160, 176, 192, 208, 224)
     }
     rng = np.random.default_rng(0)
     known = [
