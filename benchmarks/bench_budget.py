@@ -16,7 +16,7 @@ import numpy as np
 from compofa.spaces import get_space
 from hwbench.shipped import reference_table
 from lut.calibration import Calibration, calibration_path
-from lut.design import next_blocks
+from lut.design import RANDOM_SHARE, next_blocks
 from lut.gaps import fill
 from lut.predictors.block_rows import block_rows
 from lut.scores import mape_pct
@@ -41,7 +41,7 @@ class Point:
     covered_pct: float
 
 
-def pick(table: Table, count: int, how: str, seed: int) -> Table:
+def pick(table: Table, count: int, how: str, seed: int, random_share: float) -> Table:
     """`table` with `count` of its entries, the others hidden."""
     rng = np.random.default_rng(seed)
     resolutions = table.complete_resolutions(space := get_space("ofa", table.family))
@@ -53,7 +53,7 @@ def pick(table: Table, count: int, how: str, seed: int) -> Table:
     known: dict = {}
     while len(known) < count:
         latencies = {block: m.latency_ms for block, m in known.items()}
-        batch = next_blocks(blocks, networks, latencies, min(BATCH, count - len(known)), rng)
+        batch = next_blocks(blocks, networks, latencies, min(BATCH, count - len(known)), rng, random_share)
         known |= {block: table.entries[block] for block in batch}
     return replace(table, entries=known)
 
@@ -64,10 +64,10 @@ def validated(table: Table, full: Calibration) -> float:
     return mape_pct(calibration.measured_ms, calibration.held_out_ms)
 
 
-def measure_point(full: Calibration, share: float, how: str, seed: int) -> Point:
+def measure_point(full: Calibration, share: float, how: str, seed: int, random_share: float) -> Point:
     """Hide, predict, validate."""
     count = max(20, round(share * len(full.table.entries)))
-    partial, filling = fill(pick(full.table, count, how, seed), full.table.entries, seed)
+    partial, filling = fill(pick(full.table, count, how, seed, random_share), full.table.entries, seed)
     gaps = list(filling.entries)
     truth = np.array([full.table.entries[block].latency_ms for block in gaps])
     low, high = filling.predictor.interval(block_rows(gaps), COVERAGE)
@@ -76,7 +76,7 @@ def measure_point(full: Calibration, share: float, how: str, seed: int) -> Point
     return Point(share, how, seed, validated(partial, full), mape_pct(truth, guess), covered)
 
 
-def report(name: str, full: Calibration) -> tuple[float, list[Point]]:
+def report(name: str, full: Calibration, random_share: float) -> tuple[float, list[Point]]:
     """Print the curve of a table; gives the full table's error and the points."""
     floor = validated(full.table, full)
     repeat = mape_pct(np.array(full.first_ms), np.array(full.second_ms))
@@ -87,7 +87,7 @@ def report(name: str, full: Calibration) -> tuple[float, list[Point]]:
     points = []
     for share in SHARES:
         for how in ("active", "random"):
-            mine = [measure_point(full, share, how, seed) for seed in range(SEEDS)]
+            mine = [measure_point(full, share, how, seed, random_share) for seed in range(SEEDS)]
             points += mine
             errors = np.array([(p.mape_pct, p.block_mape_pct, p.covered_pct) for p in mine])
             mean, block, covered = errors.mean(axis=0)
@@ -129,6 +129,9 @@ def main() -> None:
     """Print the figures, and draw them if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="*", type=Path, help="validated tables (default: the shipped one)")
+    parser.add_argument(
+        "--random-share", type=float, default=RANDOM_SHARE, help="of the active choice (default: build_lut's)"
+    )
     parser.add_argument("--out", type=Path, help="picture")
     args = parser.parse_args()
     curves = []
@@ -136,7 +139,7 @@ def main() -> None:
         table = Table.load(path)
         full = Calibration.load(calibration_path(path), table)
         name = f"{table.family.name}, {len(full.archs)} networks"
-        floor, points = report(name, full)
+        floor, points = report(name, full, args.random_share)
         repeat = mape_pct(np.array(full.first_ms), np.array(full.second_ms))
         curves.append((name, floor, repeat, points))
     if args.out:

@@ -6,7 +6,7 @@ So blocks are picked one at a time, each the one whose measurement lowers most t
 latency, averaged over random networks of the space, under the Gaussian process that will predict the rest.
 
 Some blocks are picked at random all the same: the others are where the model expects to learn, these show what
-it does not expect. Without them its intervals come out too narrow (benchmarks/bench_budget.py).
+it does not expect. Without them its intervals come out too narrow (bench_budget.py --random-share 0).
 
 Source: Cohn, Neural network exploration using optimal experiment design (1996); Seo et al., Gaussian process
 regression: active data selection and test point rejection (2000). For linear models this is I-optimal design.
@@ -25,7 +25,7 @@ from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import MIN_ROWS, Fitted, Kernel
 
 RANDOM_SHARE = 1 / 8
-"""Of the blocks, those that are picked at random."""
+"""Of the blocks, those that are picked at random unless told otherwise."""
 
 
 def next_blocks(
@@ -34,6 +34,7 @@ def next_blocks(
     measured_ms: Mapping[Block, float],
     count: int,
     rng: np.random.Generator,
+    random_share: float = RANDOM_SHARE,
 ) -> list[Block]:
     """The `count` of `blocks` to measure next, fewer if fewer are left.
 
@@ -43,6 +44,7 @@ def next_blocks(
         measured_ms: what is known already.
         count: how many.
         rng: of the random ones.
+        random_share: of the blocks, those that are picked at random, 0 to 1.
     """
     known = [i for i, block in enumerate(blocks) if block in measured_ms]
     count = min(count, len(blocks) - len(known))
@@ -50,7 +52,7 @@ def next_blocks(
     weights = shares(blocks, networks, guess_ms)
     best = _first_of_kinds(blocks, known, weights)[:count]
     rest = count - len(best)
-    at_random = int(rng.binomial(rest, RANDOM_SHARE))
+    at_random = int(rng.binomial(rest, random_share))
     best += choose(block_rows(blocks).general, weights, kernel, [*known, *best], rest - at_random)
     others = np.setdiff1d(np.arange(len(blocks)), [*known, *best])
     return [blocks[i] for i in (*best, *rng.choice(others, at_random, replace=False).tolist())]
