@@ -30,7 +30,8 @@ def informative_batches(
     writer: Writer, space: Space, resolutions: Sequence[int], *, budget: int, seed: int, size: int
 ) -> Iterator[list[Block]]:
     """Blocks to measure, `size` at a time, until `budget` of the space's blocks are; each batch is chosen by what
-    `writer` holds when it is asked for, so what came before must have been appended."""
+    `writer` holds when it is asked for, so what came before must have been appended. A block that failed is not
+    asked for again, nor is what networks with it would need."""
     import numpy as np
 
     from lut.design import next_blocks
@@ -39,25 +40,31 @@ def informative_batches(
     rng = np.random.default_rng(seed)
     blocks = space.all_blocks(resolutions)
     networks = [space.blocks(space.sample(rng, int(rng.choice(resolutions)))) for _ in range(NETWORKS)]
+    asked: set[Block] = set()
     while True:
         known = known_entries(writer.entries)
+        failed = asked & writer.failures.keys()
+        usable = [block for block in blocks if block not in failed]
+        runnable = [network for network in networks if not failed.intersection(network)]
         left = budget - sum(block in known for block in blocks)
         measured_ms = {block: m.latency_ms for block, m in known.items()}
-        batch = next_blocks(blocks, networks, measured_ms, min(left, size), rng) if left > 0 else []
+        batch = next_blocks(usable, runnable, measured_ms, min(left, size), rng) if left > 0 else []
         if not batch:
             return
+        asked.update(batch)
         yield batch
 
 
 def predict_rest(writer: Writer, blocks: Sequence[Block], seed: int) -> dict[str, Any]:
-    """Append predictions for those of `blocks` that were not measured.
+    """Append predictions for those of `blocks` that were not measured; not for those that cannot be run.
 
     Returns:
         How many, and how good they are by cross-validation over the measured ones, JSON-ready.
     """
     from lut.gaps import predict_missing
 
-    filling = predict_missing(writer.entries, blocks, seed)
+    runnable = [block for block in blocks if block not in writer.failures]
+    filling = predict_missing(writer.entries, runnable, seed)
     writer.append((block, m) for block, m in filling.entries.items() if writer.entries.get(block) != m)
     errors = filling.predictor.cv_mape_pct
     cli.note(

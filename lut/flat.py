@@ -33,10 +33,10 @@ DERIVED: dict[str, Callable[[Block], int]] = {
 def rows(table: Table) -> list[Row]:
     """Each entry of `table` as a row: header and target first, then the block, then the measurement.
 
-    What a spreadsheet has no cell for (versions, details, host) is JSON text.
+    What a spreadsheet has no cell for (versions, details, host, a measurement's own details) is JSON text.
     """
     of_all = _header_row(table.header)
-    return [of_all | _block_row(block) | asdict(measured) for block, measured in table.entries.items()]
+    return [of_all | _block_row(block) | _measured_row(m) for block, m in table.entries.items()]
 
 
 def _header_row(header: Header) -> Row:
@@ -55,6 +55,11 @@ def _block_row(block: Block) -> Row:
     channels, height, width = fields.pop("in_shape")
     shape = {"kind": fields.pop("kind"), "in_channels": channels, "in_height": height, "in_width": width}
     return shape | fields | {name: derive(block) for name, derive in DERIVED.items()}
+
+
+def _measured_row(measurement: Measurement) -> Row:
+    fields = asdict(measurement)
+    return fields | {"measurement_details": json.dumps(dict(fields.pop("details")))}
 
 
 def from_rows(given: Iterable[Mapping[str, Any]], typed: Callable[[Mapping[str, Any]], Row] = dict) -> Table:
@@ -82,7 +87,7 @@ def from_rows(given: Iterable[Mapping[str, Any]], typed: Callable[[Mapping[str, 
             entries[block] = _measurement(row)
         except KeyError as error:
             raise ValueError(f"row {number} lacks the column {error}") from error
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"row {number}: {error}") from error
     if header is None:
         raise ValueError("it holds no entries")
@@ -108,7 +113,9 @@ def _block(row: Mapping[str, Any]) -> Block:
 
 def _measurement(row: Mapping[str, Any]) -> Measurement:
     names = ("origin", "latency_ms", "low_ms", "high_ms", "noisy", "cycles")
-    measurement = Measurement(**{name: row[name] for name in names}, rounds_ms=tuple(row["rounds_ms"]))
+    details = tuple(json.loads(row["measurement_details"]).items())
+    rounds = tuple(row["rounds_ms"])
+    measurement = Measurement(**{name: row[name] for name in names}, rounds_ms=rounds, details=details)
     check_measurement(measurement)
     return measurement
 

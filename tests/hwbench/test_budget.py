@@ -10,6 +10,7 @@ import pytest
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from hwbench import build_lut, pareto, search, validate
+from lut import store
 from lut.gaps import known_entries
 from lut.table import Table
 
@@ -121,3 +122,27 @@ def test_every_command_says_what_was_predicted(partial: Path, capsys: pytest.Cap
 
     assert pareto.main(["--space", "compofa", "--lut", str(partial)]) == 0
     assert f"predicted by the calibrated table, {says}" in capsys.readouterr().out
+
+
+def test_a_block_that_cannot_be_run_is_neither_asked_for_again_nor_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from backends.base import BlocksFailed
+    from backends.fpga.backend import FpgaBackend
+
+    answer = FpgaBackend.block_latencies
+    broken = {block: "kernels of 5 are not there" for block in BLOCKS if block.kernel == 5}
+
+    def block_latencies(self: FpgaBackend, blocks: list) -> list:  # type: ignore[type-arg]
+        if reasons := {block: broken[block] for block in blocks if block in broken}:
+            raise BlocksFailed(reasons)
+        return answer(self, blocks)
+
+    monkeypatch.setattr(FpgaBackend, "block_latencies", block_latencies)
+    path = tmp_path / "t.jsonl"
+    assert build_lut.main([*SPACE, *MODEL, "--budget", "30", "--out", str(path)]) == 1
+    assert "kernels of 5 are not there" in capsys.readouterr().err
+    table, failed = Table.load(path), store.read_failures(path)
+    assert failed and failed.items() <= broken.items()
+    assert not failed.keys() & table.entries.keys()
+    assert table.origins == {"modelled": 30, "predicted": len(BLOCKS) - 30 - len(failed)}

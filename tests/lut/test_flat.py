@@ -30,7 +30,7 @@ HEADER = Header(
 )
 ENTRIES = (
     Measurement("measured", 0.1 + 0.2, 0.1, 0.4, (0.30000000000000004, 0.1, -1e-7), noisy=True),
-    Measurement("modelled", 1.5, 1.5, 1.5, cycles=450_000_000_001),
+    Measurement("modelled", 1.5, 1.5, 1.5, cycles=450_000_000_001, details=(("alone_ms", 2.5), ("a", "b"))),
     Measurement("predicted", 1e-5, 0.0, 2e-5),
 )
 TABLE = Table(HEADER, dict(zip((BLOCKS[0], BLOCKS[5], BLOCKS[-1]), ENTRIES, strict=True)))
@@ -48,6 +48,8 @@ def test_a_row_says_what_its_number_is_of() -> None:
         "measured",
     )
     assert json.loads(first["versions"]) == {"a": "1", "b": "2"}
+    assert json.loads(first["details"]) == {"mode": "x=y;z"}
+    assert json.loads(rows(TABLE)[1]["measurement_details"]) == {"alone_ms": 2.5, "a": "b"}
     assert (first["macs"], first["out_height"]) == (BLOCKS[0].macs, BLOCKS[0].out_shape[1])
 
 
@@ -125,6 +127,7 @@ def edited(tmp_path: Path, **changes: str) -> Path:
         ({"device": "Another"}, "row 2: it is of another table"),
         ({"versions": "{"}, "row 2: "),
         ({"host": "3"}, "row 2: broken header"),
+        ({"measurement_details": "[]"}, "row 2: "),
     ],
 )
 def test_a_wrong_cell_is_refused(tmp_path: Path, changes: dict[str, str], says: str) -> None:
