@@ -66,7 +66,7 @@ class LayerArrays:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def __getitem__(self, part: slice | Bools) -> LayerArrays:
+    def __getitem__(self, part: slice | Bools | NDArray[np.intp]) -> LayerArrays:
         return LayerArrays(*(getattr(self, name)[part] for name in LayerArrays.__dataclass_fields__))
 
     @property
