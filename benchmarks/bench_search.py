@@ -35,11 +35,11 @@ from compofa.published_accuracy import RESOLUTIONS, from_published
 from compofa.spaces import Space, get_space
 from hwbench.searching.engine import Found, search
 from hwbench.searching.problem import Problem
-from lut.formats import OFA_FAMILY, read_ofa
 from lut.lookup import Lookup
+from lut.ofa_yaml import read_ofa
 
 LIMITS_MS = (15, 20, 25, 30, 40, 50, 60)
-FAMILY = get_family(OFA_FAMILY)
+FAMILY = get_family("imagenet-w1.2")
 
 
 def published_format(seed: int) -> AccuracyPredictor:

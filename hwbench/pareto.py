@@ -202,16 +202,11 @@ def describe(
         "lut": str(lut),
         "lut_is_the_shipped_reference": is_reference,
         "target": model.target.to_dict(),
-        "latency": ("predicted by the calibrated table" if model.calibrated else "sum of the table's entries")
-        + _modelled(model),
+        "latency": model.provenance,
+        "blocks": model.table.origins,
         "reference_point": {"latency_ms": reference[0], "accuracy": reference[1]},
         "spaces": [_describe_space(result, reference) for result in results],
     }
-
-
-def _modelled(model: LatencyModel) -> str:
-    """Says so if no board was measured."""
-    return "" if model.table.origin == "measured" else f", {model.table.origin}"
 
 
 def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict[str, Any]:
@@ -269,7 +264,8 @@ def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family
         )
         for result in results
     ]
-    latency = ("calibrated table" if model.calibrated else "table sum, not calibrated") + _modelled(model)
+    latency = "calibrated table" if model.calibrated else "table sum, not calibrated"
+    latency += "" if model.table.origin == "measured" else f", {model.table.provenance}"
     plots.draw_frontiers(
         path,
         series=series,

@@ -284,9 +284,8 @@ def describe(searched: Searched) -> dict[str, Any]:
         "targets": {
             name: {
                 "lut": str(searched.targets.files[name]),
-                "latency": "predicted by the calibrated table"
-                if model.calibrated
-                else "sum of the table's entries",
+                "latency": model.provenance,
+                "blocks": model.table.origins,
                 **model.target.to_dict(),
             }
             for name, model in searched.targets.models.items()
