@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from compofa.arch import Arch
+from compofa.arch import Arch, arch_blocks
 from compofa.blocks import Block
 from compofa.families import GLYPHS
 from compofa.folded import folded_network
 from compofa.graph import network_to_onnx
-from compofa.spaces import arch_blocks, get_space
+from compofa.spaces import get_space
 
 BLOCKS = [
     Block("conv", (3, 9, 9), 16, kernel=3, stride=2, act="hswish"),
