@@ -29,7 +29,7 @@ from compofa.home import home
 if TYPE_CHECKING:
     from backends.cuda_timing import Gpu
 
-INSTALL = "pip install tensorrt (needs access to pypi.nvidia.com)"
+INSTALL = "pip install tensorrt (it fetches the library from pypi.nvidia.com)"
 PROBE_S = 60
 BUILD_S = "900"
 
