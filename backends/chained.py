@@ -11,7 +11,7 @@ import numpy as np
 
 from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings
 from backends.device import Conditions, Device, Run
-from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts
+from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts, working_bytes
 from backends.timing import Case, Sentinel, Timing, TimingSettings, summarise, time_interleaved
 from compofa.blocks import Block
 
@@ -57,6 +57,8 @@ class ChainBackend(Backend):
     timing_s: float
     element_bytes: ClassVar[dict[str, int]]
     """Of each precision that the backend has."""
+    shares_activations: ClassVar[bool] = True
+    """Whether networks that are ready share the memory of their activations, or each holds its own."""
 
     def __init__(self, settings: Settings, timings: Timings) -> None:
         super().__init__(settings)
@@ -101,7 +103,8 @@ class ChainBackend(Backend):
             return [found for cut in cuts for found in self._network_times(networks[cut])]
 
     def _held_bytes(self, network: Network) -> int:
-        return held_bytes(network, self.settings.batch, self.element_bytes[self.settings.precision])
+        size = (network, self.settings.batch, self.element_bytes[self.settings.precision])
+        return held_bytes(*size) + (0 if self.shares_activations else working_bytes(*size))
 
     def _block_costs(self, plan: Plan) -> list[Measurement]:
         runs = self._ready_all(plan)

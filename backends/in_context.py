@@ -108,6 +108,20 @@ def held_bytes(network: Network, batch: int, element_bytes: int) -> int:
     return element_bytes * (total_params(network) + batch * values)
 
 
+def working_bytes(network: Network, batch: int, element_bytes: int) -> int:
+    """Memory for the activations while `network` runs: the input and the output of its largest layer."""
+    values = max(max(block.hidden_channels, *_channels(block)) * _pixels(block) for block in network)
+    return 2 * element_bytes * batch * values
+
+
+def _channels(block: Block) -> tuple[int, int]:
+    return block.in_shape[0], block.out_channels
+
+
+def _pixels(block: Block) -> int:
+    return block.in_shape[1] * block.in_shape[2]
+
+
 def parts(sizes: Sequence[int], limit: int) -> list[slice]:
     """Runs of consecutive items whose sizes stay below `limit` together; a larger item is a run of its own."""
     found, start, total = [], 0, 0

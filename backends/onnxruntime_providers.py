@@ -95,6 +95,7 @@ class ProviderBackend(ChainBackend):
 
     name = "onnxruntime"
     element_bytes = {"fp32": 4, "fp16": 2}  # noqa: RUF012
+    shares_activations = False
 
     def __init__(self, settings: Settings, timings: Timings = CPU_TIMINGS) -> None:
         self.provider = PROVIDERS[settings.options["provider"]]

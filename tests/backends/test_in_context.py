@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Network
-from backends.in_context import SMALLEST_MS, Plan, context_of, held_bytes, neighbour, parts
+from backends.in_context import SMALLEST_MS, Plan, context_of, held_bytes, neighbour, parts, working_bytes
 from compofa.blocks import Block, check_chain
 from compofa.families import FAMILIES, get_family
 from compofa.spaces import get_space
@@ -111,3 +111,8 @@ def test_parts_hold_everything_once_in_order_and_fit(sizes: list[int], limit: in
 def test_memory_held_is_weights_input_and_output() -> None:
     values = CLASSIFIER.params + 3 * (128 + 10)
     assert held_bytes((CLASSIFIER,), batch=3, element_bytes=2) == 2 * values
+
+
+def test_memory_at_work_is_that_of_the_largest_layer() -> None:
+    network = (KEEPS, SHRINKS, Block("pool", (24, 4, 4), 24))
+    assert working_bytes(network, batch=5, element_bytes=2) == 2 * 2 * 5 * 64 * 8 * 8
