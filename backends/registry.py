@@ -16,6 +16,7 @@ BUILT_IN = {
     "onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend",
     "tensorrt": "backends.tensorrt.backend:TensorRTBackend",
     "torch": "backends.torch_backend:TorchBackend",
+    "tvm": "backends.tvm.backend:TvmBackend",
 }
 """Found without being installed, so that a plain source checkout works."""
 

@@ -3,9 +3,10 @@
 The first line is the header: what the numbers are of. Each further line is one block and its measurement.
 Lines are only ever added, in batches that reach the disk together, so a process killed while writing loses
 at most the batch it was writing; a last line without its newline is torn and is dropped. A block that could
-not be run has a line that says why, and counts as missing. Everything else
-that is out of order (another format, a latency that is no positive number, a block that comes twice) is
-refused with the file and the line, because a table that is read wrong is worse than no table.
+not be run has a line that says why, and counts as missing; one that was only predicted may come again, measured
+or predicted anew: the later line counts. Everything else that is out of order (another format, a latency that is
+no positive number, a block that comes twice) is refused with the file and the line, because a table that is read
+wrong is worse than no table.
 
 One process writes a file at a time: it holds the lock of ``flock(2)``, which ends with the process.
 """
@@ -229,7 +230,7 @@ def _parse(path: Path, content: bytes) -> Contents:
     for number, line in enumerate(_whole(lines), start=2):
         try:
             block, found = _parse_entry(line)
-            if block in entries:
+            if _is_final(entries, block):
                 raise ValueError(f"{block} is there twice; delete one of the two lines")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
@@ -237,8 +238,14 @@ def _parse(path: Path, content: bytes) -> Contents:
         if isinstance(found, str):
             failures[block] = found
         else:
+            entries.pop(block, None)
             entries[block] = found
     return header, entries, failures
+
+
+def _is_final(entries: Mapping[Block, Measurement], block: Block) -> bool:
+    """Whether `block` has an entry that no later one may replace."""
+    return block in entries and entries[block].origin != "predicted"
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:
@@ -285,20 +292,21 @@ class Writer:
             raise
 
     def append(self, items: Iterable[tuple[Block, Measurement]]) -> None:
-        """Add entries; when this returns they are on the disk.
+        """Add entries; when this returns they are on the disk. They may replace predicted ones.
 
         Raises:
             OSError: they could not be written (the disk is full); the file is as it was before.
-            ValueError: a latency is no positive number, or a block is there already.
+            ValueError: a latency is no positive number, or a block is there already, not just predicted.
         """
         new: dict[Block, Measurement] = {}
         for block, measurement in items:
-            if block in self.entries or block in new:
+            if _is_final(self.entries, block) or block in new:
                 raise ValueError(f"{self.path} has {block} already")
             new[block] = measurement
         self._write(b"".join(_entry_line(block, measurement) for block, measurement in new.items()))
-        self.entries.update(new)
-        for block in new:
+        for block, measurement in new.items():
+            self.entries.pop(block, None)  # the order is that of the file
+            self.entries[block] = measurement
             self.failures.pop(block, None)
 
     def append_failures(self, reasons: Mapping[Block, str]) -> None:
