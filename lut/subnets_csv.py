@@ -232,7 +232,9 @@ def write_rows(
     file: TextIO, header: Sequence[str], cells: Sequence[Sequence[str]], added: Mapping[str, Floats]
 ) -> None:
     """:func:`write_csv` into an open text file."""
+    if wrong := [name for name, column in added.items() if len(column) != len(cells)]:
+        raise ValueError(f"column {wrong[0]} has {len(added[wrong[0]])} numbers for {len(cells)} rows")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*header, *added])
-    numbers = zip(*([f"{value:.6g}" for value in column.tolist()] for column in added.values()), strict=True)
-    writer.writerows([*row, *more] for row, more in zip(cells, numbers, strict=True))
+    numbers = [[f"{value:.6g}" for value in column.tolist()] for column in added.values()]
+    writer.writerows([*row, *(column[i] for column in numbers)] for i, row in enumerate(cells))
