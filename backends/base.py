@@ -7,7 +7,7 @@ inside its own methods only, so that listing backends costs nothing and never fa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -113,6 +113,25 @@ class Settings:
     options: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Option:
+    """A setting of a backend's own: ``--name`` on the command line, `name` in ``Settings.options``.
+
+    Args:
+        name: a Python name; where the setting changes the latency, the target's details repeat it.
+        help: what it does, for ``--help``.
+        default: its value unless given; empty for none.
+        choices: the values it can have; empty for any.
+        metavar: stands for the value in the help of an option without choices.
+    """
+
+    name: str
+    help: str
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    metavar: str = "VALUE"
+
+
 class Backend(ABC):
     """How long blocks and networks take on one target.
 
@@ -123,7 +142,7 @@ class Backend(ABC):
         name: as given to ``--backend``.
         origin: of its answers, one of :data:`Measurement.ORIGINS`.
         default_precision: what it runs in unless told.
-        options: names of the settings of its own that it takes; its target's details repeat them.
+        options: the settings of its own that it takes.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
 
     Raises:
@@ -134,13 +153,36 @@ class Backend(ABC):
     name: ClassVar[str]
     origin: ClassVar[str] = "measured"
     default_precision: ClassVar[str] = "fp32"
-    options: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[Option, ...]] = ()
     timing_s: float | None = None
 
     def __init__(self, settings: Settings) -> None:
+        self._check_options(settings.options)
         if reason := self.probe():
             raise BackendUnavailable(f"backend {self.name} is unavailable: {reason}")
         self.settings = settings
+
+    @classmethod
+    def _check_options(cls, given: Mapping[str, str]) -> None:
+        options = {option.name: option for option in cls.options}
+        for name, value in given.items():
+            if name not in options:
+                there = f"it has {', '.join(options)}" if options else "it has none"
+                raise ValueError(f"backend {cls.name} has no option {name}; {there}")
+            if options[name].choices and value not in options[name].choices:
+                there = ", ".join(options[name].choices)
+                raise ValueError(f"option {name} of backend {cls.name} is one of {there}, not {value!r}")
+
+    def option(self, name: str) -> str:
+        """The value of the option `name`: as given, or its default."""
+        default = next(option.default for option in self.options if option.name == name)
+        return self.settings.options.get(name, default)
+
+    @classmethod
+    def options_of(cls, target: Target) -> dict[str, str]:
+        """The options with which `target` is measured, as far as its details tell them."""
+        names = {option.name for option in cls.options}
+        return {name: value for name, value in target.details if name in names}
 
     @classmethod
     @abstractmethod

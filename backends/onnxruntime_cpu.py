@@ -134,8 +134,6 @@ def _check(settings: Settings) -> None:
         )
     if settings.batch < 1 or settings.threads < 1:
         raise ValueError(f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}")
-    if settings.options:
-        raise ValueError(f"backend onnxruntime has no options; given were {', '.join(settings.options)}")
 
 
 def _parts(networks: Sequence[Network]) -> Iterator[list[Network]]:

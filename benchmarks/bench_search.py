@@ -24,9 +24,11 @@ from evolutionary import Evolution, Genome, evolve
 from synthetic_accuracy import fit_synthetic
 
 from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.arch import Arch, arch_blocks
 from compofa.families import Family, get_family
+from compofa.genotype import encode
 from compofa.published_accuracy import RESOLUTIONS, from_published
-from compofa.spaces import Arch, Space, arch_blocks, encode, get_space
+from compofa.spaces import Space, get_space
 from hwbench.searching.engine import Found, search
 from hwbench.searching.problem import Problem
 from lut.formats import OFA_FAMILY, read_ofa

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compofa.spaces import COMPOUND, Arch, Space
+from compofa.arch import Arch
+from compofa.spaces import COMPOUND, Space
 
 Genes = tuple[int, ...]
 MAX_DRAWS = 1_000_000

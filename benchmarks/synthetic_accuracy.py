@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from compofa.accuracy_predictor import AccuracyPredictor, one_hot
 from compofa.families import Family
+from compofa.genotype import Genotypes
 from compofa.published_accuracy import RESOLUTIONS, from_published
-from compofa.spaces import Genotypes
 
 HIDDEN = 400
 SAMPLES = 16_000  # as many subnets as OFA measured to fit its own

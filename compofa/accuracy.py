@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import Arch, InvalidArch, check_arch
 from compofa.families import Family, get_family
-from compofa.spaces import Arch, Genotypes, InvalidArch, check_arch, encode
+from compofa.genotype import Genotypes, encode
 
 FORMAT = "hwbench-accuracy"
 SCHEMA = 1

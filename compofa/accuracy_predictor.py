@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.families import Family, get_family
-from compofa.spaces import Genotypes
+from compofa.genotype import Genotypes
 
 Floats = NDArray[np.float64]
 SCHEMA = 1

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from compofa.arch import Arch
 from compofa.checkpoint import load_supernet
 from compofa.data import ImageData, load_data
-from compofa.spaces import Arch
 from compofa.supernet import Supernet
 
 BATCH = 256

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from compofa.arch import Arch, arch_blocks, check_arch, head_blocks, slot_block, tail_blocks
 from compofa.families import Family
 from compofa.layers import Classifier, ElasticMBConv, build_network
-from compofa.spaces import Arch, arch_blocks, check_arch, head_blocks, slot_block, tail_blocks
 
 
 class Supernet(nn.Module):

@@ -21,11 +21,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compofa.arch import extreme
 from compofa.checkpoint import load_supernet, save_supernet
 from compofa.data import ImageData
 from compofa.families import get_family
 from compofa.recipe import Recipe, Stage
-from compofa.spaces import extreme
 from compofa.supernet import Supernet
 
 SUPERNET_FILE = "supernet.safetensors"

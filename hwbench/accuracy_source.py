@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from compofa.accuracy import FORMAT, Accuracies
 from compofa.accuracy_predictor import AccuracyPredictor
 from compofa.families import Family
+from compofa.genotype import Genotypes
 from compofa.published_accuracy import load_published
-from compofa.spaces import Genotypes, Space
+from compofa.spaces import Space
 from hwbench import cli, shipped
 from hwbench.sources import find_predictor, load_accuracies
 

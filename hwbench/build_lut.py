@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwbench import cli
+from hwbench.backend_arguments import BackendParser, add_backend_arguments, make_backend
 
 if TYPE_CHECKING:
     from backends.base import Backend
@@ -25,19 +26,13 @@ BATCH_OF_BLOCKS = 32
 
 def parser() -> cli.Parser:
     """The command's arguments."""
-    p = cli.command_parser("build_lut")
-    p.add_argument("--backend", default="onnxruntime", help="what measures")
+    p = cli.command_parser("build_lut", BackendParser)
+    add_backend_arguments(p)
     p.add_argument("--family", default="glyphs", help="whose blocks")
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
     )
-    p.add_argument(
-        "--target", help="what a backend of many targets models or compiles for, such as zcu102-b4096"
-    )
-    p.add_argument("--precision", help="number format (default: the backend's)")
-    p.add_argument("--batch", type=cli.positive_int, default=1, help="images in one run")
-    p.add_argument("--threads", type=cli.positive_int, default=1, help="of one run")
     p.add_argument("--seed", type=int, default=0, help="of the order and the weights")
     p.add_argument(
         "--out",
@@ -57,8 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build or finish the table that `args` describe."""
-    from backends import registry
-    from backends.base import Settings
     from backends.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
@@ -71,10 +64,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     wanted = space.all_blocks(resolutions)
     if args.out:
         cli.check_writable(args.out)
-    backend_class = registry.load(args.backend)
-    precision = args.precision or backend_class.default_precision
-    options = {"target": args.target} if args.target else {}
-    backend = backend_class(Settings(precision, args.batch, args.threads, args.seed, options))
+    backend = make_backend(args)
     path = args.out or store.default_path(backend.target, family.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(

@@ -57,9 +57,9 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if tells else super()._get_help_string(action)
 
 
-def command_parser(name: str, **options: Any) -> Parser:
+def command_parser(name: str, kind: type[Parser] = Parser, **options: Any) -> Parser:
     """The parser of the command `name`, its help text from :data:`COMMANDS`."""
-    return Parser(
+    return kind(
         prog=f"hwbench {name}",
         description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
         formatter_class=_HelpFormatter,
@@ -169,6 +169,14 @@ def resolutions(text: str) -> tuple[int, ...]:
         else:
             raise argparse.ArgumentTypeError(f"{part!r} is neither a resolution nor first:last:step")
     return tuple(sorted(found))
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """An argparse type: ``name=value``."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.spaces import Arch, Space
+    from compofa.arch import Arch
+    from compofa.spaces import Space
 
 
 def parser() -> cli.Parser:
@@ -122,7 +123,7 @@ def read_archs(path: Path, space: Space) -> list[Arch]:
     """
     import csv
 
-    from compofa.spaces import Arch, InvalidArch
+    from compofa.arch import Arch, InvalidArch
 
     rows = list(csv.reader(path.read_text().splitlines()))
     column = rows[0].index("arch") if rows and "arch" in rows[0] else None

@@ -8,8 +8,9 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import Arch
 from compofa.families import Family
-from compofa.spaces import Arch, Genotypes, decode
+from compofa.genotype import Genotypes, decode
 
 Floats = NDArray[np.float64]
 MAXIMISE = (False, True)

@@ -131,7 +131,8 @@ def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) 
     """
     import numpy as np
 
-    from compofa.spaces import encode, get_space
+    from compofa.genotype import encode
+    from compofa.spaces import get_space
     from hwbench.frontier import Cloud
 
     space = get_space(name, family)

@@ -319,7 +319,7 @@ def describe(searched: Searched) -> dict[str, Any]:
 
 
 def _rows(searched: Searched, subnets: Evaluated) -> list[dict[str, Any]]:
-    from compofa.spaces import decode
+    from compofa.genotype import decode
 
     names = list(searched.targets.models)
     archs = decode(searched.problem.space.family, subnets.genotypes)

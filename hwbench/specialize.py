@@ -16,7 +16,7 @@ from hwbench import cli, search
 
 if TYPE_CHECKING:
     from backends.base import Measurement, Network
-    from compofa.spaces import Arch
+    from compofa.arch import Arch
     from compofa.supernet import Supernet
     from lut.model import LatencyModel
 
@@ -114,8 +114,9 @@ def choose(args: argparse.Namespace, supernet: Supernet, recipe: str) -> tuple[A
         InvalidArch: the given one is not in the space.
         Infeasible: no subnet is as fast.
     """
+    from compofa.arch import Arch
     from compofa.families import get_family
-    from compofa.spaces import Arch, get_space
+    from compofa.spaces import get_space
     from hwbench import shipped
 
     trained = "compofa" if "compofa" in recipe else "ofa"
@@ -158,11 +159,11 @@ def export(args: argparse.Namespace, supernet: Supernet, arch: Arch) -> dict[str
     import onnx
     from safetensors.torch import save_file
 
+    from compofa.arch import arch_blocks
     from compofa.blocks import total_macs, total_params
     from compofa.data import load_data
     from compofa.evaluate import CALIBRATION_IMAGES, Evaluator
     from compofa.export import check_onnx, export_onnx
-    from compofa.spaces import arch_blocks
 
     train, test = load_data(args.data, "train"), load_data(args.data, "test")
     if test.classes != supernet.family.classes:
@@ -200,7 +201,7 @@ def measure(
     args: argparse.Namespace, supernet: Supernet, arch: Arch, model: LatencyModel | None
 ) -> dict[str, Any]:
     """Predicted and measured latency, each with its target; null what there is not."""
-    from compofa.spaces import arch_blocks
+    from compofa.arch import arch_blocks
 
     blocks = arch_blocks(supernet.family, arch)
     predicted = model and {
@@ -215,7 +216,7 @@ def measure(
 
 
 def _predict(model: LatencyModel, arch: Arch) -> float:
-    from compofa.spaces import arch_blocks
+    from compofa.arch import arch_blocks
 
     # With the classes of the family: the table knows no other classifier.
     return model.latency_ms(arch_blocks(model.family, arch))

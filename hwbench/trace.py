@@ -59,8 +59,8 @@ def execute(args: argparse.Namespace) -> int:
     from backends.fpga.explain import explain
     from backends.fpga.layers import lower
     from backends.fpga.target import load_target
+    from compofa.arch import Arch, arch_blocks, extreme
     from compofa.families import get_family
-    from compofa.spaces import Arch, arch_blocks, extreme
 
     family = get_family(args.family)
     arch = Arch.parse(args.arch) if args.arch else extreme(family, largest=True)

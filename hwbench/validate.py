@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from backends.base import Backend, Network, Target
-    from compofa.spaces import Arch, Space
+    from compofa.arch import Arch
+    from compofa.spaces import Space
     from lut.calibration import Calibration
     from lut.table import Table
 
@@ -37,6 +38,14 @@ def parser() -> cli.Parser:
         type=Path,
         metavar="PICTURE",
         help="png, svg or pdf (default: beside the table, .validate.png)",
+    )
+    p.add_argument(
+        "--option",
+        type=cli.name_and_value,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the table's backend, besides those that its target tells; may be repeated",
     )
     p.add_argument("--force-target", action="store_true", help="go on though this is not the table's target")
     p.add_argument("--json", action="store_true", help="print the scores as JSON")
@@ -62,7 +71,7 @@ def execute(args: argparse.Namespace) -> int:
     cli.check_writable(calibration_path(lut))
     rng = np.random.default_rng(args.seed)
     archs = draw_subnets(table, _space(table, args.space), args.subnets, rng)
-    backend = open_backend(table.target, args.seed)
+    backend = open_backend(table.target, args.seed, dict(args.option))
     same_target = check_target(table.target, backend.target, args.force_target)
 
     calibration = measure(backend, table, archs, rng)
@@ -138,8 +147,8 @@ def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generato
     return tuple(found)
 
 
-def open_backend(target: Target, seed: int) -> Backend:
-    """The backend that measures on `target`, as far as this machine has it.
+def open_backend(target: Target, seed: int, options: Mapping[str, str] | None = None) -> Backend:
+    """The backend that measures on `target`, as far as this machine has it; `options` go before the target's.
 
     Raises:
         BackendUnavailable: it cannot run here.
@@ -149,8 +158,8 @@ def open_backend(target: Target, seed: int) -> Backend:
     from backends.base import Settings
 
     backend = registry.load(target.backend)
-    options = {name: value for name, value in target.details if name in backend.options}
-    return backend(Settings(target.precision, target.batch, target.threads, seed, options))
+    chosen = {**backend.options_of(target), **(options or {})}
+    return backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
 
 
 def check_target(recorded: Target, present: Target, force: bool) -> bool:
@@ -180,7 +189,7 @@ def measure(backend: Backend, table: Table, archs: tuple[Arch, ...], rng: np.ran
     Raises:
         KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
-    from compofa.spaces import arch_blocks
+    from compofa.arch import arch_blocks
     from lut.calibration import Calibration
 
     networks = [arch_blocks(table.family, arch) for arch in archs]

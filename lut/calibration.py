@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from backends.base import Network
-from compofa.spaces import Arch, arch_blocks, check_arch
+from compofa.arch import Arch, arch_blocks, check_arch
 from lut import model
 from lut.formats import OFA_SUFFIXES, read_ofa
 from lut.model import Floats, LatencyModel

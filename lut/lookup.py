@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import head_blocks, slot_block, tail_blocks
 from compofa.blocks import Block
 from compofa.families import Family
-from compofa.spaces import Genotypes, block_choices, head_blocks, slot_block, tail_blocks
+from compofa.genotype import Genotypes, block_choices
 
 CHUNK = 4096
 """Subnets at a time: their indices and latencies then stay in the second-level cache. Probed: half the
@@ -64,7 +65,7 @@ class Lookup:
         """Latency of each subnet in milliseconds.
 
         Args:
-            genotypes: shape (n, 1 + slots), as :func:`compofa.spaces.encode` gives them.
+            genotypes: shape (n, 1 + slots), as :func:`compofa.genotype.encode` gives them.
 
         Returns:
             Shape (n,).

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backends.base import Network, Target
 from compofa.blocks import Block
 from compofa.families import Family
-from compofa.spaces import Genotypes
+from compofa.genotype import Genotypes
 from lut.lookup import Lookup
 from lut.table import Table
 
@@ -41,11 +41,12 @@ CANDIDATES: tuple[tuple[str, ...], ...] = (
     ("scale",),
     ("scale", "call"),
     ("scale", "blocks"),
-    ("scale", "call", "blocks"),
-    ("scale", "call", "se"),
-    ("scale", "call", "activations"),
     ("scale", "call", "weights"),
+    ("scale", "call", "activations"),
+    ("scale", "blocks", "weights"),
+    ("scale", "blocks", "activations"),
     ("scale", "call", "activations", "weights"),
+    ("scale", "blocks", "activations", "weights"),
     ("scale", "call", "blocks", "se", "activations", "weights"),
 )
 """The sets of terms that :func:`choose_terms` compares, simplest first."""
@@ -130,10 +131,11 @@ def features(table: Table, networks: Sequence[Network]) -> Floats:
 
 
 def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
-    """Coefficients of `terms`, none negative, that make the relative errors small.
+    """Coefficients of `terms` that make the relative errors small.
 
     Least squares of the relative error, reweighted by Huber's rule so that a network measured while the
-    machine was busy does not bend the fit. No coefficient is negative because each stands for a cost.
+    machine was busy does not bend the fit. A coefficient may be negative: a block timed by itself finds its
+    input and weights colder, or its call dearer, than inside a network, so that its own latency holds too much.
 
     Args:
         values: :func:`features`, shape (n, len(TERMS)).
@@ -143,8 +145,6 @@ def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
     Returns:
         Shape (len(TERMS),), 0 for terms left out.
     """
-    from scipy.optimize import nnls
-
     columns = [TERMS.index(name) for name in terms]
     relative = values[:, columns] / measured_ms[:, None]
     size = np.abs(relative).max(axis=0)
@@ -152,7 +152,7 @@ def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
     weight = np.ones(len(measured_ms))
     for _ in range(HUBER_ROUNDS):
         root = np.sqrt(weight)
-        solution, _ = nnls(relative / size * root[:, None], root)
+        solution = np.linalg.lstsq(relative / size * root[:, None], root)[0]
         error = np.abs(relative / size @ solution - 1)
         spread = max(1.4826 * float(np.median(error)), 1e-9)
         weight = np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(error, 1e-12))
@@ -164,15 +164,26 @@ def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
 HUBER_ROUNDS = 5
 HUBER_LIMIT = 1.345
 """In standard deviations: 95 % efficient when the errors are normal (Huber 1964)."""
-LEAST_SHARE = 0.5
-"""Of a typical prediction, what must come from the blocks' own latencies: the other terms correct what was
-measured, they do not take its place, however well they might fit noise."""
+LEAST_SHARE, MOST_SHARE = 0.5, 2.0
+"""Of what is predicted, what the blocks' own latencies make up, at least of the typical network and at most of
+any: the other terms correct what was measured, they neither take its place nor cancel it, however well they
+might fit noise."""
+
+
+def rests_on_table(values: Floats, coefficients: Floats) -> bool:
+    """Whether the blocks' own latencies make up what :data:`LEAST_SHARE` and :data:`MOST_SHARE` demand, and no
+    prediction is negative. `values` as :func:`features` gives them, `coefficients` as :func:`fit` does."""
+    parts = values * coefficients
+    total = parts.sum(axis=1)
+    own = parts[:, SCALE]
+    return bool(
+        np.median(own - LEAST_SHARE * total) >= 0 and (own <= MOST_SHARE * total).all() and (total > 0).all()
+    )
 
 
 def choose_terms(values: Floats, measured_ms: Floats, folds: int = 5) -> tuple[str, ...]:
     """The set among :data:`CANDIDATES` with the least cross-validated mean absolute relative error; a
-    richer set must be better by 2 % of that error to be preferred to a simpler one, and leave the blocks' own
-    latencies at least :data:`LEAST_SHARE` of what is predicted.
+    richer set must be better by 2 % of that error to be preferred to a simpler one, and :func:`rests_on_table`.
 
     Args:
         values: :func:`features`, shape (n, len(TERMS)).
@@ -184,8 +195,7 @@ def choose_terms(values: Floats, measured_ms: Floats, folds: int = 5) -> tuple[s
     for terms in CANDIDATES:
         if 2 * len(terms) > len(measured_ms):
             continue
-        parts = values * fit(values, measured_ms, terms)
-        if np.median(parts[:, SCALE] / parts.sum(axis=1)) < LEAST_SHARE:
+        if not rests_on_table(values, fit(values, measured_ms, terms)):
             continue
         predicted = np.empty_like(measured_ms)
         for held_out in (part == p for p in range(min(folds, len(measured_ms)))):

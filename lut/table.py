@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.families import Family, get_family
-from compofa.spaces import SPACES, Genotypes, Space, get_space
+from compofa.genotype import Genotypes
+from compofa.spaces import SPACES, Space, get_space
 from lut import store
 from lut.lookup import Lookup, MissingEntry
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from backends.base import Backend, Measurement, Network, Settings, Target
+from backends.base import Backend, Measurement, Network, Option, Settings, Target
 from backends.fpga.closed_form import layer_cycles
 from backends.fpga.compute import Floats, LayerArrays, place
 from backends.fpga.layers import Layer, lower
@@ -35,13 +35,13 @@ class FpgaBackend(Backend):
     name = "fpga"
     origin = "modelled"
     default_precision = "int8"
-    options = ("target",)
+    options = (
+        Option("target", "name of a target, or path of a TOML file", DEFAULT_TARGET, metavar="TARGET"),
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        if unknown := settings.options.keys() - set(self.options):
-            raise ValueError(f"backend fpga has no option {sorted(unknown)[0]}; it has target")
-        self.accelerator: FpgaTarget = load_target(settings.options.get("target", DEFAULT_TARGET))
+        self.accelerator: FpgaTarget = load_target(self.option("target"))
         self.accelerator.element_bytes(settings.precision)
         if not 1 <= settings.threads <= self.accelerator.cores:
             raise ValueError(
@@ -66,7 +66,7 @@ class FpgaBackend(Backend):
             versions=(("fpga-model", MODEL_VERSION),),
             details=(
                 ("parameters", self.accelerator.digest),
-                ("target", self.settings.options.get("target", DEFAULT_TARGET)),
+                ("target", self.option("target")),
             ),
         )
 

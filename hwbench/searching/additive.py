@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.families import Family
-from compofa.spaces import Genotypes
+from compofa.genotype import Genotypes
 
 if TYPE_CHECKING:
     from hwbench.searching.problem import Problem

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import moocore
 import numpy as np
 
-from compofa.spaces import Genotypes, decode
+from compofa.genotype import Genotypes, decode
 from hwbench.searching import additive, breed, polish, programme
 from hwbench.searching.additive import Additive
 from hwbench.searching.problem import Evaluated, Floats, Problem

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.spaces import Genotypes
+from compofa.genotype import Genotypes
 from hwbench.searching.problem import Evaluated, Floats, Problem
 from hwbench.searching.programme import Front, merge, nondominated
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.spaces import Genotypes, Space
+from compofa.genotype import Genotypes
+from compofa.spaces import Space
 from hwbench.searching.additive import Additive
 from lut.lookup import Lookup
 

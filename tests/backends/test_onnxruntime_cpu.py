@@ -8,10 +8,10 @@ import pytest
 from backends import onnxruntime_cpu
 from backends.base import BackendUnavailable, Settings
 from backends.onnxruntime_cpu import BLOCK_TIMING, NETWORK_TIMING, OnnxRuntimeBackend, bound_run, open_session
+from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import get_family
 from compofa.graph import network_to_onnx
-from compofa.spaces import arch_blocks, extreme
 
 SMALL = Block("mbconv", (8, 8, 8), 8, hidden_channels=24, kernel=3, act="relu", shortcut=True)
 LARGE = Block("mbconv", (40, 28, 28), 40, hidden_channels=240, kernel=5, act="hswish", se=True, shortcut=True)
@@ -95,7 +95,7 @@ def test_a_bound_run_computes_the_model() -> None:
         (Settings(precision="int4"), "no precision 'int4'; it has fp32"),
         (Settings(threads=0), "at least 1"),
         (Settings(batch=0), "at least 1"),
-        (Settings(options={"tune": "yes"}), "no options; given were tune"),
+        (Settings(options={"tune": "yes"}), "no option tune; it has"),
     ],
 )
 def test_what_it_cannot_do_is_refused(settings: Settings, message: str) -> None:

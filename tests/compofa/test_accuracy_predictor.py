@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from compofa.accuracy_predictor import FEATURES, AccuracyPredictor, one_hot
+from compofa.arch import extreme
 from compofa.families import GLYPHS, get_family
-from compofa.spaces import encode, extreme, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 
 
 def drawn(count, seed=0, family=GLYPHS):

@@ -3,11 +3,12 @@ import pytest
 import torch
 from torch import nn
 
+from compofa.arch import extreme
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
 from compofa.evaluate import Evaluator, correct_counts, count_correct, make_evaluator, recalibrate
 from compofa.families import GLYPHS
-from compofa.spaces import extreme, get_space
+from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
 

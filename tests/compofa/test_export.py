@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from compofa.arch import Arch, arch_blocks, extreme
 from compofa.evaluate import recalibrate
 from compofa.export import ExportMismatch, check_onnx, export_onnx, folded_weights
 from compofa.families import GLYPHS
 from compofa.graph import weight_shapes
-from compofa.spaces import Arch, arch_blocks, extreme, get_space
+from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
 ARCHS = [

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import FAMILIES, Family
 from compofa.graph import network_to_onnx, random_weights, weight_shapes
-from compofa.spaces import arch_blocks, extreme
 
 KINDS = [
     Block("conv", (3, 17, 17), 8, kernel=3, stride=2, act="hswish"),

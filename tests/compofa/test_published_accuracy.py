@@ -15,8 +15,9 @@ from torch import nn
 
 from compofa.accuracy_predictor import AccuracyPredictor, one_hot
 from compofa.families import get_family
+from compofa.genotype import encode
 from compofa.published_accuracy import RESOLUTIONS, load_published
-from compofa.spaces import encode, get_space
+from compofa.spaces import get_space
 
 FAMILY = get_family("imagenet-w1.2")
 

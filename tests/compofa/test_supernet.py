@@ -3,11 +3,12 @@ import pytest
 import torch
 from torch import nn
 
+from compofa.arch import InvalidArch, extreme
 from compofa.checkpoint import load_supernet, save_supernet
 from compofa.families import GLYPHS, get_family
 from compofa.layers import ElasticDepthwise
 from compofa.published import from_published, our_name
-from compofa.spaces import InvalidArch, extreme, get_space
+from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compofa.arch import extreme
 from compofa.checkpoint import load_supernet
 from compofa.data import load_data
 from compofa.evaluate import Evaluator
 from compofa.recipe import RECIPES, Recipe
-from compofa.spaces import extreme, get_space
+from compofa.spaces import get_space
 from compofa.train import LOG_FILE, STATE_FILE, Trainer, learning_rate, read_log, stage_steps
 
 

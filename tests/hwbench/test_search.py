@@ -14,8 +14,10 @@ from backends.base import Measurement, Target
 from compofa.accuracy import Header as AccuracyHeader
 from compofa.accuracy import append
 from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.arch import Arch
 from compofa.families import GLYPHS, get_family
-from compofa.spaces import Arch, encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from hwbench import search
 from lut import store
 from lut.table import Table

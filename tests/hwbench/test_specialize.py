@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from compofa.arch import Arch, arch_blocks
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
 from compofa.families import GLYPHS
 from compofa.layers import build_network
-from compofa.spaces import Arch, arch_blocks
 from compofa.supernet import Supernet
 from hwbench import specialize
 

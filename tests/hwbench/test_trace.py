@@ -9,8 +9,8 @@ import pytest
 
 from backends.base import Settings
 from backends.fpga.backend import FpgaBackend
+from compofa.arch import arch_blocks, extreme
 from compofa.families import GLYPHS
-from compofa.spaces import arch_blocks, extreme
 from hwbench import trace
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from compofa.accuracy import Accuracies
+from compofa.arch import Arch
 from compofa.families import GLYPHS
-from compofa.spaces import Arch, get_space
+from compofa.spaces import get_space
 from hwbench import evaluate, train
 
 QUICK = ["--epoch-scale", "0.002", "--threads", "1", "--json"]

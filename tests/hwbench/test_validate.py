@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
+from compofa.arch import arch_blocks
 from compofa.blocks import total_params
 from compofa.families import GLYPHS, get_family
-from compofa.spaces import arch_blocks, get_space
+from compofa.spaces import get_space
 from hwbench import plots, validate
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model

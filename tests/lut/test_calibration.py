@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compofa.arch import arch_blocks
 from compofa.families import GLYPHS
-from compofa.spaces import arch_blocks, encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
 from lut.table import Table

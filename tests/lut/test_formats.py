@@ -10,7 +10,8 @@ import pytest
 
 from compofa.blocks import Block
 from compofa.families import get_family
-from compofa.spaces import encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut.calibration import load_model
 from lut.formats import OFA_FAMILY, ofa_key, read_ofa
 

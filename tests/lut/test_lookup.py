@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compofa.families import GLYPHS
-from compofa.spaces import encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut.lookup import MissingEntry
 from lut.table import Table
 

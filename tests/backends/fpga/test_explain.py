@@ -7,8 +7,8 @@ import pytest
 from backends.fpga.explain import explain, peak_gops
 from backends.fpga.layers import lower
 from backends.fpga.target import load_target
+from compofa.arch import arch_blocks, extreme
 from compofa.families import get_family
-from compofa.spaces import arch_blocks, extreme
 
 FAMILY = get_family("imagenet-w1.0")
 LAYERS = [

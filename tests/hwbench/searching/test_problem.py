@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from compofa.families import GLYPHS
-from compofa.spaces import decode, get_space
+from compofa.genotype import decode
+from compofa.spaces import get_space
 
 
 @pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
