@@ -31,6 +31,10 @@ COMMANDS = {
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
+    "tables": "convert, show, fill, merge and compare lookup tables",
+    "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
+    "doctor": "say what this machine can measure with, and how noisily",
+    "check": "judge the latency models by golden measurements: the gate for CI",
     "trace": "show where the modelled cycles of a network on an FPGA go",
 }
 """Module of this package -> what it does."""
@@ -227,6 +231,12 @@ def progress(label: str, total: int, clock: Callable[[], float] = time.monotonic
             yield advance
     else:
         yield _PlainProgress(label, total, clock)
+
+
+@contextmanager
+def progress_lines(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
+    """:func:`progress` in lines, also on a terminal: for work within work that has a bar already."""
+    yield _PlainProgress(label, total, clock)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hwbench import cli
 
 if TYPE_CHECKING:
     from compofa.families import Family
-    from compofa.spaces import Genotypes
+    from compofa.genotype import Genotypes
     from lut.predictors.auto import AutoPredictor
     from lut.predictors.base import Floats
     from lut.subnet_model import SubnetModel

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.spaces import Genotypes
+    from compofa.genotype import Genotypes
     from lut.subnet_model import SubnetModel
 
 ADDED = ("predicted_ms", "low_ms", "high_ms")

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from compofa.arch import Arch
 from compofa.families import Family, get_family
-from compofa.spaces import Arch, Genotypes, decode, encode
+from compofa.genotype import Genotypes, decode, encode
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats
 from lut.predictors.subnets import subnet_rows

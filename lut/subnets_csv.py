@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.families import Family
-from compofa.spaces import Genotypes, decode
+from compofa.genotype import Genotypes, decode
 from lut.predictors.base import Floats
 
 LONGEST_LIST = 8

@@ -14,9 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import head_blocks, slot_block, tail_blocks
 from compofa.blocks import Block
 from compofa.families import Family
-from compofa.spaces import Genotypes, block_choices, head_blocks, slot_block, tail_blocks
+from compofa.genotype import Genotypes, block_choices
 from lut.predictors.base import Floats, Rows
 
 COSTS = ("macs", "depthwise", "activations", "weights")
