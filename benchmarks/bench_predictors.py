@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def one(args: argparse.Namespace, column: str, samples: int, seed: int) -> dict:
     """Fit on `samples` of the even rows, score on the odd ones."""
     family = get_family(FAMILY)
-    genotypes, measured_ms = read_measured(args.measured, family, column)
+    genotypes, measured_ms, _ = read_measured(args.measured, family, column)
     even = np.arange(len(genotypes)) % 2 == 0
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(even))[:samples]
     models = tuple(ESTIMATORS) if args.model == "auto" else (args.model,)

@@ -22,6 +22,8 @@ from compofa.families import Family
 from compofa.genotype import Genotypes, decode
 from lut.predictors.base import Floats
 
+TARGET = "target"
+"""Name of the column of text that says what the latencies are of."""
 LONGEST_LIST = 8
 """Names that a message lists before it only counts."""
 
@@ -65,6 +67,21 @@ class SubnetsCsv:
                 f"number of milliseconds ({len(bad)} of {len(values)} rows are wrong: correct or delete them)"
             )
         return values
+
+    @property
+    def target(self) -> str | None:
+        """What the latencies are of, from the column :data:`TARGET`; None without it.
+
+        Raises:
+            ValueError: rows are of different targets.
+        """
+        if TARGET not in self.header:
+            return None
+        at = self.header.index(TARGET)
+        found = sorted({row[at] for row in self.cells})
+        if len(found) > 1:
+            raise ValueError(f"{self.path} mixes measurements of {len(found)} targets: {_list(found)}")
+        return found[0]
 
 
 def _number(text: str) -> float:

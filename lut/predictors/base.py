@@ -107,8 +107,9 @@ class Estimator(ABC):
 class Predictor(ABC):
     """A latency with an honest interval: what commands and tables use.
 
-    :class:`lut.predictors.auto.AutoPredictor` is the one there is: it chooses among estimators by
-    cross-validation and takes the intervals from the errors that it made on rows it had not seen.
+    :class:`lut.predictors.auto.AutoPredictor` learns subnets: it chooses among estimators by cross-validation and
+    takes the intervals from the errors that it made on rows it had not seen.
+    :class:`lut.predictors.residual.RooflineResidual` learns blocks.
     """
 
     @abstractmethod

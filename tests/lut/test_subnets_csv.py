@@ -122,6 +122,20 @@ def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:
         read_subnets(write(tmp_path / "s.csv", subnets(2)), get_family("imagenet-w1.2"))
 
 
+def test_the_target_stands_in_a_column_and_is_one(tmp_path: Path) -> None:
+    assert read_subnets(write(tmp_path / "s.csv", subnets(2), a=[1, 2]), GLYPHS).target is None
+    header, cells = subnet_columns(GLYPHS, subnets(2))
+    for targets, found in ((["phone", "phone"], "phone"), (["phone", "server"], None)):
+        rows = [[*row, target] for row, target in zip(cells, targets, strict=True)]
+        write_csv(tmp_path / "s.csv", [*header, "target"], rows, {})
+        file = read_subnets(tmp_path / "s.csv", GLYPHS)
+        if found:
+            assert file.target == found
+        else:
+            with pytest.raises(ValueError, match="mixes measurements of 2 targets: phone, server"):
+                _ = file.target
+
+
 def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "s.csv", subnets(2), a=[1, 2])
     before = path.read_text()
