@@ -37,7 +37,7 @@ class State:
 
     @classmethod
     def of(cls, golden: GoldenSet) -> State:
-        """Fit all models on the set's training half and ask them about its test half."""
+        """Fit all models on the set's training half and ask them what the set asks."""
         coverage = golden.table.coverage(golden.space, golden.table.header.resolutions)
         return cls(golden, coverage, {name: answer(name, golden) for name in MODELS})
 
@@ -109,7 +109,7 @@ def vanished(entries: Iterable[Entry], baseline: Baseline) -> list[Finding]:
 
 def _belongs(frozen: Frozen, golden: GoldenSet) -> bool:
     counts = {len(predicted) for predicted in frozen.predicted_ms.values()}
-    return frozen.digest == golden.entry.digest and counts <= {len(golden.test.archs)}
+    return frozen.digest == golden.entry.digest and counts <= {len(golden.asked)}
 
 
 def _not_in_baseline(golden: GoldenSet, frozen: Frozen | None) -> Finding:
@@ -123,7 +123,7 @@ def _not_in_baseline(golden: GoldenSet, frozen: Frozen | None) -> Finding:
 
 
 def coverage(state: State, before: float | None) -> Iterator[Finding]:
-    """Blocks of the space with an entry, against the baseline, and subnets of the test half with an answer."""
+    """Blocks of the space with an entry, against the baseline, and subnets asked about with an answer."""
     least = 1.0 if before is None else before
     resolutions = state.golden.table.header.resolutions
     missing = state.golden.table.missing(state.golden.space, resolutions)
@@ -211,12 +211,13 @@ class Comparison:
 def comparisons(state: State, frozen: Frozen) -> Iterator[Comparison]:
     """The models that can be compared: those of the baseline that still answer for enough subnets."""
     measured = state.golden.test.measured_ms
+    tested = slice(len(measured))
     for model, answers in state.answers.items():
-        answered = np.flatnonzero(np.isfinite(answers.predicted_ms))
+        answered = np.flatnonzero(np.isfinite(answers.predicted_ms[tested]))
         if model not in frozen.predicted_ms or len(answered) < golden_sets.MIN_SUBNETS:
             continue  # said by drift or by coverage
         predicted = (frozen.predicted_ms[model], answers.predicted_ms)
-        before, after = (Judged(measured, p)[answered] for p in predicted)
+        before, after = (Judged(measured, p[tested])[answered] for p in predicted)
         yield Comparison(state.golden.name, state.golden.entry.limits, model, before, after)
 
 

@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compofa.arch import Arch
+from compofa.arch import Arch, UnitChoice
 from compofa.spaces import Space, get_space
 from lut.calibration import Calibration
 from lut.scores import mape_pct
@@ -94,6 +95,12 @@ class GoldenSet:
     def space(self) -> Space:
         """The space whose blocks were measured."""
         return get_space(self.table.header.space, self.table.family)
+
+    @cached_property
+    def asked(self) -> tuple[Arch, ...]:
+        """What models are asked about: the test half, then the :func:`probes` at its resolutions."""
+        resolutions = sorted({arch.resolution for arch in self.test.archs})
+        return (*self.test.archs, *probes(self.space, resolutions))
 
 
 # --- reading ---
@@ -193,6 +200,21 @@ def building_key(arch: Arch) -> Hashable:
     """Equal for subnets made of the same blocks, and for one subnet at several resolutions: what follows the
     first block of a unit may stand in any order."""
     return tuple((unit[0], tuple(sorted(unit[1:]))) for unit in arch.units)
+
+
+def probes(space: Space, resolutions: Sequence[int]) -> tuple[Arch, ...]:
+    """Subnets that between them have every block of `space` at `resolutions`, so that no block can change
+    unseen, although the test half lacks some. Not drawn but listed: they are the same in every version.
+
+    Each is uniform, one block choice throughout a unit as deep as the space lets it be.
+    """
+    per_unit: list[list[UnitChoice]] = []
+    for unit in range(len(space.family.units)):
+        uniform = (choice for choice in space.unit_choices(unit) if len(set(choice)) == 1)
+        deepest = {choice[0]: choice for choice in sorted(uniform, key=len)}
+        per_unit.append(list(deepest.values()))
+    rows = [tuple(choices[i % len(choices)] for choices in per_unit) for i in range(max(map(len, per_unit)))]
+    return tuple(Arch(resolution, row) for resolution in resolutions for row in rows)
 
 
 # --- writing ---
