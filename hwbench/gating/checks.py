@@ -12,7 +12,7 @@ from hwbench.gating import baseline as frozen_state
 from hwbench.gating import golden as golden_sets
 from hwbench.gating.baseline import Baseline, Frozen
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
-from hwbench.gating.golden import Entry, GoldenSet, Limits
+from hwbench.gating.golden import Entry, Figures, GoldenSet
 from hwbench.gating.models import MODELS, Answers, answer
 from hwbench.gating.statistics import LEVEL, RESAMPLES, SCORES, Change, Judged, change, draw, holm
 
@@ -196,13 +196,14 @@ class Comparison:
 
     Args:
         target: the set's name.
-        limits: the set's floor.
+        limits, margins: the set's.
         model: its name.
         before, after: what the baseline and the present code are judged by; the same subnets in one order.
     """
 
     target: str
-    limits: Limits
+    limits: Figures
+    margins: Figures
     model: str
     before: Judged
     after: Judged
@@ -218,7 +219,8 @@ def comparisons(state: State, frozen: Frozen) -> Iterator[Comparison]:
             continue  # said by drift or by coverage
         predicted = (frozen.predicted_ms[model], answers.predicted_ms)
         before, after = (Judged(measured, p[tested])[answered] for p in predicted)
-        yield Comparison(state.golden.name, state.golden.entry.limits, model, before, after)
+        entry = state.golden.entry
+        yield Comparison(entry.name, entry.limits, entry.margins, model, before, after)
 
 
 def accuracy(compared: Sequence[Comparison], resamples: int = RESAMPLES) -> list[Finding]:
@@ -232,11 +234,13 @@ def accuracy(compared: Sequence[Comparison], resamples: int = RESAMPLES) -> list
 def _changes(compared: Comparison, resamples: int) -> Iterator[tuple[str, Change]]:
     picks = draw(len(compared.after.measured_ms), resamples=resamples)
     for key, score in SCORES.items():
-        yield key, change(score, compared.before, compared.after, picks)
+        margin = getattr(compared.margins, key)
+        yield key, change(score, compared.before, compared.after, margin, picks)
 
 
 def _accuracy_finding(compared: Comparison, key: str, found: Change, p: float) -> Finding:
-    score, limit = SCORES[key], float(getattr(compared.limits, key))
+    score = SCORES[key]
+    limit, margin = (float(getattr(figures, key)) for figures in (compared.limits, compared.margins))
     below_floor = score.sign * (found.after - limit) > 0
     failed = p < LEVEL and below_floor
     before, after, floor = (f"{x:.{score.digits}f}{score.unit}" for x in (found.before, found.after, limit))
@@ -249,10 +253,10 @@ def _accuracy_finding(compared: Comparison, key: str, found: Change, p: float) -
         floor,
         FAIL if failed else PASS,
         f"{compared.model}: {score.title} went from {before} to {after}: worse by {found.least:.{score.digits}f} "
-        f"or more (95 % bound; margin {score.margin:g}), and no longer {floor}: find the change that did it"
+        f"or more (95 % bound; margin {margin:g}), and no longer {floor}: find the change that did it"
         if failed
         else "",
-        {"score": key, **asdict(found), "p_holm": p, "margin": score.margin, "floor": limit},
+        {"score": key, **asdict(found), "p_holm": p, "margin": margin, "floor": limit},
     )
 
 

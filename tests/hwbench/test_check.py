@@ -26,13 +26,19 @@ SHIPPED = Path(__file__).parents[1] / "golden"
 REFERENCE = shipped.reference_table("glyphs")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A golden folder of the shipped reference table, with its baseline."""
-    path = tmp_path / "golden"
+    path = tmp_path_factory.mktemp("frozen") / "golden"
     assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
     assert check.main(["--golden", str(path), "--update-baseline"]) == 0
     return path
+
+
+@pytest.fixture
+def folder(frozen: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to be changed."""
+    return Path(shutil.copytree(frozen, tmp_path / "golden"))
 
 
 @pytest.fixture

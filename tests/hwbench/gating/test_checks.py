@@ -71,13 +71,13 @@ def test_a_drift_of_one_subnet_is_seen(golden: GoldenSet, wrong) -> None:
     assert f"1 of {len(golden.asked)} predictions of calibrated moved" in finding.advice
 
 
-def test_a_wrong_factor_is_a_drift_and_a_regression(wrong) -> None:
+def test_a_wrong_factor_is_a_drift_and_a_regression(golden: GoldenSet, wrong) -> None:
     findings = wrong(lambda ms: ms * 1.05)
     assert red(findings) == {"drift", "accuracy"}
     assert exit_code(findings) == CODES["accuracy"]
     bias = next(f for f in findings if f.what == "calibrated: bias")
     assert bias.numbers["after"] == pytest.approx(bias.numbers["before"] + 5, abs=2)
-    assert "margin 0.25" in bias.advice and "no longer at most" in bias.advice
+    assert f"margin {golden.entry.margins.bias_pct:g})" in bias.advice and "no longer at most" in bias.advice
 
 
 def test_a_change_for_the_better_is_a_drift_only(
