@@ -1,66 +1,43 @@
-"""ONNX Runtime on the host's processor.
-
-What a block adds to a network is found by timing the block alone, in rotation with the blocks of its batch,
-and taking away the time of an all but empty model in the same rotation. The rotation matters: run over and
-over, a block finds its weights in the nearest cache and its branches predicted, and sums over networks come
-out low, the more the larger the network. In rotation about as many blocks run between two runs of one as in
-a network, and sums come out somewhat high by a nearly constant factor, which calibration takes care of.
-Differences between graphs with and without the block were sometimes more and sometimes less exact, need
-several graphs a block, and can turn negative for the smallest blocks.
-"""
+"""ONNX Runtime on the host's processor; :mod:`backends.rotation` says how a block's cost is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from itertools import cycle, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from backends.base import Backend, Measurement, Network, Settings, Target
+from backends.base import Backend, Measurement, Network, Option, Settings, Target
 from backends.host import cpu_name, package_versions
-from backends.timing import Case, Sentinel, TimingSettings, host_timed, summarise, time_interleaved
-from compofa.blocks import Block, total_params
+from backends.rotation import BLOCK_TIMING, NETWORK_TIMING, SENTINEL, time_blocks, time_networks
+from backends.timing import Case, Sentinel, TimingSettings, host_timed
+from compofa.blocks import Block
 from compofa.graph import network_to_onnx
 
 if TYPE_CHECKING:
     import onnxruntime
 
+T = TypeVar("T")
+
 PROVIDERS = ["CPUExecutionProvider"]
+OTHER_PROVIDERS = ("cuda", "tensorrt", "nv_tensorrt_rtx", "openvino")
 PRECISIONS = ("fp32",)
-
-EMPTY = Block("pool", (1, 1, 1), 1)
-"""One operator that does next to nothing: its time is that of the call."""
-SENTINEL = Block("mbconv", (40, 20, 20), 40, 120, kernel=5, se=True, act="hswish", shortcut=True)
-"""About 0.1 ms, with every operator the networks use."""
-
-BLOCK_TIMING = TimingSettings(
-    rounds=11, max_rounds=22, inner_ms=0.0, max_overhead=1.0, rotation=24, round_ms=6.0
-)
-"""Single runs, of the empty model too: in a loop its second run would be warm. Reading the clock adds the
-same to both and goes with the difference."""
-NETWORK_TIMING = TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=20.0)
-"""Single runs, one network at a time. The median over runs leaves out those that another process
-interrupted; the mean over an inner loop doubled on a busy machine."""
-
-MAX_PARAMS = 40_000_000
-"""Parameters held in sessions at a time; a session holds each about twice, in four bytes."""
-SMALLEST_MS = 1e-6
-"""What a block costs at least; one whose time is lost in that of the call is marked noisy."""
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand.
+    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand; or, with the
+    option ``provider``, another one (:mod:`backends.onnxruntime_providers`).
 
     Args:
-        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other.
+        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other;
+            option ``provider``.
         block_timing, network_timing: how long and how carefully to time.
     """
 
     name = "onnxruntime"
     timing_s: float
+    options = (Option("provider", "execution provider", "cpu", ("cpu", *OTHER_PROVIDERS)),)
 
     def __init__(
         self,
@@ -70,9 +47,15 @@ class OnnxRuntimeBackend(Backend):
         network_timing: TimingSettings = NETWORK_TIMING,
     ) -> None:
         super().__init__(settings)
-        _check(settings)
         self.block_timing, self.network_timing = block_timing, network_timing
         self.timing_s = 0.0
+        self._other: Backend | None = None
+        if self.option("provider") != "cpu":
+            from backends.onnxruntime_providers import ProviderBackend
+
+            self._other = ProviderBackend(settings)
+            return
+        _check(settings)
         self._sentinel = Sentinel(self._case((SENTINEL,), settings.seed))
 
     @classmethod
@@ -84,8 +67,19 @@ class OnnxRuntimeBackend(Backend):
             )
         return None
 
+    @classmethod
+    def options_of(cls, target: Target) -> dict[str, str]:
+        """A target names the provider as ONNX Runtime does, the option more shortly."""
+        from backends.onnxruntime_providers import PROVIDERS as OTHERS
+
+        named = dict(target.details).get("provider")
+        short = [short for short, provider in OTHERS.items() if provider.name == named]
+        return {"provider": short[0]} if short else {}
+
     @property
     def target(self) -> Target:
+        if self._other:
+            return self._other.target
         return Target(
             backend=self.name,
             device=cpu_name(),
@@ -97,29 +91,31 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
-        if not blocks:
-            return []
-        # A rotation of few blocks would find them warm: it is filled up with copies, of other weights.
-        rotation = (self.block_timing.rotation or 1) - 1
-        filled = islice(cycle(blocks), max(len(blocks), rotation))
-        cases = [self._case((block,), self.settings.seed + i) for i, block in enumerate((EMPTY, *filled))]
-        timing = time_interleaved(cases, self.block_timing, sentinel=self._sentinel, seed=self.settings.seed)
-        self.timing_s += timing.timing_s
-        empty_ms, blocks_ms = timing.rounds_ms[0], timing.rounds_ms[1 : len(blocks) + 1]
-        cost_ms = np.maximum(blocks_ms - empty_ms, SMALLEST_MS)
-        found = summarise(cost_ms, self.block_timing, steady=timing.steady, seed=self.settings.seed)
-        return [replace(m, noisy=m.noisy or m.low_ms <= SMALLEST_MS) for m in found]
+        if self._other:
+            return self._by_other(self._other.block_latencies, blocks)
+        found, timing_s = time_blocks(
+            blocks, self._case, self.block_timing, self._sentinel, self.settings.seed
+        )
+        self.timing_s += timing_s
+        return found
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
-        return [found for part in _parts(networks) for found in self._time_networks(part)]
-
-    def _time_networks(self, networks: Sequence[Network]) -> list[Measurement]:
-        cases = [self._case(network, self.settings.seed) for network in networks]
-        timing = time_interleaved(
-            cases, self.network_timing, sentinel=self._sentinel, seed=self.settings.seed
+        if self._other:
+            return self._by_other(self._other.network_latencies, networks)
+        found, timing_s = time_networks(
+            networks, self._case, self.network_timing, self._sentinel, self.settings.seed
         )
-        self.timing_s += timing.timing_s
-        return summarise(timing.rounds_ms, self.network_timing, steady=timing.steady, seed=self.settings.seed)
+        self.timing_s += timing_s
+        return found
+
+    def _by_other(
+        self, measure: Callable[[Sequence[T]], list[Measurement]], what: Sequence[T]
+    ) -> list[Measurement]:
+        assert self._other is not None
+        self._other.progress = self.progress
+        found = measure(what)
+        self.timing_s = self._other.timing_s or 0.0
+        return found
 
     def _case(self, network: Network, seed: int) -> Case:
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed)
@@ -134,21 +130,6 @@ def _check(settings: Settings) -> None:
         )
     if settings.batch < 1 or settings.threads < 1:
         raise ValueError(f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}")
-
-
-def _parts(networks: Sequence[Network]) -> Iterator[list[Network]]:
-    """`networks` in runs that fit in memory together."""
-    part: list[Network] = []
-    params = 0
-    for network in networks:
-        size = total_params(network)
-        if part and params + size > MAX_PARAMS:
-            yield part
-            part, params = [], 0
-        part.append(network)
-        params += size
-    if part:
-        yield part
 
 
 def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -10,14 +10,14 @@ arXiv:1612.07119.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields
-from importlib.resources import files
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from backends import description
+from backends.description import parse_table
+
+TARGETS = "backends.fpga.targets"
 DATAFLOWS = ("os", "ws", "is")
 PLACES = ("array", "alu", "cpu")
 
@@ -193,8 +193,7 @@ class FpgaTarget:
     @property
     def digest(self) -> str:
         """Short hash of everything that decides a latency."""
-        content = {**asdict(self), "name": "", "device": ""}
-        return hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
+        return description.digest(self)
 
     def milliseconds(self, cycles: float) -> float:
         """Modelled time of `cycles`."""
@@ -211,8 +210,7 @@ def _bits(precision: str) -> int:
 
 def target_names() -> tuple[str, ...]:
     """The targets that come with the package."""
-    found = (Path(str(entry)).name for entry in files("backends.fpga.targets").iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+    return description.target_names(TARGETS)
 
 
 def load_target(name: str) -> FpgaTarget:
@@ -222,18 +220,7 @@ def load_target(name: str) -> FpgaTarget:
         OSError: the file cannot be read.
         ValueError: there is no such target, or its description is wrong; says what and where.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-    elif name in target_names():
-        path = Path(str(files("backends.fpga.targets") / f"{name}.toml"))
-    else:
-        raise ValueError(
-            f"unknown target {name!r}; there are {', '.join(target_names())}, or give the path of a .toml file"
-        )
-    try:
-        return parse_target(path.stem, tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path.name if name != str(path) else path}: {error}") from error
+    return description.load_target(TARGETS, name, parse_target)
 
 
 def parse_target(name: str, content: dict[str, Any]) -> FpgaTarget:
@@ -248,40 +235,7 @@ def parse_target(name: str, content: dict[str, Any]) -> FpgaTarget:
     given = {
         **content,
         "name": name,
-        "array": _parse(ARRAYS[family], "array", content.get("array")),
-        "memory": _parse(Memory, "memory", content.get("memory")),
+        "array": parse_table(ARRAYS[family], "array", content.get("array")),
+        "memory": parse_table(Memory, "memory", content.get("memory")),
     }
-    target: FpgaTarget = _parse(FpgaTarget, "", given)
-    return target
-
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "dict[str, float]": (dict,),
-}
-
-
-def _parse(kind: type, section: str, content: Any) -> Any:
-    """An object of the dataclass `kind` from a TOML table, its fields checked."""
-    if not isinstance(content, dict):
-        raise ValueError(f"the table [{section}] is missing")
-    where = f" in [{section}]" if section else ""
-    known = {field.name: field for field in fields(kind)}
-    if unknown := content.keys() - known.keys():
-        raise ValueError(f"unknown field {sorted(unknown)[0]}{where}; there are {', '.join(known)}")
-    for name, field in known.items():
-        if name not in content and field.default is MISSING:
-            raise ValueError(f"the field {name}{where} is missing")
-        if name in content and not _fits(content[name], str(field.type)):
-            raise ValueError(f"{name}{where} must be of type {field.type}, not {content[name]!r}")
-    return kind(**content)
-
-
-def _fits(value: object, declared: str) -> bool:
-    allowed = TYPES.get(declared)
-    if allowed is None:
-        return True
-    return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+    return parse_table(FpgaTarget, "", given)

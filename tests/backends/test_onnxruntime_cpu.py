@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backends import onnxruntime_cpu
+from backends import onnxruntime_cpu, rotation
 from backends.base import BackendUnavailable, Settings
-from backends.onnxruntime_cpu import BLOCK_TIMING, NETWORK_TIMING, OnnxRuntimeBackend, bound_run, open_session
+from backends.onnxruntime_cpu import OnnxRuntimeBackend, bound_run, open_session
+from backends.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import get_family
@@ -52,7 +53,7 @@ def test_few_blocks_are_timed_as_among_many(backend: OnnxRuntimeBackend) -> None
 
 def test_a_block_lost_in_the_cost_of_the_call_is_marked(backend: OnnxRuntimeBackend) -> None:
     """The empty model less itself is zero, give or take: never negative, and not to be trusted."""
-    (nothing,) = backend.block_latencies([onnxruntime_cpu.EMPTY])
+    (nothing,) = backend.block_latencies([EMPTY])
     assert 0 < nothing.latency_ms < 0.05
     assert nothing.noisy
 
@@ -64,7 +65,7 @@ def test_nothing_gives_nothing(backend: OnnxRuntimeBackend) -> None:
 def test_networks_are_timed_in_order_though_memory_holds_one(
     backend: OnnxRuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnxruntime_cpu, "MAX_PARAMS", 1)
+    monkeypatch.setattr(rotation, "MAX_PARAMS", 1)
     small, large, again = backend.network_latencies([(SMALL,), (LARGE,), (SMALL,)])
     assert small.latency_ms < large.latency_ms > again.latency_ms
 

@@ -1,0 +1,127 @@
+"""What a block costs inside a network, as the difference in time of two networks.
+
+A block timed alone pays for a call and a launch that a network pays once, gains nothing from fusion with its
+neighbours, and starts where nothing else left the device busy. In a chain all of this is as in a network: so
+the cost of a block is the time of a chain of 2K copies less that of K copies, over K, each copy with weights
+of its own. A block that changes the shape cannot follow itself; it is put behind (or, where nothing could come
+before it, in front of) two neighbours that keep the shape, and the time of the neighbours is taken away.
+
+Times are subtracted round by round: both networks of a pair are timed in each round, so drift cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import Network
+from compofa.blocks import Block, total_params
+
+Floats = NDArray[np.float64]
+
+COPIES = 4
+"""K: enough that its share of the pair's time stands out from the noise, few enough to time thousands."""
+NEIGHBOURS = 2
+"""One would stand at the border of the network itself; the second is a neighbour as in the middle of one."""
+LEAST_CHANNELS = 8
+"""Fewer are an image: no block of a network could come before one that takes them."""
+SMALLEST_MS = 1e-6
+"""What a block costs at least; one whose time is lost in the noise of the pair is marked noisy."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Two networks: `longer` is `shorter` and `copies` times a block."""
+
+    longer: Network
+    shorter: Network
+    copies: int
+
+
+def context_of(block: Block, copies: int = COPIES) -> Context:
+    """The pair of networks that tells what `block` costs."""
+    if block.in_shape == block.out_shape:
+        return Context((block,) * (2 * copies), (block,) * copies, copies)
+    if block.in_shape[0] >= LEAST_CHANNELS:
+        lead = (neighbour(block.in_shape),) * NEIGHBOURS
+        return Context((*lead, block), lead, 1)
+    tail = (neighbour(block.out_shape),) * NEIGHBOURS
+    return Context((block, *tail), tail, 1)
+
+
+def neighbour(shape: tuple[int, int, int]) -> Block:
+    """A cheap block that keeps `shape`: a depthwise and a point-wise convolution, or the latter where there is
+    one pixel only."""
+    channels, height, width = shape
+    if height * width == 1:
+        return Block("mix", shape, channels, act="relu")
+    return Block("mbconv", shape, channels, channels, kernel=3, act="relu", shortcut=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to time to learn the costs of `blocks`: each network once, though several blocks share it."""
+
+    blocks: tuple[Block, ...]
+    copies: int = COPIES
+
+    @cached_property
+    def contexts(self) -> tuple[Context, ...]:
+        """Of each block."""
+        return tuple(context_of(block, self.copies) for block in self.blocks)
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """The distinct networks: both of each pair, and each block alone."""
+        pairs = (network for context in self.contexts for network in (context.longer, context.shorter))
+        return tuple(dict.fromkeys((*pairs, *((block,) for block in self.blocks))))
+
+    def costs_ms(self, rounds_ms: Floats) -> Floats:
+        """Cost of each block in each round, shape (blocks, rounds), never below :data:`SMALLEST_MS`; from the
+        times of `networks`, shape (networks, rounds)."""
+        place = self._place
+        longer = rounds_ms[[place[context.longer] for context in self.contexts]]
+        shorter = rounds_ms[[place[context.shorter] for context in self.contexts]]
+        copies = np.array([context.copies for context in self.contexts])
+        return np.maximum((longer - shorter) / copies[:, None], SMALLEST_MS)
+
+    def alone_ms(self, rounds_ms: Floats) -> Floats:
+        """Time of each block run alone, the call included; shapes as in :meth:`costs_ms`."""
+        return rounds_ms[[self._place[block,] for block in self.blocks]]
+
+    def of(self, network: Network) -> tuple[Block, ...]:
+        """The blocks that cannot be measured without `network`."""
+        return tuple(
+            block
+            for block, context in zip(self.blocks, self.contexts, strict=True)
+            if network in (context.longer, context.shorter, (block,))
+        )
+
+    @cached_property
+    def _place(self) -> dict[Network, int]:
+        return {network: i for i, network in enumerate(self.networks)}
+
+
+# --- what fits into the device's memory together ---
+
+
+def held_bytes(network: Network, batch: int, element_bytes: int) -> int:
+    """Memory that a network ready to run holds on to: its weights, its input and its output."""
+    values = math.prod(network[0].in_shape) + math.prod(network[-1].out_shape)
+    return element_bytes * (total_params(network) + batch * values)
+
+
+def parts(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Runs of consecutive items whose sizes stay below `limit` together; a larger item is a run of its own."""
+    found, start, total = [], 0, 0
+    for i, size in enumerate(sizes):
+        if i > start and total + size > limit:
+            found.append(slice(start, i))
+            start, total = i, 0
+        total += size
+    return [*found, slice(start, len(sizes))] if sizes else []

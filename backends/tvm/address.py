@@ -1,0 +1,36 @@
+"""Where a device is. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a device is.
+
+    Args:
+        host, port: of a TVM RPC server, or of a tracker; empty and 0 for this machine.
+        key: that boards registered with the tracker under; empty for a server without a tracker.
+    """
+
+    host: str = ""
+    port: int = 0
+    key: str = ""
+
+    @classmethod
+    def parse(cls, rpc: str, key: str) -> Address:
+        """From the options ``--rpc HOST:PORT`` and ``--key KEY``.
+
+        Raises:
+            ValueError: `rpc` is not of that form, or there is a key but no tracker.
+        """
+        host, colon, port = rpc.rpartition(":")
+        if rpc and not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"--rpc is HOST:PORT, not {rpc!r}")
+        if key and not rpc:
+            raise ValueError("--key is of boards at a tracker: give --rpc HOST:PORT of the tracker, too")
+        return cls(host, int(port), key) if rpc else cls()
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" + (f" (key {self.key})" if self.key else "")

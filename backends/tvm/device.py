@@ -1,0 +1,161 @@
+"""A device that runs compiled networks: this machine, or a board over TVM's RPC. Imports TVM: child processes only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import BackendUnavailable
+from backends.timing import Case
+from backends.tvm.address import Address
+from backends.tvm.library import timed_library
+from backends.tvm.target import TvmTarget
+
+CONNECT_S = 5.0
+BIG_CORES = 1
+"""TVM's name for threads on the fastest cores first."""
+
+
+def count_boards(address: Address) -> int:
+    """How many boards the tracker at `address` has under its key.
+
+    Raises:
+        BackendUnavailable: it cannot be reached.
+        ValueError: it is no tracker, or has no such board; says which keys it has.
+    """
+    from tvm import rpc
+
+    _check_reachable(address, "tracker")
+    try:
+        summary = rpc.connect_tracker(address.host, address.port).summary()
+    except Exception as error:
+        raise ValueError(
+            f"{address.host}:{address.port} is no TVM tracker ({_first_line(error)}); without --key, "
+            "--rpc is the address of an RPC server"
+        ) from error
+    keys = [server["key"].removeprefix("server:") for server in summary["server_info"]]
+    if address.key not in keys:
+        there = f"there are {', '.join(sorted(set(keys)))}" if keys else "none is registered"
+        raise ValueError(
+            f"no board has the key {address.key!r} at tracker {address.host}:{address.port}; {there}"
+        )
+    return keys.count(address.key)
+
+
+def _check_reachable(address: Address, what: str) -> None:
+    try:
+        socket.create_connection((address.host, address.port), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise BackendUnavailable(
+            f"cannot reach the {what} at {address.host}:{address.port}: {error.strerror or error}; start it as "
+            "docs/tvm.md says"
+        ) from error
+
+
+class Device:
+    """A device, with a session of its own.
+
+    Args:
+        target: what it is compiled for.
+        address: where it is.
+        threads: that a run uses, on the fastest cores.
+        expected_version: of the TVM runtime; another is refused.
+
+    Raises:
+        BackendUnavailable: it cannot be reached.
+        ValueError: its TVM is of another version; the compiler for the target is not there.
+    """
+
+    def __init__(
+        self, target: TvmTarget, address: Address, threads: int, expected_version: str | None = None
+    ) -> None:
+        self._names = map(str, count())
+        self._session = _open(address)
+        self._timed = self._load(timed_library(target))
+        found, expected = self._timed["runtime_version"](), expected_version or _runtime_version()
+        if found != expected:
+            packages = " ".join(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi"))
+            raise ValueError(
+                f"the board at {address} runs TVM runtime {found}, this machine {expected}: install the same "
+                f"there (pip install {packages})"
+            )
+        self._session.get_function("runtime.config_threadpool")(BIG_CORES, threads)
+
+    def load(self, path: Path, x: NDArray[np.float32]) -> Program:
+        """The compiled network at `path`, with the input `x` bound."""
+        return Program(self._load(path), self._session.cpu(), x, self._timed["timed"])
+
+    def load_function(self, path: Path) -> tuple[Any, Any]:
+        """The library at `path` and the processor it is to run on."""
+        return self._load(path), self._session.cpu()
+
+    def _load(self, path: Path) -> Any:
+        # Under a new name each time: a copy has code and weights of its own, as the blocks of a network have.
+        name = f"{next(self._names)}.so"
+        self._session.upload(str(path), name)
+        module = self._session.load_module(name)
+        self._session.remove(name)
+        return module
+
+
+class Program:
+    """A network on a device, with its input."""
+
+    def __init__(self, module: Any, cpu: Any, x: NDArray[np.float32], timed: Callable[..., float]) -> None:
+        import tvm
+
+        self._machine = tvm.relax.VirtualMachine(module, cpu)
+        self._x = tvm.runtime.tensor(x, cpu)
+        self._machine.save_function("main", "run", self._x, include_return=False)
+        self._timed = timed
+
+    def case(self) -> Case:
+        """For the timing loop, by the device's own clock: what the network between here and there takes does
+        not count."""
+        return lambda repeats: float(self._timed(self._machine.module, "run", repeats))
+
+    def output(self) -> NDArray[np.float32]:
+        """What the network computes from its input."""
+        self._machine.set_input("main", self._x)
+        self._machine.invoke_stateful("main")
+        found: NDArray[np.float32] = self._machine.get_outputs("main").numpy()
+        return found
+
+
+def _open(address: Address) -> Any:
+    from tvm import rpc
+
+    if not address.host:
+        return rpc.LocalSession()
+    _check_reachable(address, "tracker" if address.key else "RPC server")
+    try:
+        if address.key:
+            return rpc.connect_tracker(address.host, address.port).request(address.key)
+        return rpc.connect(address.host, address.port)
+    except Exception as error:
+        raise BackendUnavailable(f"no session with {address}: {_first_line(error)}") from error
+
+
+def _runtime_version() -> str:
+    """Of the TVM that is loaded here, as the C interface tells it."""
+    import ctypes
+
+    import tvm_ffi
+
+    class _Version(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_uint32) for name in ("major", "minor", "patch")]
+
+    found = _Version()
+    tvm_ffi.LIB.TVMFFIGetVersion(ctypes.byref(found))
+    return f"{found.major}.{found.minor}.{found.patch}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,232 @@
+"""What the worker of one device does: make networks ready, check what they compute, time them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.base import Measurement, Network, Verdict
+from backends.rotation import SENTINEL, time_blocks, time_networks
+from backends.timing import Case, Sentinel, TimingSettings
+from backends.tvm.address import Address
+from backends.tvm.crew import Beat, Gone, Trade
+from backends.tvm.library import Recipe, library
+from compofa.blocks import Block
+
+if TYPE_CHECKING:
+    from backends.tvm.device import Device, Program
+
+TOLERANCE = 1e-3
+"""Largest difference from ONNX Runtime, relative to the largest output."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Networks to time together; blocks are networks of one, of which the cost in context is wanted."""
+
+    networks: tuple[Network, ...]
+    blocks: bool
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a job: a measurement for each of its networks, and the seconds spent timing."""
+
+    measurements: list[Measurement]
+    timing_s: float
+
+
+@dataclass(frozen=True)
+class Compiler(Trade):
+    """Compiles a network unless it was before."""
+
+    recipe: Recipe
+
+    def __str__(self) -> str:
+        return "a compiling process"
+
+    def start(self, beat: Beat) -> Callable[[Network], None]:
+        import tvm  # noqa: F401
+
+        def work(network: Network) -> None:
+            library(self.recipe, network)
+
+        return work
+
+
+@dataclass(frozen=True)
+class Surveyor(Trade):
+    """Counts the boards at a tracker."""
+
+    address: Address
+
+    def __str__(self) -> str:
+        return "the process that asks the tracker"
+
+    def start(self, beat: Beat) -> Callable[[None], int]:
+        from backends.tvm.device import count_boards
+
+        return lambda _: count_boards(self.address)
+
+
+@dataclass(frozen=True)
+class Measurer(Trade):
+    """Measures on a device of its own."""
+
+    recipe: Recipe
+    address: Address
+    block_timing: TimingSettings
+    network_timing: TimingSettings
+    seed: int
+
+    def __str__(self) -> str:
+        return f"a board at {self.address}" if self.address.host else "the measuring process"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TVM_NUM_THREADS": str(self.recipe.threads), "OMP_NUM_THREADS": "1"}
+
+    def start(self, beat: Beat) -> Callable[[Job], Done]:
+        from backends.tvm.device import Device
+
+        device = Device(self.recipe.target, self.address, self.recipe.threads)
+        sentinel = Sentinel(self._case(device, (SENTINEL,), self.seed, beat))
+
+        def work(job: Job) -> Done:
+            try:
+                return self._measure(job, device, sentinel, beat)
+            except (WrongNumbers, ValueError):
+                raise
+            except Exception as error:
+                if self.address.host:
+                    raise Gone(f"went away: {_first_line(error)}") from error
+                raise
+
+        return work
+
+    def _measure(self, job: Job, device: Device, sentinel: Sentinel, beat: Beat) -> Done:
+        def make_case(network: Network, seed: int) -> Case:
+            return self._case(device, network, seed, beat)
+
+        if job.blocks:
+            blocks: list[Block] = [block for (block,) in job.networks]
+            found, timing_s = time_blocks(blocks, make_case, self.block_timing, sentinel, self.seed)
+        else:
+            found, timing_s = time_networks(job.networks, make_case, self.network_timing, sentinel, self.seed)
+        trials = [library(self.recipe, network).trials for network in job.networks]
+        return Done(
+            [replace(m, details=(("tuning_trials", n),)) for m, n in zip(found, trials, strict=True)],
+            timing_s,
+        )
+
+    def _case(self, device: Device, network: Network, seed: int, beat: Beat) -> Case:
+        program, _ = checked_program(self.recipe, device, network, seed)
+        beat()
+        case = program.case()
+
+        def living(repeats: int) -> float:
+            seconds = case(repeats)
+            beat()
+            return seconds
+
+        return living
+
+
+@dataclass(frozen=True)
+class Verifier(Trade):
+    """Compares what blocks compute with ONNX Runtime, on a device or emulated."""
+
+    recipe: Recipe
+    address: Address
+    seed: int
+    emulate: bool
+
+    def __str__(self) -> str:
+        return f"a board at {self.address}" if self.address.host else "the verifying process"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TVM_NUM_THREADS": str(self.recipe.threads), "OMP_NUM_THREADS": "1"}
+
+    def start(self, beat: Beat) -> Callable[[Sequence[Block]], list[Verdict]]:
+        from backends.tvm.device import Device
+
+        if self.emulate:
+            return self._emulated
+        device = Device(self.recipe.target, self.address, self.recipe.threads)
+
+        def work(blocks: Sequence[Block]) -> list[Verdict]:
+            found = []
+            for block in blocks:
+                found.append(Verdict(block, checked_program(self.recipe, device, (block,), self.seed)[1]))
+                beat()
+            return found
+
+        return work
+
+    def _emulated(self, blocks: Sequence[Block]) -> list[Verdict]:
+        from backends.tvm.emulator import emulate
+
+        given = [random_input((block,), self.recipe.batch, self.seed) for block in blocks]
+        expected = [reference(self.recipe, (block,), x) for block, x in zip(blocks, given, strict=True)]
+        libraries = [library(self.recipe, (block,)).path for block in blocks]
+        shapes = [y.shape for y in expected]
+        runs = emulate(self.recipe.target, list(zip(libraries, given, shapes, strict=True)))
+        return [
+            Verdict(block, check((block,), y, run.output), run.instructions)
+            for block, y, run in zip(blocks, expected, runs, strict=True)
+        ]
+
+
+class WrongNumbers(RuntimeError):
+    """A compiled network computes something else than ONNX Runtime."""
+
+
+def checked_program(recipe: Recipe, device: Device, network: Network, seed: int) -> tuple[Program, float]:
+    """The compiled network on the device, and how far its output is from that of ONNX Runtime.
+
+    Raises:
+        WrongNumbers: further than :data:`TOLERANCE`.
+    """
+    given = random_input(network, recipe.batch, seed)
+    program = device.load(library(recipe, network).path, given)
+    return program, check(network, reference(recipe, network, given), program.output())
+
+
+def random_input(network: Network, batch: int, seed: int) -> NDArray[np.float32]:
+    """Shape (batch, *input of the first block)."""
+    shape = (batch, *network[0].in_shape)
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def reference(recipe: Recipe, network: Network, given: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What ONNX Runtime computes."""
+    from backends.onnxruntime_cpu import open_session
+
+    found: NDArray[np.float32] = open_session(recipe.graph(network), threads=1).run(None, {"x": given})[0]
+    return found
+
+
+def check(network: Network, expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The largest difference, relative to the largest value expected.
+
+    Raises:
+        WrongNumbers: it exceeds :data:`TOLERANCE`, or the shapes differ, or a value is not finite.
+    """
+    name = " ".join(map(str, network)) if len(network) < 3 else f"a network of {len(network)} blocks"
+    if expected.shape != found.shape:
+        raise WrongNumbers(f"{name}: the output has shape {found.shape}, not {expected.shape}")
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not error <= TOLERANCE:
+        raise WrongNumbers(
+            f"{name}: the output differs from ONNX Runtime's by {error:.2g}, more than {TOLERANCE:g}"
+        )
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
