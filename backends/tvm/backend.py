@@ -149,7 +149,7 @@ class TvmBackend(Backend):
         try:
             for start in range(0, len(blocks), BLOCKS_A_JOB):
                 some = blocks[start : start + BLOCKS_A_JOB]
-                self._make_ready([(block,) for block in some])
+                self.make_ready([(block,) for block in some])
                 for _, found in crew.run([some]):
                     yield from found
         finally:
@@ -178,7 +178,7 @@ class TvmBackend(Backend):
         from backends.tvm.measuring import Job
 
         jobs = _split(range(len(networks)), len(self.boards.trades))
-        self._make_ready(networks)
+        self.make_ready(networks)
         found: dict[int, Measurement] = {}
         for index, done in self.boards.run([Job(tuple(networks[i] for i in job), False) for job in jobs]):
             self.timing_s += done.timing_s
@@ -191,7 +191,7 @@ class TvmBackend(Backend):
 
         boards = len(self.boards.trades)
         for some in _split(range(len(blocks)), -(-len(blocks) // (BLOCKS_A_JOB * boards))):
-            self._make_ready([(blocks[i],) for i in some])
+            self.make_ready([(blocks[i],) for i in some])
             parts = _split(some, boards)
             jobs: list[Job] = [Job(tuple((blocks[i],) for i in part), True) for part in parts]
             for index, done in self.boards.run(jobs):
@@ -220,7 +220,7 @@ class TvmBackend(Backend):
         )
         return Crew([measurer] * count, self.silence_s, replace=False)
 
-    def _make_ready(self, networks: Sequence[Network]) -> None:
+    def make_ready(self, networks: Sequence[Network]) -> None:
         """Tune and compile what was not before, on all cores; nothing is timed meanwhile."""
         from backends.tvm import library
         from backends.tvm.crew import Crew

@@ -68,6 +68,8 @@ class Surveyor(Trade):
         return "the process that asks the tracker"
 
     def start(self, beat: Beat) -> Callable[[None], int]:
+        import tvm.rpc  # noqa: F401
+
         from backends.tvm.device import count_boards
 
         return lambda _: count_boards(self.address)
