@@ -1,8 +1,13 @@
-"""Where a device is. Standard library only."""
+"""Where a device is."""
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
+
+from backends.base import BackendUnavailable
+
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,14 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" + (f" (key {self.key})" if self.key else "")
+
+    def check_reachable(self) -> None:
+        """Raise BackendUnavailable, with the remedy, unless something answers there."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=CONNECT_S).close()
+        except OSError as error:
+            what = "tracker" if self.key else "RPC server"
+            raise BackendUnavailable(
+                f"cannot reach the {what} at {self.host}:{self.port}: {error.strerror or error}; start it as "
+                "docs/tvm.md says"
+            ) from error

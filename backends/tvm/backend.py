@@ -211,6 +211,8 @@ class TvmBackend(Backend):
 
         self._needs_board()
         count = 1
+        if self.address.host:
+            self.address.check_reachable()
         if self.address.key:
             survey = Crew([Surveyor(self.address)], self.silence_s, replace=False)
             ((_, count),) = survey.run([None])
@@ -224,7 +226,6 @@ class TvmBackend(Backend):
         """Tune and compile what was not before, on all cores; nothing is timed meanwhile."""
         from backends.tvm import library
         from backends.tvm.crew import Crew
-        from backends.tvm.measuring import Compiler
         from backends.tvm.tuning import Tuner
 
         todo = [network for network in networks if library.find(self.recipe, network) is None]
@@ -232,19 +233,20 @@ class TvmBackend(Backend):
             return
         library.prune(library.libraries_folder())
         if self.trials:
-            self._run_all(
-                Crew([Tuner(self.recipe, self.address, self.settings.seed)], TUNING_SILENCE_S), todo
-            )
-        workers = min(len(todo), os.cpu_count() or 1)
-        self._run_all(Crew([Compiler(self.recipe)] * workers, COMPILING_SILENCE_S), todo)
-
-    @staticmethod
-    def _run_all(crew: Crew, networks: Sequence[Network]) -> None:
-        try:
-            for _ in crew.run(networks):
+            tuners = Crew([Tuner(self.recipe, self.address, self.settings.seed)], TUNING_SILENCE_S)
+            for _ in tuners.run(todo):
                 pass
-        finally:
-            crew.close()
+            tuners.close()
+        for _ in self._compilers.run(todo):
+            pass
+
+    @cached_property
+    def _compilers(self) -> Crew:
+        """One for each core; idle while anything is timed."""
+        from backends.tvm.crew import Crew
+        from backends.tvm.measuring import Compiler
+
+        return Crew([Compiler(self.recipe)] * (os.cpu_count() or 1), COMPILING_SILENCE_S)
 
 
 TUNING_SILENCE_S = 600.0

@@ -30,6 +30,8 @@ Beat = Callable[[], None]
 LOG = logging.getLogger(__name__)
 STARTING_S = 120.0
 """How long a worker may take to start: importing TVM takes seconds, on a busy machine many."""
+STOPPED_S = 2.0
+"""Later than this after a time-out, and it was not the workers that were late."""
 BEAT_S = 0.5
 """Signs of life are not sent more often: each wakes the parent, on a machine that may be measuring."""
 ATTEMPTS = 2
@@ -134,6 +136,10 @@ class Crew:
         busy = [worker for worker in self.workers if worker.job is not None or not worker.ready]
         limit = min(map(self._limit_s, busy), default=self.clock())
         pipes = wait([worker.pipe for worker in busy], max(0.0, limit - self.clock()))
+        if self.clock() - limit > STOPPED_S:
+            # This process was stopped, perhaps its workers, too: they get their time anew.
+            for worker in busy:
+                worker.heard_s = self.clock()
         late = [w for w in busy if w.pipe not in pipes and self._limit_s(w) <= self.clock()]
         return [worker for worker in busy if worker.pipe in pipes] + late
 

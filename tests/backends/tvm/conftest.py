@@ -8,14 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from backends.timing import TimingSettings
-from compofa.blocks import Block
-
-QUICK = TimingSettings(rounds=3, max_rounds=3, inner_ms=0.0, max_overhead=1.0, rotation=4, max_warmup_ms=5.0)
-"""For tests: the loop is the same, the times mean little."""
-
-SMALL = Block("mbconv", (8, 8, 8), 8, hidden_channels=24, kernel=3, act="relu", shortcut=True)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
@@ -37,3 +29,18 @@ def tvm_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_home(tvm_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's files, or finds them."""
     monkeypatch.setenv("HWBENCH_HOME", str(tvm_home))
+
+
+@pytest.fixture(scope="session")
+def arm64_runtime(tvm_home: Path) -> None:
+    """TVM's runtime for aarch64, where the set-up script has put it for the user, in the tests' own place."""
+    if find_spec("tvm") is None:
+        return
+    from backends.tvm.emulator import LIBRARIES, runtime_folder
+
+    there = runtime_folder()
+    here = tvm_home / "tvm" / there.name
+    here.mkdir(parents=True)
+    for name in LIBRARIES:
+        if (there / name).exists():
+            (here / name).symlink_to(there / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -62,10 +63,8 @@ def start(module: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
@@ -153,7 +152,7 @@ def test_three_boards_sixty_blocks_one_killed(
         some = backend(farm, timeout="20")
         blocks = linear(60)
         batches = some.as_they_come(blocks)
-        found = [block for block in next(batches)[0]]
+        found = list(next(batches)[0])
         farm.signal(1, signal.SIGKILL)
         found += [block for batch, _ in batches for block in batch]
         assert sorted(found, key=str) == sorted(blocks, key=str)
