@@ -7,7 +7,7 @@ export PYTHONPYCACHEPREFIX ?= .venv/pycache
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,tvm]'
 	touch $@
 
 demo: .venv/installed  ## measure this CPU, validate the table, draw the frontier: a few minutes

@@ -62,6 +62,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     if args.out:
         cli.check_writable(args.out)
     backend = make_backend(args)
+    if backend.caution:
+        cli.note(f"warning: {backend.caution}")
     path = args.out or store.default_path(backend.target, family.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(
@@ -83,6 +85,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "entries": len(writer.entries),
             "measured": work.measured,
             "noisy": sum(m.noisy for m in writer.entries.values()),
+            "fewest_trials": min(
+                (m.trials for m in writer.entries.values() if m.trials is not None), default=None
+            ),
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
             "seconds_timing": None if work.timing_s is None else round(work.timing_s, 3),
@@ -159,6 +164,8 @@ def print_summary(summary: dict[str, object], target: str) -> None:
         ("entries", f"{summary['entries']} ({summary['measured']} measured now, {summary['noisy']} noisy)"),
         ("time", f"{summary['seconds']} s, of which {_in_backend(summary)}"),
     ]
+    if summary["fewest_trials"] is not None:
+        rows.append(("tuning", f"{summary['fewest_trials']} trials or more for each operator"))
     for name, value in rows:
         print(f"{name:8} {value}")
 

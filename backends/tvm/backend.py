@@ -133,6 +133,12 @@ class TvmBackend(Backend):
             ),
         )
 
+    @property
+    def caution(self) -> str | None:
+        if self.trials:
+            return None
+        return "the code is not tuned: TVM's plain loops are many times slower than tuned ones (--tune 64)"
+
     # --- checking ---
 
     def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:

@@ -9,10 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from backends.base import BackendUnavailable
+from backends.tvm.target import TvmTarget
 
 HOST = "127.0.0.1"
 START_S = 120.0
@@ -85,3 +90,59 @@ def _free_ports(count: int) -> list[int]:
 def _listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
+
+
+# --- a board that is emulated ---
+
+RPC_MAGIC = 0xFF271
+
+
+@contextmanager
+def emulated_board(target: TvmTarget) -> Iterator[str]:
+    """An RPC server on an emulated Arm processor; gives its address, as ``--rpc`` takes it. Everything is as with a
+    board, but that times mean nothing.
+
+    Raises:
+        BackendUnavailable: the emulation is not set up.
+    """
+    from backends.tvm.emulator import COMMAND, SOURCES, problem, program
+
+    if reason := problem(target):
+        raise BackendUnavailable(f"cannot emulate {target.name}: {reason}")
+    server = program(target, SOURCES / "board.cc")
+    processes: list[subprocess.Popen[bytes]] = []
+    with socket.create_server((HOST, 0)) as listener, tempfile.TemporaryDirectory() as folder:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the listener is closed at the end
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        if _greet(connection):
+                            handle = connection.fileno()
+                            command = [*COMMAND, str(server), str(handle), folder]
+                            processes.append(subprocess.Popen(command, pass_fds=[handle]))
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"{HOST}:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _greet(connection: socket.socket) -> bool:
+    """The opening of TVM's RPC, as a server without a key; false for who only wanted to see whether it answers."""
+
+    def number() -> int:
+        data = connection.recv(4, socket.MSG_WAITALL)
+        return int.from_bytes(data, "little") if len(data) == 4 else 0
+
+    if number() != RPC_MAGIC:
+        return False
+    connection.recv(number(), socket.MSG_WAITALL)
+    key = b"server:"
+    connection.sendall(RPC_MAGIC.to_bytes(4, "little") + len(key).to_bytes(4, "little") + key)
+    return True

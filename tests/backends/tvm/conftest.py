@@ -1,22 +1,11 @@
-"""Most tests here need TVM; without it they are skipped, and say so."""
+"""What the tests of the tvm backend share."""
 
 from __future__ import annotations
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and "needs_tvm" in item.keywords:
-            if find_spec("tvm") is None:
-                item.add_marker(pytest.mark.skip(reason="TVM is not installed: pip install 'hwbench[tvm]'"))
-            elif shutil.which("g++") is None:
-                item.add_marker(pytest.mark.skip(reason="no g++"))
 
 
 @pytest.fixture(scope="session")

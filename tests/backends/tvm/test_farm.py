@@ -10,9 +10,10 @@ import pytest
 
 from backends.base import BackendUnavailable, Settings
 from backends.timing import TimingSettings
-from backends.tvm import loopback
+from backends.tvm import emulator, loopback
 from backends.tvm.backend import TvmBackend
 from backends.tvm.loopback import Farm
+from backends.tvm.target import load_target
 from compofa.blocks import Block
 
 pytestmark = pytest.mark.needs_tvm
@@ -75,6 +76,22 @@ def test_a_server_is_no_tracker(farm: Farm) -> None:
         ValueError, match=r"is no TVM tracker .*without --key, --rpc is the address of an RPC server"
     ):
         TvmBackend(settings).block_latencies(linear(1))
+
+
+def test_an_arm_board_end_to_end(arm64_runtime: None) -> None:
+    """Cross-compiled, uploaded, checked and timed on an emulated Arm processor behind TVM's RPC: all as with a
+    board, but that the times mean nothing."""
+    target = load_target("raspberry-pi4")
+    if reason := emulator.problem(target):
+        pytest.skip(reason)
+    blocks = [*linear(2), Block("mbconv", (8, 7, 7), 8, 24, 3, act="hswish", se=True, shortcut=True)]
+    with loopback.emulated_board(target) as address:
+        settings = Settings(options={"target": "raspberry-pi4", "rpc": address})
+        some = TvmBackend(settings, block_timing=QUICK, network_timing=QUICK)
+        found = some.block_latencies(blocks)
+        some.boards.close()
+    assert [len(m.rounds_ms) for m in found] == [3, 3, 3]
+    assert some.target.device == "Raspberry Pi 4, Cortex-A72"
 
 
 @pytest.mark.slow
