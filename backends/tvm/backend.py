@@ -213,16 +213,14 @@ class TvmBackend(Backend):
             ValueError: no board has the key; this target needs one.
         """
         from backends.tvm.crew import Crew
-        from backends.tvm.measuring import Measurer, Surveyor
+        from backends.tvm.measuring import Measurer
 
         self._needs_board()
         count = 1
-        if self.address.host:
-            self.address.check_reachable()
         if self.address.key:
-            survey = Crew([Surveyor(self.address)], self.silence_s, replace=False)
-            ((_, count),) = survey.run([None])
-            survey.close()
+            count = self.address.count_boards()
+        elif self.address.host:
+            self.address.check_reachable()
         measurer = Measurer(
             self.recipe, self.address, self.block_timing, self.network_timing, self.settings.seed
         )

@@ -21,32 +21,6 @@ BIG_CORES = 1
 """TVM's name for threads on the fastest cores first."""
 
 
-def count_boards(address: Address) -> int:
-    """How many boards the tracker at `address` has under its key.
-
-    Raises:
-        BackendUnavailable: it cannot be reached.
-        ValueError: it is no tracker, or has no such board; says which keys it has.
-    """
-    from tvm import rpc
-
-    address.check_reachable()
-    try:
-        summary = rpc.connect_tracker(address.host, address.port).summary()
-    except Exception as error:
-        raise ValueError(
-            f"{address.host}:{address.port} is no TVM tracker ({_first_line(error)}); without --key, "
-            "--rpc is the address of an RPC server"
-        ) from error
-    keys = [server["key"].removeprefix("server:") for server in summary["server_info"]]
-    if address.key not in keys:
-        there = f"there are {', '.join(sorted(set(keys)))}" if keys else "none is registered"
-        raise ValueError(
-            f"no board has the key {address.key!r} at tracker {address.host}:{address.port}; {there}"
-        )
-    return keys.count(address.key)
-
-
 class Device:
     """A device, with a session of its own.
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backends.base import BackendUnavailable
+from backends.tvm.address import Address
 from backends.tvm.target import TvmTarget
 
 HOST = "127.0.0.1"
@@ -55,7 +56,7 @@ def farm(servers: int, key: str) -> Iterator[Farm]:
     try:
         processes += [_start("rpc_server", p, "--tracker", address, "--key", key) for p in ports]
         deadline = time.monotonic() + START_S
-        while not all(map(_listening, [port, *ports])):
+        while not _registered(port, key, servers):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the tracker and {servers} servers did not start in {START_S:g} s")
             time.sleep(0.1)
@@ -87,9 +88,11 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
+def _registered(port: int, key: str, servers: int) -> bool:
+    try:
+        return Address(HOST, port, key).count_boards() == servers
+    except (BackendUnavailable, ValueError):  # not yet
+        return False
 
 
 # --- a board that is emulated ---
