@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPYCACHEPREFIX ?= .venv/pycache
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all check lint bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -21,6 +21,9 @@ test: .venv/installed lint  ## everything but what takes minutes
 
 test-all: .venv/installed lint
 	$(BIN)/python -m pytest -m ''
+
+check: .venv/installed  ## the gate: do the latency models still predict the golden measurements as well?
+	$(BIN)/python -m hwbench.check --golden tests/golden
 
 lint: .venv/installed
 	$(BIN)/ruff check .

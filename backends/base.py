@@ -7,7 +7,8 @@ inside its own methods only, so that listing backends costs nothing and never fa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -21,6 +22,24 @@ BATCH_OF_BLOCKS = 32
 
 class BackendUnavailable(RuntimeError):
     """A backend cannot run on this machine; the message says why and what to install."""
+
+
+class CannotRun(RuntimeError):
+    """A network cannot be run on the target: it does not fit, or what compiles it gave up; says why."""
+
+
+class BlocksFailed(RuntimeError):
+    """Some of the blocks asked for cannot be run on the target; the others can be asked for again.
+
+    Args:
+        reasons: each block that failed, and why, in one line.
+    """
+
+    def __init__(self, reasons: Mapping[Block, str]) -> None:
+        block, reason = next(iter(reasons.items()))
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"{block}: {reason}{more}")
+        self.reasons = dict(reasons)
 
 
 @dataclass(frozen=True)
@@ -76,8 +95,10 @@ class Target:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions)
-        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}; {versions})"
+        versions = "; " * bool(self.versions) + ", ".join(
+            f"{name} {version}" for name, version in self.versions
+        )
+        return f"{self.device} ({self.backend}, {self.precision}, batch {self.batch}{threads}{versions})"
 
 
 @dataclass(frozen=True)
@@ -88,12 +109,13 @@ class Measurement:
         origin: ``measured`` on the target, ``modelled`` from a documented cycle model, or ``predicted``
             by a latency model.
         latency_ms: the median of `rounds_ms`, or the model's answer.
-        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model.
+        low_ms, high_ms: 95 % bootstrap interval of that median; equal to `latency_ms` for a model; for a
+            prediction, what a measurement would lie between 95 times of 100.
         rounds_ms: one time per round, each already a mean over an inner loop; empty for a model.
         noisy: the rounds spread more than the timing loop's limit, so the figure deserves little trust.
         cycles: clock cycles, for a cycle model.
-        trials: of tuning behind the code that ran, the fewest of any of its operators; 0 for none, None for
-            a backend that does not tune.
+        details: (name, value): what else was found: the same work timed in other ways (``alone_ms``), the
+            conditions (``sm_clock_mhz``), the trials of tuning behind the code (``tuning_trials``).
     """
 
     origin: str
@@ -103,7 +125,7 @@ class Measurement:
     rounds_ms: tuple[float, ...] = ()
     noisy: bool = False
     cycles: int | None = None
-    trials: int | None = None
+    details: tuple[tuple[str, float | str], ...] = ()
 
     ORIGINS: ClassVar[tuple[str, ...]] = ("measured", "modelled", "predicted")
 
@@ -138,6 +160,17 @@ class Option:
     metavar: str = "VALUE"
 
 
+Advance = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+"""What is under way and how many steps it has; gives a function to call with each number of steps done."""
+
+
+@contextmanager
+def no_progress(label: str, total: int) -> Iterator[Advance]:
+    """Tells nobody."""
+    yield lambda steps: None
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a block computes the right thing on a target.
@@ -153,6 +186,14 @@ class Verdict:
     instructions: int | None = None
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Blocks that were measured together, and the reasons of those that cannot be run."""
+
+    entries: list[tuple[Block, Measurement]]
+    failures: dict[Block, str] = field(default_factory=dict)
+
+
 class Backend(ABC):
     """How long blocks and networks take on one target.
 
@@ -165,6 +206,7 @@ class Backend(ABC):
         default_precision: what it runs in unless told.
         options: the settings of its own that it takes.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
+        progress: told of what takes long besides timing, such as compiling; may be replaced.
 
     Raises:
         BackendUnavailable: :meth:`probe` gave a reason.
@@ -176,6 +218,7 @@ class Backend(ABC):
     default_precision: ClassVar[str] = "fp32"
     options: ClassVar[tuple[Option, ...]] = ()
     timing_s: float | None = None
+    progress: Progress = staticmethod(no_progress)
 
     def __init__(self, settings: Settings) -> None:
         self._check_options(settings.options)
@@ -226,19 +269,34 @@ class Backend(ABC):
 
         All of `blocks` are measured together, interleaved, so that drift hits all alike. Give a few dozen
         at a time: nothing is returned before all are done.
+
+        Raises:
+            BlocksFailed: some cannot be run; nothing was measured yet.
         """
 
-    def as_they_come(
-        self, blocks: Sequence[Block]
-    ) -> Iterator[tuple[Sequence[Block], Sequence[Measurement]]]:
+    def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
         """:meth:`block_latencies` of any number of blocks, in batches as they are done."""
         for start in range(0, len(blocks), BATCH_OF_BLOCKS):
-            batch = blocks[start : start + BATCH_OF_BLOCKS]
-            yield batch, self.block_latencies(batch)
+            yield self._attempt(blocks[start : start + BATCH_OF_BLOCKS])
+
+    def _attempt(self, blocks: Sequence[Block]) -> Batch:
+        failures: dict[Block, str] = {}
+        while todo := [block for block in blocks if block not in failures]:
+            try:
+                return Batch(list(zip(todo, self.block_latencies(todo), strict=True)), failures)
+            except BlocksFailed as failed:
+                if not failed.reasons.keys() & set(todo):
+                    raise  # it would go on for ever
+                failures |= failed.reasons
+        return Batch([], failures)
 
     @abstractmethod
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
-        """End-to-end latency of each network, the cost of the call included; interleaved likewise."""
+        """End-to-end latency of each network, the cost of the call included; interleaved likewise.
+
+        Raises:
+            CannotRun: one of them cannot be run.
+        """
 
     def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:
         """Compare what each of `blocks` computes with ONNX Runtime; gives the verdicts as they come.

@@ -1,97 +1,127 @@
-"""What a block adds to a network, found by timing it alone but in the company of others.
+"""What a block costs inside a network, as the difference in time of two networks.
 
-A block is timed in rotation with the blocks of its batch, less the time of an all but empty network in the
-same rotation. The rotation matters: run over and over, a block finds its weights in the nearest cache and its
-branches predicted, and sums over networks come out low, the more the larger the network. In rotation about as
-many blocks run between two runs of one as in a network, and sums come out somewhat high by a nearly constant
-factor, which calibration takes care of. Differences between graphs with and without the block were sometimes
-more and sometimes less exact, need several graphs a block, and can turn negative for the smallest blocks.
+A block timed alone pays for a call and a launch that a network pays once, gains nothing from fusion with its
+neighbours, and starts where nothing else left the device busy. In a chain all of this is as in a network: so
+the cost of a block is the time of a chain of 2K copies less that of K copies, over K, each copy with weights
+of its own. A block that changes the shape cannot follow itself; it is put behind (or, where nothing could come
+before it, in front of) two neighbours that keep the shape, and the time of the neighbours is taken away.
+
+Times are subtracted round by round: both networks of a pair are timed in each round, so drift cancels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import cycle, islice
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backends.base import Measurement, Network
-from backends.timing import Case, Sentinel, TimingSettings, summarise, time_interleaved
+from backends.base import Network
 from compofa.blocks import Block, total_params
 
-EMPTY = Block("pool", (1, 1, 1), 1)
-"""One operator that does next to nothing: its time is that of the call."""
-SENTINEL = Block("mbconv", (40, 20, 20), 40, 120, kernel=5, se=True, act="hswish", shortcut=True)
-"""About 0.1 ms on a fast core, with every operator the networks use."""
+Floats = NDArray[np.float64]
 
-BLOCK_TIMING = TimingSettings(
-    rounds=11, max_rounds=22, inner_ms=0.0, max_overhead=1.0, rotation=24, round_ms=6.0
-)
-"""Single runs, of the empty network too: in a loop its second run would be warm. Reading the clock adds the
-same to both and goes with the difference."""
-NETWORK_TIMING = TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=20.0)
-"""Single runs, one network at a time. The median over runs leaves out those that another process
-interrupted; the mean over an inner loop doubled on a busy machine."""
-
-MAX_PARAMS = 40_000_000
-"""Parameters held ready to run at a time; a runtime holds each about twice, in four bytes."""
+COPIES = 4
+"""K: enough that its share of the pair's time stands out from the noise, few enough to time thousands."""
+NEIGHBOURS = 2
+"""One would stand at the border of the network itself; the second is a neighbour as in the middle of one."""
+LEAST_CHANNELS = 8
+"""Fewer are an image: no block of a network could come before one that takes them."""
 SMALLEST_MS = 1e-6
-"""What a block costs at least; one whose time is lost in that of the call is marked noisy."""
-
-MakeCase = Callable[[Network, int], Case]
-"""Makes a network, with random weights of the given seed, ready to be timed."""
+"""What a block costs at least; one whose time is lost in the noise of the pair is marked noisy."""
 
 
-def time_blocks(
-    blocks: Sequence[Block], make_case: MakeCase, settings: TimingSettings, sentinel: Sentinel, seed: int
-) -> tuple[list[Measurement], float]:
-    """What each of `blocks` adds to a network that holds it, and the seconds spent timing.
+@dataclass(frozen=True)
+class Context:
+    """Two networks: `longer` is `shorter` and `copies` times a block."""
 
-    Args:
-        blocks: a few dozen, held ready together.
-        make_case: of a network of one block.
-        settings: with a rotation.
-        sentinel: of the same device.
-        seed: of the weights, the order and the bootstrap.
-    """
-    if not blocks:
-        return [], 0.0
-    # A rotation of few blocks would find them warm: it is filled up with copies, of other weights.
-    rotation = (settings.rotation or 1) - 1
-    filled = islice(cycle(blocks), max(len(blocks), rotation))
-    cases = [make_case((block,), seed + i) for i, block in enumerate((EMPTY, *filled))]
-    timing = time_interleaved(cases, settings, sentinel=sentinel, seed=seed)
-    empty_ms, blocks_ms = timing.rounds_ms[0], timing.rounds_ms[1 : len(blocks) + 1]
-    cost_ms = np.maximum(blocks_ms - empty_ms, SMALLEST_MS)
-    found = summarise(cost_ms, settings, steady=timing.steady, seed=seed)
-    return [replace(m, noisy=m.noisy or m.low_ms <= SMALLEST_MS) for m in found], timing.timing_s
+    longer: Network
+    shorter: Network
+    copies: int
 
 
-def time_networks(
-    networks: Sequence[Network], make_case: MakeCase, settings: TimingSettings, sentinel: Sentinel, seed: int
-) -> tuple[list[Measurement], float]:
-    """End-to-end latency of each network, and the seconds spent timing; arguments as of :func:`time_blocks`."""
-    found: list[Measurement] = []
-    timing_s = 0.0
-    for part in _parts(networks):
-        cases = [make_case(network, seed) for network in part]
-        timing = time_interleaved(cases, settings, sentinel=sentinel, seed=seed)
-        timing_s += timing.timing_s
-        found += summarise(timing.rounds_ms, settings, steady=timing.steady, seed=seed)
-    return found, timing_s
+def context_of(block: Block, copies: int = COPIES) -> Context:
+    """The pair of networks that tells what `block` costs."""
+    if block.in_shape == block.out_shape:
+        return Context((block,) * (2 * copies), (block,) * copies, copies)
+    if block.in_shape[0] >= LEAST_CHANNELS:
+        lead = (neighbour(block.in_shape),) * NEIGHBOURS
+        return Context((*lead, block), lead, 1)
+    tail = (neighbour(block.out_shape),) * NEIGHBOURS
+    return Context((block, *tail), tail, 1)
 
 
-def _parts(networks: Sequence[Network]) -> Iterator[list[Network]]:
-    """`networks` in runs that fit in memory together."""
-    part: list[Network] = []
-    params = 0
-    for network in networks:
-        size = total_params(network)
-        if part and params + size > MAX_PARAMS:
-            yield part
-            part, params = [], 0
-        part.append(network)
-        params += size
-    if part:
-        yield part
+def neighbour(shape: tuple[int, int, int]) -> Block:
+    """A cheap block that keeps `shape`: a depthwise and a point-wise convolution, or the latter where there is
+    one pixel only."""
+    channels, height, width = shape
+    if height * width == 1:
+        return Block("mix", shape, channels, act="relu")
+    return Block("mbconv", shape, channels, channels, kernel=3, act="relu", shortcut=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to time to learn the costs of `blocks`: each network once, though several blocks share it."""
+
+    blocks: tuple[Block, ...]
+    copies: int = COPIES
+
+    @cached_property
+    def contexts(self) -> tuple[Context, ...]:
+        """Of each block."""
+        return tuple(context_of(block, self.copies) for block in self.blocks)
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """The distinct networks: both of each pair, and each block alone."""
+        pairs = (network for context in self.contexts for network in (context.longer, context.shorter))
+        return tuple(dict.fromkeys((*pairs, *((block,) for block in self.blocks))))
+
+    def costs_ms(self, rounds_ms: Floats) -> Floats:
+        """Cost of each block in each round, shape (blocks, rounds), never below :data:`SMALLEST_MS`; from the
+        times of `networks`, shape (networks, rounds)."""
+        place = self._place
+        longer = rounds_ms[[place[context.longer] for context in self.contexts]]
+        shorter = rounds_ms[[place[context.shorter] for context in self.contexts]]
+        copies = np.array([context.copies for context in self.contexts])
+        return np.maximum((longer - shorter) / copies[:, None], SMALLEST_MS)
+
+    def alone_ms(self, rounds_ms: Floats) -> Floats:
+        """Time of each block run alone, the call included; shapes as in :meth:`costs_ms`."""
+        return rounds_ms[[self._place[block,] for block in self.blocks]]
+
+    def of(self, network: Network) -> tuple[Block, ...]:
+        """The blocks that cannot be measured without `network`."""
+        return tuple(
+            block
+            for block, context in zip(self.blocks, self.contexts, strict=True)
+            if network in (context.longer, context.shorter, (block,))
+        )
+
+    @cached_property
+    def _place(self) -> dict[Network, int]:
+        return {network: i for i, network in enumerate(self.networks)}
+
+
+# --- what fits into the device's memory together ---
+
+
+def held_bytes(network: Network, batch: int, element_bytes: int) -> int:
+    """Memory that a network ready to run holds on to: its weights, its input and its output."""
+    values = math.prod(network[0].in_shape) + math.prod(network[-1].out_shape)
+    return element_bytes * (total_params(network) + batch * values)
+
+
+def parts(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Runs of consecutive items whose sizes stay below `limit` together; a larger item is a run of its own."""
+    found, start, total = [], 0, 0
+    for i, size in enumerate(sizes):
+        if i > start and total + size > limit:
+            found.append(slice(start, i))
+            start, total = i, 0
+        total += size
+    return [*found, slice(start, len(sizes))] if sizes else []

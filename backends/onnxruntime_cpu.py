@@ -1,16 +1,16 @@
-"""ONNX Runtime on the host's processor; :mod:`backends.in_context` says how a block's cost is found."""
+"""ONNX Runtime on the host's processor; :mod:`backends.rotation` says how a block's cost is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from backends.base import Backend, Measurement, Network, Settings, Target
+from backends.base import Backend, Measurement, Network, Option, Settings, Target
 from backends.host import cpu_name, package_versions
-from backends.in_context import BLOCK_TIMING, NETWORK_TIMING, SENTINEL, time_blocks, time_networks
+from backends.rotation import BLOCK_TIMING, NETWORK_TIMING, SENTINEL, time_blocks, time_networks
 from backends.timing import Case, Sentinel, TimingSettings, host_timed
 from compofa.blocks import Block
 from compofa.graph import network_to_onnx
@@ -18,20 +18,26 @@ from compofa.graph import network_to_onnx
 if TYPE_CHECKING:
     import onnxruntime
 
+T = TypeVar("T")
+
 PROVIDERS = ["CPUExecutionProvider"]
+OTHER_PROVIDERS = ("cuda", "tensorrt", "nv_tensorrt_rtx", "openvino")
 PRECISIONS = ("fp32",)
 
 
 class OnnxRuntimeBackend(Backend):
-    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand.
+    """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand; or, with the
+    option ``provider``, another one (:mod:`backends.onnxruntime_providers`).
 
     Args:
-        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other.
+        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other;
+            option ``provider``.
         block_timing, network_timing: how long and how carefully to time.
     """
 
     name = "onnxruntime"
     timing_s: float
+    options = (Option("provider", "execution provider", "cpu", ("cpu", *OTHER_PROVIDERS)),)
 
     def __init__(
         self,
@@ -41,9 +47,15 @@ class OnnxRuntimeBackend(Backend):
         network_timing: TimingSettings = NETWORK_TIMING,
     ) -> None:
         super().__init__(settings)
-        _check(settings)
         self.block_timing, self.network_timing = block_timing, network_timing
         self.timing_s = 0.0
+        self._other: Backend | None = None
+        if self.option("provider") != "cpu":
+            from backends.onnxruntime_providers import ProviderBackend
+
+            self._other = ProviderBackend(settings)
+            return
+        _check(settings)
         self._sentinel = Sentinel(self._case((SENTINEL,), settings.seed))
 
     @classmethod
@@ -55,8 +67,19 @@ class OnnxRuntimeBackend(Backend):
             )
         return None
 
+    @classmethod
+    def options_of(cls, target: Target) -> dict[str, str]:
+        """A target names the provider as ONNX Runtime does, the option more shortly."""
+        from backends.onnxruntime_providers import PROVIDERS as OTHERS
+
+        named = dict(target.details).get("provider")
+        short = [short for short, provider in OTHERS.items() if provider.name == named]
+        return {"provider": short[0]} if short else {}
+
     @property
     def target(self) -> Target:
+        if self._other:
+            return self._other.target
         return Target(
             backend=self.name,
             device=cpu_name(),
@@ -68,6 +91,8 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
+        if self._other:
+            return self._by_other(self._other.block_latencies, blocks)
         found, timing_s = time_blocks(
             blocks, self._case, self.block_timing, self._sentinel, self.settings.seed
         )
@@ -75,10 +100,21 @@ class OnnxRuntimeBackend(Backend):
         return found
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
+        if self._other:
+            return self._by_other(self._other.network_latencies, networks)
         found, timing_s = time_networks(
             networks, self._case, self.network_timing, self._sentinel, self.settings.seed
         )
         self.timing_s += timing_s
+        return found
+
+    def _by_other(
+        self, measure: Callable[[Sequence[T]], list[Measurement]], what: Sequence[T]
+    ) -> list[Measurement]:
+        assert self._other is not None
+        self._other.progress = self.progress
+        found = measure(what)
+        self.timing_s = self._other.timing_s or 0.0
         return found
 
     def _case(self, network: Network, seed: int) -> Case:

@@ -14,6 +14,8 @@ GROUP = "hwbench.backends"
 BUILT_IN = {
     "fpga": "backends.fpga.backend:FpgaBackend",
     "onnxruntime": "backends.onnxruntime_cpu:OnnxRuntimeBackend",
+    "tensorrt": "backends.tensorrt.backend:TensorRTBackend",
+    "torch": "backends.torch_backend:TorchBackend",
     "tvm": "backends.tvm.backend:TvmBackend",
 }
 """Found without being installed, so that a plain source checkout works."""

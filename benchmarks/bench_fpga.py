@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from shared_data import SHARED
 
 from backends.base import Settings
 from backends.fpga.backend import FpgaBackend
@@ -33,7 +34,6 @@ from compofa.spaces import get_space
 
 ROUNDS = 9
 COPIES = 100
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ZOO = SHARED / "vitis_zoo_kv260_zcu102.csv"
 RTL_CASES = 3000
 

@@ -17,10 +17,10 @@ import argparse
 import resource
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from evolutionary import Evolution, Genome, evolve
+from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
 from compofa.accuracy_predictor import AccuracyPredictor
@@ -31,12 +31,11 @@ from compofa.published_accuracy import RESOLUTIONS, from_published
 from compofa.spaces import Space, get_space
 from hwbench.searching.engine import Found, search
 from hwbench.searching.problem import Problem
-from lut.formats import OFA_FAMILY, read_ofa
 from lut.lookup import Lookup
+from lut.ofa_yaml import read_ofa
 
 LIMITS_MS = (15, 20, 25, 30, 40, 50, 60)
-FAMILY = get_family(OFA_FAMILY)
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+FAMILY = get_family("imagenet-w1.2")
 
 
 def published_format(seed: int) -> AccuracyPredictor:

@@ -15,8 +15,8 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", TVM_NUM_THREADS="1")
 
 from backends.base import Settings
-from backends.in_context import BLOCK_TIMING, SENTINEL
 from backends.onnxruntime_cpu import bound_run, open_session
+from backends.rotation import BLOCK_TIMING, SENTINEL
 from backends.timing import Case, Sentinel, host_timed, summarise, time_interleaved
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe, find

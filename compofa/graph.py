@@ -26,6 +26,8 @@ OPSET = 17
 IR_VERSION = 8
 """The oldest that go together and hold every operator used, so that older runtimes read the model too."""
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
 SHORTCUT_GAIN = 0.3
 """Scale of a residual branch: keeps the sum of many of order one."""
 
@@ -76,24 +78,33 @@ def random_weights(block: Block, rng: np.random.Generator) -> dict[str, NDArray[
 
 
 def network_to_onnx(
-    blocks: Sequence[Block], *, batch: int = 1, seed: int = 0, weights: Sequence[Weights] | None = None
+    blocks: Sequence[Block],
+    *,
+    batch: int = 1,
+    seed: int = 0,
+    weights: Sequence[Weights] | None = None,
+    precision: str = "fp32",
 ) -> onnx.ModelProto:
-    """The network as an ONNX model, fp32, of fixed shape.
+    """The network as an ONNX model of fixed shape.
 
     Args:
         blocks: the network, or any chain of blocks.
         batch: images in one run.
         seed: of the random weights.
         weights: one mapping per block, instead of random ones.
+        precision: of weights, activations, input and output: ``fp32``, ``fp16``, or ``int8``, which is fp16
+            with the inputs and weights of convolutions and of the classifier in int8
+            (:mod:`compofa.graph_int8`).
 
     Returns:
         A model with the input ``x``, shape (batch, *in_shape of the first block), and the output ``y``,
         shape (batch, *out_shape of the last), or (batch, classes) after a classifier.
 
     Raises:
-        ValueError: there is no block, the blocks do not fit together, or the weights do not fit the blocks.
+        ValueError: there is no block, the blocks do not fit together, the weights do not fit the blocks, or there
+            is no such precision.
     """
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     if not blocks:
         raise ValueError("a network needs at least one block")
@@ -104,7 +115,7 @@ def network_to_onnx(
     elif len(weights) != len(blocks):
         raise ValueError(f"{len(blocks)} blocks need as many sets of weights, not {len(weights)}")
 
-    graph = _Graph()
+    graph = _new_graph(precision)
     value = "x"
     for index, (block, arrays) in enumerate(zip(blocks, weights, strict=True)):
         _check_weights(block, arrays)
@@ -116,12 +127,22 @@ def network_to_onnx(
     proto = helper.make_graph(
         graph.nodes,
         "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (batch, *blocks[0].in_shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (batch, *out_shape))],
+        [helper.make_tensor_value_info("x", graph.element, (batch, *blocks[0].in_shape))],
+        [helper.make_tensor_value_info("y", graph.element, (batch, *out_shape))],
         graph.initializers,
     )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(proto, opset_imports=opset, ir_version=IR_VERSION, producer_name="hwbench")
+    opset = [helper.make_opsetid("", graph.opset)]
+    return helper.make_model(proto, opset_imports=opset, ir_version=graph.ir_version, producer_name="hwbench")
+
+
+def _new_graph(precision: str) -> Graph:
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    if precision == "int8":
+        from compofa.graph_int8 import QuantizedGraph
+
+        return QuantizedGraph()
+    return Graph("f2" if precision == "fp16" else "f4")
 
 
 def _check_weights(block: Block, weights: Weights) -> None:
@@ -131,10 +152,20 @@ def _check_weights(block: Block, weights: Weights) -> None:
         raise ValueError(f"{block} needs weights {expected}, not {given}")
 
 
-class _Graph:
-    """Nodes and initializers in the making. Each node is named after the value it gives."""
+class Graph:
+    """Nodes and initializers in the making. Each node is named after the value it gives.
 
-    def __init__(self) -> None:
+    Args:
+        kind: of its floating-point numbers, as numpy writes it: ``f4`` or ``f2``.
+    """
+
+    opset, ir_version = OPSET, IR_VERSION
+
+    def __init__(self, kind: str = "f4") -> None:
+        from onnx import TensorProto
+
+        self.kind = kind
+        self.element = {"f4": TensorProto.FLOAT, "f2": TensorProto.FLOAT16}[kind]
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -145,10 +176,12 @@ class _Graph:
         return name
 
     def constant(self, name: str, array: NDArray[np.float32]) -> str:
+        return self.tensor(name, self.element, np.ascontiguousarray(array, dtype=f"<{self.kind}"))
+
+    def tensor(self, name: str, element: int, array: NDArray[Any]) -> str:
         from onnx import TensorProto
 
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
-        tensor.raw_data = np.ascontiguousarray(array, dtype="<f4").tobytes()
+        tensor = TensorProto(name=name, data_type=element, dims=array.shape, raw_data=array.tobytes())
         self.initializers.append(tensor)
         return name
 
@@ -172,31 +205,37 @@ class _Graph:
             group=groups,
         )
 
+    def gemm(self, prefix: str, layer: str, value: str, weights: Weights) -> str:
+        return self.node("Gemm", prefix + layer, value, *self.constants(prefix, layer, weights), transB=1)
+
+    def add(self, name: str, value: str, shortcut: str) -> str:
+        return self.node("Add", name, value, shortcut)
+
     def activation(self, kind: str, value: str) -> str:
         if kind == "none":
             return value
         return self.node({"relu": "Relu", "hswish": "HardSwish"}[kind], f"{value}.{kind}", value)
 
 
-def _conv(graph: _Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
+def _conv(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
     value = graph.conv(prefix, "conv", value, weights, stride=block.stride)
     return graph.activation(block.act, value)
 
 
-def _mix(graph: _Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
+def _mix(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
     return graph.activation(block.act, graph.conv(prefix, "mix", value, weights))
 
 
-def _pool(graph: _Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
+def _pool(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
     return graph.node("GlobalAveragePool", f"{prefix}pool", value)
 
 
-def _linear(graph: _Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
+def _linear(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
     flat = graph.node("Flatten", f"{prefix}flatten", value)
-    return graph.node("Gemm", f"{prefix}linear", flat, *graph.constants(prefix, "linear", weights), transB=1)
+    return graph.gemm(prefix, "linear", flat, weights)
 
 
-def _mbconv(graph: _Graph, prefix: str, block_input: str, block: Block, weights: Weights) -> str:
+def _mbconv(graph: Graph, prefix: str, block_input: str, block: Block, weights: Weights) -> str:
     value = block_input
     if block.expands:
         value = graph.activation(block.act, graph.conv(prefix, "expand", value, weights))
@@ -205,10 +244,10 @@ def _mbconv(graph: _Graph, prefix: str, block_input: str, block: Block, weights:
     if block.se:
         value = _squeeze_excite(graph, prefix, value, weights)
     value = graph.conv(prefix, "project", value, weights)
-    return graph.node("Add", f"{prefix}add", value, block_input) if block.shortcut else value
+    return graph.add(f"{prefix}add", value, block_input) if block.shortcut else value
 
 
-def _squeeze_excite(graph: _Graph, prefix: str, value: str, weights: Weights) -> str:
+def _squeeze_excite(graph: Graph, prefix: str, value: str, weights: Weights) -> str:
     gate = graph.node("GlobalAveragePool", f"{prefix}se.pool", value)
     gate = graph.activation("relu", graph.conv(prefix, "se.reduce", gate, weights))
     gate = graph.conv(prefix, "se.expand", gate, weights)
@@ -216,7 +255,7 @@ def _squeeze_excite(graph: _Graph, prefix: str, value: str, weights: Weights) ->
     return graph.node("Mul", f"{prefix}se", value, gate)
 
 
-_BUILDERS: dict[str, Callable[[_Graph, str, str, Block, Weights], str]] = {
+_BUILDERS: dict[str, Callable[[Graph, str, str, Block, Weights], str]] = {
     "conv": _conv,
     "mbconv": _mbconv,
     "pool": _pool,

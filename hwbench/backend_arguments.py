@@ -89,4 +89,6 @@ def make_backend(args: argparse.Namespace) -> Backend:
     given = {option.name: getattr(args, PREFIX + option.name, None) for option in kind.options}
     options = {name: value for name, value in given.items() if value is not None}
     precision = args.precision or kind.default_precision
-    return kind(Settings(precision, args.batch, args.threads, args.seed, options))
+    backend = kind(Settings(precision, args.batch, args.threads, args.seed, options))
+    backend.progress = cli.progress_lines
+    return backend

@@ -6,18 +6,21 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwbench import cli
 from hwbench.backend_arguments import BackendParser, add_backend_arguments, make_backend
+from hwbench.budget import check_budget, informative_batches, predict_rest
 
 if TYPE_CHECKING:
-    from backends.base import Backend
+    from backends.base import Backend, Measurement
     from compofa.blocks import Block
+    from compofa.spaces import Space
     from lut.store import Writer
 
 
@@ -29,6 +32,12 @@ def parser() -> cli.Parser:
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
+    )
+    p.add_argument(
+        "--budget",
+        type=cli.positive_int,
+        metavar="N",
+        help="measure only the N blocks that tell most, and predict the others from them (default: measure all)",
     )
     p.add_argument("--seed", type=int, default=0, help="of the order and the weights")
     p.add_argument(
@@ -48,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
-    """Build or finish the table that `args` describe."""
+    """Build or finish the table that `args` describe; failed if some block cannot be run."""
     from backends.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
@@ -59,6 +68,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     space = get_space(args.space, family)
     resolutions = args.resolutions or family.resolutions
     wanted = space.all_blocks(resolutions)
+    if args.budget:
+        check_budget(args.budget)
     if args.out:
         cli.check_writable(args.out)
     backend = make_backend(args)
@@ -75,7 +86,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         host=fingerprint().to_dict(),
     )
     with store.Writer(path, header) as writer:
-        work = measure(backend, writer, wanted, seed=args.seed, clock=clock)
+        batches, total = plan(args, writer, space, resolutions)
+        work = measure(backend, writer, batches, total=total, wanted=wanted, clock=clock)
+        predicted = predict_rest(writer, wanted, args.seed) if _leaves_some(args, wanted) else None
         summary = {
             "lut": str(path),
             "family": family.name,
@@ -84,10 +97,10 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "target": writer.header.target.to_dict(),
             "entries": len(writer.entries),
             "measured": work.measured,
+            "predicted": predicted,
             "noisy": sum(m.noisy for m in writer.entries.values()),
-            "fewest_trials": min(
-                (m.trials for m in writer.entries.values() if m.trials is not None), default=None
-            ),
+            "fewest_trials": fewest_trials(writer.entries.values()),
+            "failed": {str(block): reason for block, reason in writer.failures.items()},
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
             "seconds_timing": None if work.timing_s is None else round(work.timing_s, 3),
@@ -96,7 +109,9 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.emit_json(summary)
     else:
         print_summary(summary, str(backend.target))
-    return cli.OK
+    for block, reason in writer.failures.items():
+        cli.note(f"failed   {block}: {reason}")
+    return cli.FAILED if writer.failures else cli.OK
 
 
 @dataclass
@@ -114,28 +129,63 @@ class Work:
     timing_s: float | None = None
 
 
+def _leaves_some(args: argparse.Namespace, wanted: Sequence[Block]) -> bool:
+    return args.budget is not None and args.budget < len(wanted)
+
+
+def plan(
+    args: argparse.Namespace, writer: Writer, space: Space, resolutions: Sequence[int]
+) -> tuple[Iterator[list[Block]], int]:
+    """The batches to measure, and how many blocks these are in all; what `writer` has is not measured again."""
+    from backends.base import BATCH_OF_BLOCKS
+    from lut.gaps import known_entries
+
+    wanted = space.all_blocks(resolutions)
+    known = known_entries(writer.entries)
+    todo = [block for block in wanted if block not in known]
+    done = len(wanted) - len(todo)
+    if done:
+        cli.note(f"{writer.path} has {done} of {len(wanted)} blocks already")
+    if not _leaves_some(args, wanted):
+        return iter([in_random_order(todo, args.seed)]), len(todo)
+    batches = informative_batches(
+        writer, space, resolutions, budget=args.budget, seed=args.seed, size=BATCH_OF_BLOCKS
+    )
+    return batches, max(args.budget - done, 0)
+
+
+def in_random_order(blocks: Sequence[Block], seed: int) -> list[Block]:
+    """All of `blocks`."""
+    shuffled = list(blocks)
+    random.Random(seed).shuffle(shuffled)
+    return shuffled
+
+
 def measure(
-    backend: Backend, writer: Writer, wanted: Sequence[Block], *, seed: int, clock: Callable[[], float]
+    backend: Backend,
+    writer: Writer,
+    batches: Iterable[list[Block]],
+    *,
+    total: int,
+    wanted: Sequence[Block],
+    clock: Callable[[], float],
 ) -> Work:
-    """Measure those of `wanted` that `writer` has not yet, in random order, batch by batch.
+    """Measure `batches`, `total` blocks in all, and append each before the next one is asked for.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; says what was kept.
+        KeyboardInterrupt: Ctrl-C; says how many of `wanted` are there.
         OSError: the disk is full; the batches before stay.
     """
-    todo = [block for block in wanted if block not in writer.entries]
-    random.Random(seed).shuffle(todo)
     work = Work()
-    if len(todo) < len(wanted):
-        cli.note(f"{writer.path} has {len(wanted) - len(todo)} of {len(wanted)} blocks already")
-    with cli.progress("measuring blocks", len(todo)) as advance:
+    with cli.progress("measuring blocks", total) as advance:
         try:
             before = clock()
-            for batch, measurements in backend.as_they_come(todo):
+            for batch in chain.from_iterable(map(backend.as_they_come, batches)):
                 work.measuring_s += clock() - before
-                writer.append(zip(batch, measurements, strict=True))
-                work.measured += len(batch)
-                advance(len(batch))
+                writer.append(batch.entries)
+                writer.append_failures(batch.failures)
+                work.measured += len(batch.entries)
+                advance(len(batch.entries) + len(batch.failures))
                 before = clock()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(writer.path, wanted)) from None
@@ -146,22 +196,34 @@ def measure(
 def _kept(path: Path, wanted: Sequence[Block]) -> str:
     """What is in the file, which may be more than the writer knows: Ctrl-C can come while it writes."""
     from lut import store
+    from lut.gaps import known_entries
 
-    done = len(store.read(path)[1].keys() & set(wanted))
+    done = len(known_entries(store.read(path)[1]).keys() & set(wanted))
     return f"{done} of {len(wanted)} blocks are in {path}; the same command goes on from there"
 
 
-def _in_backend(summary: dict[str, object]) -> str:
+def fewest_trials(measurements: Iterable[Measurement]) -> int | None:
+    """Of the tuning behind any of `measurements`; None where nothing is tuned or could be."""
+    found = [dict(m.details).get("tuning_trials") for m in measurements]
+    return min((int(trials) for trials in found if trials is not None), default=None)
+
+
+def _in_backend(summary: dict[str, Any]) -> str:
     timing = summary["seconds_timing"]
     return f"measuring {summary['seconds_measuring']} s" if timing is None else f"timing {timing} s"
 
 
-def print_summary(summary: dict[str, object], target: str) -> None:
+def _origins(summary: dict[str, Any]) -> str:
+    now = f"{summary['measured']} measured now, {summary['noisy']} noisy"
+    return f"{now}, {summary['predicted']['blocks']} predicted" if summary["predicted"] else now
+
+
+def print_summary(summary: dict[str, Any], target: str) -> None:
     """Print for people what :func:`execute` did."""
     rows = [
         ("file", str(summary["lut"])),
         ("target", target),
-        ("entries", f"{summary['entries']} ({summary['measured']} measured now, {summary['noisy']} noisy)"),
+        ("entries", f"{summary['entries']} ({_origins(summary)})"),
         ("time", f"{summary['seconds']} s, of which {_in_backend(summary)}"),
     ]
     if summary["fewest_trials"] is not None:

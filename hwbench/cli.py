@@ -24,12 +24,17 @@ OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
     "build_lut": "measure the blocks of a space into a lookup table",
     "validate": "compare a table's sums with whole networks, and calibrate them",
+    "fit": "learn the latency of subnets from measurements of some of them",
+    "predict": "give the latency of subnets by a fitted model, with intervals",
     "pareto": "draw and compare accuracy-latency frontiers",
     "search": "find the most accurate subnet within a latency, or the whole frontier",
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
+    "tables": "convert, show, fill, merge and compare lookup tables",
     "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
+    "doctor": "say what this machine can measure with, and how noisily",
+    "check": "judge the latency models by golden measurements: the gate for CI",
     "trace": "show where the modelled cycles of a network on an FPGA go",
 }
 """Module of this package -> what it does."""
@@ -226,6 +231,12 @@ def progress(label: str, total: int, clock: Callable[[], float] = time.monotonic
             yield advance
     else:
         yield _PlainProgress(label, total, clock)
+
+
+@contextmanager
+def progress_lines(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
+    """:func:`progress` in lines, also on a terminal: for work within work that has a bar already."""
+    yield _PlainProgress(label, total, clock)
 
 
 @contextmanager

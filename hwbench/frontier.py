@@ -35,15 +35,6 @@ class Cloud:
     def __len__(self) -> int:
         return len(self.latency_ms)
 
-    def __add__(self, other: Cloud) -> Cloud:
-        """The subnets of both."""
-        return Cloud(
-            self.family,
-            np.concatenate([self.genotypes, other.genotypes]),
-            np.concatenate([self.latency_ms, other.latency_ms]),
-            np.concatenate([self.accuracy, other.accuracy]),
-        )
-
     @property
     def points(self) -> Floats:
         """(latency_ms, accuracy), shape (n, 2)."""

@@ -105,7 +105,9 @@ def execute(args: argparse.Namespace) -> int:
     lut, is_reference = find_table(args.lut, family)
     model = load_latency_model(lut, family)
     files = accuracy_files(names, family, args.accuracy)
-    results = [join(name, family, model, file, args.seed) for name, file in zip(names, files, strict=True)]
+    results = [
+        join(name, family, model, lut, file, args.seed) for name, file in zip(names, files, strict=True)
+    ]
     document = describe(results, model, lut, is_reference)
     if args.csv:
         write_csv(args.csv, results)
@@ -122,12 +124,13 @@ def execute(args: argparse.Namespace) -> int:
 # --- joining ---
 
 
-def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) -> SpaceResult:
+def join(name: str, family: Family, model: LatencyModel, lut: Path, file: Path, seed: int) -> SpaceResult:
     """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
     resolutions that the table covers.
 
     Raises:
-        ValueError: the table covers the space at no resolution, or the file holds no subnet of it there.
+        MissingEntry: the table lacks blocks of the space.
+        ValueError: the file holds no subnet of it at the table's resolutions.
     """
     import numpy as np
 
@@ -136,7 +139,7 @@ def join(name: str, family: Family, model: LatencyModel, file: Path, seed: int) 
     from hwbench.frontier import Cloud
 
     space = get_space(name, family)
-    covered = covered_resolutions(model, space)
+    covered = covered_resolutions(model, space, lut)
     accuracies = load_accuracies(file, family)
     archs = [arch for arch in accuracies.correct if arch.resolution in covered and space.contains(arch)]
     if not archs:
@@ -199,16 +202,11 @@ def describe(
         "lut": str(lut),
         "lut_is_the_shipped_reference": is_reference,
         "target": model.target.to_dict(),
-        "latency": ("predicted by the calibrated table" if model.calibrated else "sum of the table's entries")
-        + _modelled(model),
+        "latency": model.provenance,
+        "blocks": model.table.origins,
         "reference_point": {"latency_ms": reference[0], "accuracy": reference[1]},
         "spaces": [_describe_space(result, reference) for result in results],
     }
-
-
-def _modelled(model: LatencyModel) -> str:
-    """Says so if no board was measured."""
-    return "" if model.table.origin == "measured" else f", {model.table.origin}"
 
 
 def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict[str, Any]:
@@ -266,7 +264,8 @@ def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family
         )
         for result in results
     ]
-    latency = ("calibrated table" if model.calibrated else "table sum, not calibrated") + _modelled(model)
+    latency = "calibrated table" if model.calibrated else "table sum, not calibrated"
+    latency += "" if model.table.origin == "measured" else f", {model.table.provenance}"
     plots.draw_frontiers(
         path,
         series=series,

@@ -211,10 +211,11 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
         ValueError: there is no resolution in common.
     """
     from hwbench.searching.problem import Problem
+    from hwbench.sources import covered_resolutions
 
     common = set(accuracy.resolutions)
     for name, model in targets.models.items():
-        common &= set(_covered(space, model, targets.files[name]))
+        common &= set(covered_resolutions(model, space, targets.files[name]))
     if not common:
         raise ValueError(
             f"the tables and the accuracies of {accuracy.path} have no resolution in common: "
@@ -226,23 +227,6 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
         accuracy=accuracy.predict,
         resolutions=tuple(i for i, r in enumerate(space.family.resolutions) if r in common),
     )
-
-
-def _covered(space: Space, model: LatencyModel, path: Path) -> tuple[int, ...]:
-    """The resolutions that the table was built for, all of whose blocks it must have."""
-    from lut.lookup import MissingEntry
-
-    table = model.table
-    if not table.entries:
-        raise MissingEntry(f"{path} has no entry: finish it with hwbench build_lut")
-    wanted = {*table.complete_resolutions(space), *table.header.resolutions}
-    resolutions = tuple(r for r in space.family.resolutions if r in wanted)
-    if missing := table.missing(space, resolutions):
-        raise MissingEntry(
-            f"{path} lacks {len(missing)} blocks of space {space.name}, the first being {missing[0]}: "
-            f"add them with hwbench build_lut --space {space.name}"
-        )
-    return resolutions
 
 
 def read_constraints(limits: Sequence[tuple[str, float]], names: Sequence[str]) -> list[dict[str, float]]:
@@ -300,9 +284,8 @@ def describe(searched: Searched) -> dict[str, Any]:
         "targets": {
             name: {
                 "lut": str(searched.targets.files[name]),
-                "latency": "predicted by the calibrated table"
-                if model.calibrated
-                else "sum of the table's entries",
+                "latency": model.provenance,
+                "blocks": model.table.origins,
                 **model.target.to_dict(),
             }
             for name, model in searched.targets.models.items()

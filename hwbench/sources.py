@@ -58,24 +58,28 @@ def load_latency_model(lut: Path, family: Family) -> LatencyModel:
     return model
 
 
-def covered_resolutions(model: LatencyModel, space: Space) -> tuple[int, ...]:
-    """The resolutions at which the table knows every block of `space`; says so if they are not all.
+def covered_resolutions(model: LatencyModel, space: Space, path: Path) -> tuple[int, ...]:
+    """The resolutions that the table was built for, at which it must know every block of `space`; says so if they
+    are not all that the family has.
 
     Raises:
-        ValueError: there are none.
+        MissingEntry: it lacks blocks there; names the first and says how many.
     """
-    covered = model.table.complete_resolutions(space)
-    family = space.family
-    if not covered:
-        raise ValueError(
-            f"the table covers space {space.name} at no resolution: run hwbench build_lut --family {family.name} "
-            f"--space {space.name}"
+    from lut.lookup import MissingEntry
+
+    table, family = model.table, space.family
+    if not table.entries:
+        raise MissingEntry(f"{path} has no entry: finish it with hwbench build_lut")
+    wanted = {*table.complete_resolutions(space), *table.header.resolutions}
+    covered = tuple(resolution for resolution in family.resolutions if resolution in wanted)
+    if missing := table.missing(space, covered):
+        raise MissingEntry(
+            f"{path} lacks {len(missing)} blocks of space {space.name}, the first being {missing[0]}: "
+            f"add them with hwbench build_lut --space {space.name}"
         )
     if len(covered) < len(family.resolutions):
         sides = ", ".join(map(str, covered))
-        cli.note(
-            f"the table covers {space.name} at {sides} px only: subnets of other resolutions are left out"
-        )
+        cli.note(f"{path} covers {sides} px only: subnets of other resolutions are left out")
     return covered
 
 

@@ -207,6 +207,7 @@ def measure(
     predicted = model and {
         "latency_ms": _predict(model, arch),
         "calibrated": model.calibrated,
+        "blocks": model.table.origins,
         "target": model.target.to_dict(),
     }
     return {

@@ -86,6 +86,7 @@ def execute(args: argparse.Namespace) -> int:
         "target": table.target.to_dict(),
         "measured_on": backend.target.to_dict(),
         "origin": backend.origin,
+        "blocks": table.origins,
         "family": table.family.name,
         "n": len(archs),
         **assess(calibration),
@@ -159,7 +160,9 @@ def open_backend(target: Target, seed: int, options: Mapping[str, str] | None = 
 
     backend = registry.load(target.backend)
     chosen = {**backend.options_of(target), **(options or {})}
-    return backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
+    opened = backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
+    opened.progress = cli.progress_lines
+    return opened
 
 
 def check_target(recorded: Target, present: Target, force: bool) -> bool:
@@ -296,6 +299,8 @@ def _print(document: dict[str, Any], target: str) -> None:
         print("              nothing was measured: this says how far sums of blocks are from the whole model")
     print(f"model         {terms}")
     print(f"target        {target}")
+    if len(document["blocks"]) > 1:
+        print("blocks        " + ", ".join(f"{n} {origin}" for origin, n in document["blocks"].items()))
     print(f"calibration   {document['calibration'] or 'not kept'}")
     print(f"picture       {document['picture']}")
 

@@ -19,7 +19,7 @@ import numpy as np
 from backends.base import Network
 from compofa.arch import Arch, arch_blocks, check_arch
 from lut import model
-from lut.formats import OFA_SUFFIXES, read_ofa
+from lut.formats import read_table
 from lut.model import Floats, LatencyModel
 from lut.table import Table
 
@@ -152,15 +152,13 @@ def calibration_path(table_path: Path) -> Path:
 
 
 def load_model(table_path: Path) -> LatencyModel:
-    """The model of the table at `table_path`: calibrated if a calibration lies beside it, else its sums. An OFA
-    table (a YAML file, or a folder of some) is read by :func:`lut.formats.read_ofa`.
+    """The model of the table at `table_path`: calibrated if a calibration lies beside it, else its sums. A table in
+    another format than our own is read by :func:`lut.formats.read_table`.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: the table or the calibration is broken, or they do not belong together.
     """
-    if table_path.is_dir() or table_path.suffix in OFA_SUFFIXES:
-        return LatencyModel(read_ofa(table_path))
-    table = Table.load(table_path)
+    table = read_table(table_path)
     beside = calibration_path(table_path)
     return Calibration.load(beside, table).model if beside.exists() else LatencyModel(table)

@@ -1,121 +1,81 @@
-"""Tables of other projects: OFA's published YAML.
+"""Tables in the format that a file's suffix says.
 
-A file holds one resolution, an entry a block: ``expanded_conv-input:112x112x24-output:56x56x32-expand:144-
-kernel:3-stride:2-idskip:0-se:0-hs:0`` with the count, mean and standard deviation of its times in ms. The
-layout is that of the Once-for-All project (mit-han-lab/once-for-all, Cai et al., arXiv:1908.09791), whose Note10
-table is of width multiplier 1.2.
+``.jsonl`` is our own, the one that can be added to; ``.csv`` and ``.parquet`` are flat rows
+(:mod:`lut.flat`); a folder, ``.yaml`` and ``.yml`` are OFA's (:mod:`lut.ofa_yaml`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import os
 from pathlib import Path
-from typing import Any
 
-from backends.base import Measurement, Target
-from compofa.blocks import Block
-from compofa.families import Family, get_family
-from compofa.spaces import get_space
-from lut.store import Header
+from lut import flat, ofa_yaml, store
 from lut.table import Table
 
-OFA_FAMILY = "imagenet-w1.2"
-OFA_SUFFIXES = (".yaml", ".yml")
-Moments = tuple[float, float, float]
-"""Count, mean and standard deviation (ms) of a block's runs."""
+SUFFIXES = (".jsonl", ".csv", ".parquet", *ofa_yaml.SUFFIXES)
+READERS = {".csv": flat.read_csv, ".parquet": flat.read_parquet}
+WRITERS = {".csv": flat.write_csv, ".parquet": flat.write_parquet}
 
 
-def ofa_key(block: Block) -> str:
-    """The name of `block` in an OFA table.
-
-    The 1x1 convolution before the pool is told from the stem by its kernel.
-    """
-    kind = {"pool": "AvgPool2D", "mix": "Conv_2", "linear": "Logits"}.get(block.kind)
-    kind = kind or ("expanded_conv" if block.kind == "mbconv" else "Conv" if block.kernel > 1 else "Conv_1")
-    output = str(block.out_channels) if block.kind == "linear" else _shape(block.out_shape)
-    key = f"{kind}-input:{_shape(block.in_shape)}-output:{output}"
-    if block.kind != "mbconv":
-        return key
-    return (
-        f"{key}-expand:{block.hidden_channels}-kernel:{block.kernel}-stride:{block.stride}"
-        f"-idskip:{block.shortcut:d}-se:{block.se:d}-hs:{block.act == 'hswish':d}"
-    )
+def is_ofa(path: Path) -> bool:
+    """Whether `path` means OFA's layout: a folder, or a YAML file."""
+    return path.is_dir() or path.suffix.lower() in ofa_yaml.SUFFIXES
 
 
-def _shape(shape: tuple[int, int, int]) -> str:
-    channels, height, width = shape
-    return f"{height}x{width}x{channels}"
-
-
-def read_ofa(path: Path, family: str = OFA_FAMILY) -> Table:
-    """The table in an OFA file, or in all the OFA files of a folder.
+def read_table(path: Path, family: str | None = None) -> Table:
+    """The table at `path`, in whichever format; anything without a suffix of the others is taken for ours.
 
     Args:
-        path: a ``.yaml`` file, or a folder of some.
-        family: whose blocks the entries must be.
-
-    Returns:
-        A table of the target ``ofa-yaml`` on the device that the file's or folder's name says; every entry
-        counts as measured, its interval that of the mean.
+        path: a file, or a folder of OFA files.
+        family: whose blocks it must hold, if given.
 
     Raises:
-        ValueError: no such file in the folder, or one that is no such table, or of another width; names the
-            file and the entry.
         OSError: it cannot be read.
+        ValueError: it is no table, or of another family.
+        RuntimeError: it is Parquet, and pyarrow is not installed.
     """
-    files = sorted(p for p in path.iterdir() if p.suffix in OFA_SUFFIXES) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path} holds no OFA table (no {' or '.join(OFA_SUFFIXES)} file)")
-    known = {ofa_key(block): block for block in get_space("ofa", get_family(family)).all_blocks()}
-    found: dict[Block, list[Moments]] = {}
-    for file in files:
-        for key, fields in _load_yaml(file).items():
-            if key not in known:
-                raise ValueError(f"{file}: {key} is no block of {family}: is the table of another width?")
-            found.setdefault(known[key], []).append(_moments(file, key, fields))
-    entries = {block: _pool(moments) for block, moments in found.items()}
-    header = Header(
-        target=Target(backend="ofa-yaml", device=path.stem, threads=0),
-        family=family,
-        space="ofa",
-        resolutions=_resolutions(get_family(family), entries),
-        created="",
-    )
-    return Table(header, entries)
+    if is_ofa(path):
+        return ofa_yaml.read_ofa(path, family)
+    table = READERS.get(path.suffix.lower(), Table.load)(path)
+    if family and table.header.family != family:
+        raise ValueError(f"{path} is a table of family {table.header.family}, not of {family}")
+    return table
 
 
-def _load_yaml(file: Path) -> dict[str, Any]:
-    import yaml
+def write_table(table: Table, path: Path) -> list[Path]:
+    """Write `table` to `path`, in the format that its suffix says; what was there is replaced, all or nothing.
 
+    A path without a suffix, or a folder, becomes a folder of OFA files.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: no format has this suffix, or the table has no entry.
+        MissingEntry: an OFA table was asked for, and the table is complete at no resolution.
+        OSError: it cannot be written.
+    """
+    if not table.entries:
+        raise ValueError("the table has no entry: there is nothing to write")
+    if path.is_dir() or not path.suffix:
+        return ofa_yaml.write_ofa(table, path)
+    suffix = path.suffix.lower()
+    if suffix in ofa_yaml.SUFFIXES:
+        raise ValueError(
+            f"{path}: OFA's layout is a file for each resolution: give a folder, without a suffix"
+        )
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: no format is called {suffix}; there are {', '.join(SUFFIXES)} and folders")
+    beside = path.with_name(f".{path.name}.tmp{suffix}")
     try:
-        content = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{file} is not an OFA table: it holds no entries")
-    return content
+        WRITERS.get(suffix, _write_ours)(table, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return [path]
 
 
-def _moments(file: Path, key: str, fields: Any) -> Moments:
-    try:
-        count, mean, std = (float(fields[name]) for name in ("count", "mean", "std"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file}: {key} needs numbers count, mean and std") from error
-    if not (math.isfinite(mean) and mean > 0 and count >= 1 and math.isfinite(std) and std >= 0):
-        raise ValueError(f"{file}: {key} has no positive mean (count {count:g}, mean {mean:g}, std {std:g})")
-    return count, mean, std
-
-
-def _pool(moments: list[Moments]) -> Measurement:
-    """All runs of a block together: what comes after the pool is timed again in the file of each resolution."""
-    total = sum(count for count, _, _ in moments)
-    mean = sum(count * mean for count, mean, _ in moments) / total
-    square = sum(count * (std**2 + (m - mean) ** 2) for count, m, std in moments) / total
-    half = 1.96 * math.sqrt(square / total)
-    return Measurement("measured", mean, max(mean - half, 0.0), mean + half)
-
-
-def _resolutions(family: Family, entries: Iterable[Block]) -> tuple[int, ...]:
-    """The sides of the stems' inputs."""
-    return tuple(sorted({b.in_shape[1] for b in entries if b.in_shape[0] == family.in_channels}))
+def _write_ours(table: Table, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with store.Writer(path, table.header) as writer:
+        writer.append(table.entries.items())

@@ -79,6 +79,12 @@ class LatencyModel:
         """Whether this is more than the table's plain sums."""
         return dict(self.coefficients) != {"scale": 1.0}
 
+    @property
+    def provenance(self) -> str:
+        """How the answers come about, and what the table's own entries are unless all were measured."""
+        how = "predicted by the calibrated table" if self.calibrated else "sum of the table's entries"
+        return how if self.table.origin == "measured" else f"{how}, {self.table.provenance}"
+
     def block_ms(self, block: Block) -> float:
         """What `block` adds to a network, NaN if it is not in the table."""
         measurement = self.table.entries.get(block)

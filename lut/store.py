@@ -2,9 +2,11 @@
 
 The first line is the header: what the numbers are of. Each further line is one block and its measurement.
 Lines are only ever added, in batches that reach the disk together, so a process killed while writing loses
-at most the batch it was writing; a last line without its newline is torn and is dropped. Everything else
-that is out of order (another format, a latency that is no positive number, a block that comes twice) is
-refused with the file and the line, because a table that is read wrong is worse than no table.
+at most the batch it was writing; a last line without its newline is torn and is dropped. A block that could
+not be run has a line that says why, and counts as missing; one that was only predicted may come again, measured
+or predicted anew: the later line counts. Everything else that is out of order (another format, a latency that is
+no positive number, a block that comes twice) is refused with the file and the line, because a table that is read
+wrong is worse than no table.
 
 One process writes a file at a time: it holds the lock of ``flock(2)``, which ends with the process.
 """
@@ -18,7 +20,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -132,7 +134,8 @@ def _line(fields: dict[str, Any]) -> bytes:
 
 def check_measurement(measurement: Measurement) -> None:
     """Raise ValueError unless the latencies are positive, finite and in order."""
-    times = (measurement.latency_ms, measurement.low_ms, measurement.high_ms, *measurement.rounds_ms)
+    times = [measurement.latency_ms, measurement.low_ms, measurement.high_ms, *measurement.rounds_ms]
+    times += [value for name, value in measurement.details if name.endswith("_ms")]  # type: ignore[misc]
     for time in times:
         if type(time) not in (int, float) or not math.isfinite(time):
             raise ValueError(f"a latency must be a finite number of milliseconds, not {time}")
@@ -148,16 +151,23 @@ def _entry_line(block: Block, measurement: Measurement) -> bytes:
     except ValueError as error:
         raise ValueError(f"the backend's answer for {block} is unusable: {error}") from error
     fields = asdict(measurement)
-    if measurement.trials is None:
-        del fields["trials"]
-    return _line({"block": block.to_dict(), **fields})
+    details = fields.pop("details")
+    return _line({"block": block.to_dict(), **fields, **({"details": dict(details)} if details else {})})
 
 
-def _parse_entry(text: bytes) -> tuple[Block, Measurement]:
+def _failure_line(block: Block, reason: str) -> bytes:
+    return _line({"block": block.to_dict(), "failed": reason})
+
+
+def _parse_entry(text: bytes) -> tuple[Block, Measurement | str]:
+    """A block with its measurement, or with the reason why it could not be measured."""
     fields = _parse_json(text)
     try:
         block = Block.from_dict(fields.pop("block"))
-        measurement = Measurement(**{**fields, "rounds_ms": tuple(fields["rounds_ms"])})
+        if fields.keys() == {"failed"}:
+            return block, str(fields["failed"])
+        details = tuple(fields.pop("details", {}).items())
+        measurement = Measurement(**{**fields, "rounds_ms": tuple(fields["rounds_ms"])}, details=details)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not an entry of a table: {error}") from error
     check_measurement(measurement)
@@ -194,22 +204,48 @@ def read(path: Path) -> tuple[Header, dict[Block, Measurement]]:
         OSError: the file cannot be read.
         ValueError: it is no table, or a line of it is wrong; the message names the file and the line.
     """
-    return _parse(path, Path(path).read_bytes())
+    header, entries, _ = _parse(path, Path(path).read_bytes())
+    return header, entries
 
 
-def _parse(path: Path, content: bytes) -> tuple[Header, dict[Block, Measurement]]:
+def read_failures(path: Path) -> dict[Block, str]:
+    """The blocks that the table at `path` has no measurement of because they could not be run, and why.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no table, or a line of it is wrong; the message names the file and the line.
+    """
+    return _parse(path, Path(path).read_bytes())[2]
+
+
+Contents = tuple[Header, dict[Block, Measurement], dict[Block, str]]
+"""Header, entries, and reasons of failures."""
+
+
+def _parse(path: Path, content: bytes) -> Contents:
     first, *lines = content.splitlines(keepends=True) or [b""]
     header = _parse_header(path, first)
     entries: dict[Block, Measurement] = {}
+    failures: dict[Block, str] = {}
     for number, line in enumerate(_whole(lines), start=2):
         try:
-            block, measurement = _parse_entry(line)
-            if block in entries:
+            block, found = _parse_entry(line)
+            if _is_final(entries, block):
                 raise ValueError(f"{block} is there twice; delete one of the two lines")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        entries[block] = measurement
-    return header, entries
+        failures.pop(block, None)  # the latest word on a block holds: a failure may be tried again
+        if isinstance(found, str):
+            failures[block] = found
+        else:
+            entries.pop(block, None)
+            entries[block] = found
+    return header, entries, failures
+
+
+def _is_final(entries: Mapping[Block, Measurement], block: Block) -> bool:
+    """Whether `block` has an entry that no later one may replace."""
+    return block in entries and entries[block].origin != "predicted"
 
 
 def _whole(lines: list[bytes]) -> list[bytes]:
@@ -250,25 +286,38 @@ class Writer:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._lock()
-            self.header, self.entries = self._begin(header)
+            self.header, self.entries, self.failures = self._begin(header)
         except BaseException:
             self.close()
             raise
 
     def append(self, items: Iterable[tuple[Block, Measurement]]) -> None:
-        """Add entries; when this returns they are on the disk.
+        """Add entries; when this returns they are on the disk. They may replace predicted ones.
 
         Raises:
             OSError: they could not be written (the disk is full); the file is as it was before.
-            ValueError: a latency is no positive number, or a block is there already.
+            ValueError: a latency is no positive number, or a block is there already, not just predicted.
         """
         new: dict[Block, Measurement] = {}
         for block, measurement in items:
-            if block in self.entries or block in new:
+            if _is_final(self.entries, block) or block in new:
                 raise ValueError(f"{self.path} has {block} already")
             new[block] = measurement
         self._write(b"".join(_entry_line(block, measurement) for block, measurement in new.items()))
-        self.entries.update(new)
+        for block, measurement in new.items():
+            self.entries.pop(block, None)  # the order is that of the file
+            self.entries[block] = measurement
+            self.failures.pop(block, None)
+
+    def append_failures(self, reasons: Mapping[Block, str]) -> None:
+        """Note blocks that could not be measured, each with the reason; when this returns it is on the disk.
+
+        Raises:
+            OSError: as :meth:`append`.
+        """
+        new = {block: why for block, why in reasons.items() if self.failures.get(block) != why}
+        self._write(b"".join(_failure_line(block, why) for block, why in new.items()))
+        self.failures.update(new)
 
     def close(self) -> None:
         """Close the file and with it the lock."""
@@ -292,7 +341,7 @@ class Writer:
                 f"{self.path} is being written by another process; wait for it, or choose another file"
             ) from None
 
-    def _begin(self, header: Header) -> tuple[Header, dict[Block, Measurement]]:
+    def _begin(self, header: Header) -> Contents:
         """Read what is there, drop a torn last line, write the header if there is none."""
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
@@ -301,14 +350,14 @@ class Writer:
             os.ftruncate(self._file, 0)
             self._write(_line(header.to_dict()))
             _sync_folder(self.path.parent)
-            return header, {}
-        found, entries = _parse(self.path, whole or content)
+            return header, {}, {}
+        found, entries, failures = _parse(self.path, whole or content)
         if differences := found.differences(header.target, header.family):
             raise ValueError(
                 f"{self.path} is a table of something else ({'; '.join(differences)}): choose another file"
             )
         os.ftruncate(self._file, len(whole))
-        return found, entries
+        return found, entries, failures
 
     def _write(self, lines: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)

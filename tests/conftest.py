@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+
+SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,3 +27,17 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], Path]:
+    """Finds a file or folder of published measurements, which are not part of the project, by name; the test is
+    skipped where they are absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"no {name} in {SHARED}: HWBENCH_SHARED_DATA names another folder")
+        return path
+
+    return find

@@ -11,9 +11,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.base import Backend, BackendUnavailable, Measurement, Network, Option, Settings, Target, Verdict
+from backends.base import (
+    Backend,
+    BackendUnavailable,
+    Batch,
+    Measurement,
+    Network,
+    Option,
+    Settings,
+    Target,
+    Verdict,
+)
 from backends.host import package_versions
-from backends.in_context import BLOCK_TIMING, NETWORK_TIMING
+from backends.rotation import BLOCK_TIMING, NETWORK_TIMING
 from backends.timing import TimingSettings
 from backends.tvm.address import Address
 from backends.tvm.target import TvmTarget, load_target
@@ -174,11 +184,9 @@ class TvmBackend(Backend):
         found = {i: m for batch in self._blocks_done(blocks) for i, m in batch}
         return [found[i] for i in range(len(blocks))]
 
-    def as_they_come(
-        self, blocks: Sequence[Block]
-    ) -> Iterator[tuple[Sequence[Block], Sequence[Measurement]]]:
-        for batch in self._blocks_done(blocks):
-            yield [blocks[i] for i, _ in batch], [m for _, m in batch]
+    def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
+        for done in self._blocks_done(blocks):
+            yield Batch([(blocks[i], measurement) for i, measurement in done])
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
         from backends.tvm.measuring import Job

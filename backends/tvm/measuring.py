@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Measurement, Network, Verdict
-from backends.in_context import SENTINEL, time_blocks, time_networks
+from backends.rotation import SENTINEL, time_blocks, time_networks
 from backends.timing import Case, Sentinel, TimingSettings
 from backends.tvm.address import Address
 from backends.tvm.crew import Beat, Gone, Trade
@@ -103,7 +103,10 @@ class Measurer(Trade):
         else:
             found, timing_s = time_networks(job.networks, make_case, self.network_timing, sentinel, self.seed)
         trials = [library(self.recipe, network).trials for network in job.networks]
-        return Done([replace(m, trials=n) for m, n in zip(found, trials, strict=True)], timing_s)
+        return Done(
+            [replace(m, details=(("tuning_trials", n),)) for m, n in zip(found, trials, strict=True)],
+            timing_s,
+        )
 
     def _case(self, device: Device, network: Network, seed: int, beat: Beat) -> Case:
         program, _ = checked_program(self.recipe, device, network, seed)

@@ -39,11 +39,10 @@ class Additive:
         slot = np.arange(self.slots.shape[1])
         return self.fixed[resolution] + self.slots[resolution[:, None], slot, genotypes[:, 1:]].sum(1)
 
-    def of_unit(self, resolution: int, unit: int, rows: Genotypes) -> Floats:
-        """What each way to fill `unit` adds, shape (len(rows),); `rows` has shape (n, max_depth)."""
-        depth = rows.shape[1]
-        table = self.slots[resolution, unit * depth : (unit + 1) * depth]
-        return table[np.arange(depth), rows].sum(1)
+    def of_unit(self, resolution: int, places: NDArray[np.intp]) -> Floats:
+        """What each way to fill a unit adds, shape (n,), from :attr:`Problem.places` of the unit, (max_depth, n)."""
+        values: Floats = self.slots[resolution].ravel().take(places, mode="clip").sum(0)
+        return values
 
 
 def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
@@ -71,10 +70,12 @@ def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) 
     at = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
     x = np.hstack([at, one_hot, level[genotypes[:, 0], None].astype(np.float32) * one_hot])
     mean = accuracy.mean()
-    weighted_x = x * weight[:, None].astype(np.float32)
-    gram = (weighted_x.T @ x).astype(float)
+    # A matrix times its own transpose is done in half the time.
+    x *= np.sqrt(weight[:, None]).astype(np.float32)
+    gram = (x.T @ x).astype(float)
     gram[np.diag_indices_from(gram)] += RIDGE
-    weights = np.linalg.solve(gram, (weighted_x.T @ (accuracy - mean).astype(np.float32)).astype(float))
+    wanted = x.T @ (np.sqrt(weight) * (accuracy - mean)).astype(np.float32)
+    weights = np.linalg.solve(gram, wanted.astype(float))
     resolutions, width = len(family.resolutions), one_hot.shape[1]
     shared, slope = (part.reshape(family.slots, choices) for part in weights[resolutions:].reshape(2, width))
     return Additive(mean + weights[:resolutions], shared + level[:, None, None] * slope)

@@ -137,6 +137,8 @@ def _best_pairs(
 ) -> list[tuple[int, ...]]:
     """The pairs of changes, as indices, with the largest summed gain."""
     found: list[tuple[float, int, int]] = []
+    most = gain.max(initial=0.0)
+    units = [index[gain[index] > -most] for index in units]  # no other can be in a pair that gains
     for one, two in itertools.combinations(units, 2):
         fits = np.ones((len(one), len(two)), dtype=bool)
         for column, room in zip(cost.T, slack, strict=True):

@@ -54,8 +54,11 @@ class Evaluated:
     def best_within(self, limits_ms: Floats) -> Evaluated:
         """The most accurate subnet that meets `limits_ms`; the fastest of several; none if none does."""
         fits = np.flatnonzero(self.within(limits_ms))
-        order = np.lexsort((self.latency_ms[fits].sum(1), -self.accuracy[fits]))
-        return self.take(fits[order[:1]])
+        if not len(fits):
+            return self.take(fits)
+        accuracy = self.accuracy[fits]
+        best = fits[accuracy == accuracy.max()]
+        return self.take(best[[np.argmin(self.latency_ms[best].sum(1))]])
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,17 @@ class Problem:
     def units(self) -> tuple[Genotypes, ...]:
         """Every way to fill each unit, shape (unit_size, max_depth) each."""
         return tuple(self.space.unit_genotypes(unit) for unit in range(len(self.space.family.units)))
+
+    @cached_property
+    def places(self) -> tuple[NDArray[np.intp], ...]:
+        """Of each unit: where its ways find their slots' values in arrays (slots, 1 + choices), shape
+        (max_depth, unit_size) each: slots first, so that a sum over them adds whole vectors."""
+        depth = self.space.family.max_depth
+        first = (np.arange(depth) * self._base)[:, None]
+        return tuple(
+            np.ascontiguousarray(rows.T.astype(np.intp) + first + unit * depth * self._base)
+            for unit, rows in enumerate(self.units)
+        )
 
     @cached_property
     def _row_of_code(self) -> tuple[NDArray[np.intp], ...]:

@@ -53,8 +53,7 @@ def nondominated(latency: Floats, accuracy: Floats) -> NDArray[np.intp]:
 
 def unit_front(problem: Problem, latency: Additive, accuracy: Additive, resolution: int, unit: int) -> Front:
     """The choices of one unit that none beats."""
-    rows = problem.units[unit]
-    ms, gain = (function.of_unit(resolution, unit, rows) for function in (latency, accuracy))
+    ms, gain = (function.of_unit(resolution, problem.places[unit]) for function in (latency, accuracy))
     index = nondominated(ms, gain)
     return Front(ms[index], gain[index], index[:, None])
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backends import in_context, onnxruntime_cpu
+from backends import onnxruntime_cpu, rotation
 from backends.base import BackendUnavailable, Settings
-from backends.in_context import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from backends.onnxruntime_cpu import OnnxRuntimeBackend, bound_run, open_session
+from backends.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import get_family
@@ -65,7 +65,7 @@ def test_nothing_gives_nothing(backend: OnnxRuntimeBackend) -> None:
 def test_networks_are_timed_in_order_though_memory_holds_one(
     backend: OnnxRuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_context, "MAX_PARAMS", 1)
+    monkeypatch.setattr(rotation, "MAX_PARAMS", 1)
     small, large, again = backend.network_latencies([(SMALL,), (LARGE,), (SMALL,)])
     assert small.latency_ms < large.latency_ms > again.latency_ms
 

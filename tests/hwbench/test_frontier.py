@@ -40,9 +40,3 @@ def test_hypervolume_is_the_area_under_the_steps(xy):
     assert cloud(xy).hypervolume((10.0, 0.5)) == pytest.approx(
         (np.diff(edges) * (front.accuracy - 0.5)).sum()
     )
-
-
-def test_adding_clouds_keeps_all():
-    both = cloud(np.array([[1.0, 1.0]])) + cloud(np.array([[2.0, 2.0], [3.0, 1.0]]))
-    assert len(both) == 3
-    np.testing.assert_array_equal(both.frontier().latency_ms, [1.0, 2.0])

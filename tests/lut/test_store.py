@@ -177,6 +177,34 @@ def test_a_block_that_comes_twice_is_refused(table: Path) -> None:
         store.read(table)
 
 
+def predicted(latency_ms: float) -> Measurement:
+    return Measurement("predicted", latency_ms, 0.5 * latency_ms, 2 * latency_ms)
+
+
+def test_a_prediction_is_replaced_by_what_comes_later_and_replaces_nothing(table: Path) -> None:
+    block, other = BLOCKS[7], BLOCKS[0]
+    with store.Writer(table, HEADER) as writer:
+        for entry in (predicted(1.0), predicted(2.0), measured(3.0)):
+            writer.append([(block, entry)])
+            assert store.read(table)[1] == writer.entries == {**ENTRIES, block: entry}
+        for late in (predicted(1.0), measured(1.0)):
+            with pytest.raises(ValueError, match="already"):
+                writer.append([(block, late)])
+        with pytest.raises(ValueError, match="already"):
+            writer.append([(other, predicted(1.0))])
+    with table.open("ab") as file:
+        file.write(json.dumps({"block": other.to_dict(), **asdict(predicted(1.0))}).encode() + b"\n")
+    with pytest.raises(ValueError, match="twice"):
+        store.read(table)
+
+
+def test_the_order_is_the_same_whoever_reads(table: Path) -> None:
+    with store.Writer(table, HEADER) as writer:
+        writer.append([(BLOCKS[7], predicted(1.0)), (BLOCKS[8], measured(2.0))])
+        writer.append([(BLOCKS[7], measured(3.0))])
+        assert list(store.read(table)[1]) == list(writer.entries) == [*ENTRIES, BLOCKS[8], BLOCKS[7]]
+
+
 def test_a_writer_refuses_a_block_that_is_there_and_a_latency_that_is_none(table: Path) -> None:
     before = table.read_bytes()
     with store.Writer(table, HEADER) as writer:

@@ -58,6 +58,22 @@ def test_a_table_knows_which_space_it_can_answer_for(table: Table) -> None:
         replace(table, entries={}).widest_space()
 
 
+def test_a_table_says_how_its_entries_came_about(table: Table) -> None:
+    assert (table.origins, table.provenance) == ({"modelled": len(table.entries)}, "modelled")
+    block, *_ = table.entries
+    mixed = replace(
+        table, entries={**table.entries, block: replace(table.entries[block], origin="predicted")}
+    )
+    count = len(table.entries) - 1
+    assert mixed.origins == {"modelled": count, "predicted": 1}
+    assert mixed.provenance == f"{count} blocks modelled, 1 predicted"
+
+
+def test_the_resolutions_of_a_table_are_those_it_has_blocks_of_their_own_of(table: Table) -> None:
+    assert table.resolutions == GLYPHS.resolutions
+    assert only(table, ("compofa", (B,))).resolutions == (B,)
+
+
 def test_a_table_is_loaded_from_its_file(table: Table, tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     with store.Writer(path, table.header) as writer:

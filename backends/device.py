@@ -1,0 +1,78 @@
+"""Where work runs and by which clock it is timed: the host, or a GPU (:mod:`backends.cuda_timing`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backends.host import cpu_name
+from backends.timing import Case, Clock, host_timed
+
+Run = Callable[[], object]
+"""Does the work once, or has the device begin it."""
+Details = tuple[tuple[str, float | str], ...]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The state of a device while it was timed.
+
+    Args:
+        details: to be kept with the measurements.
+        throttled: the device was held back, so the measurements are not of its usual speed.
+    """
+
+    details: Details = ()
+    throttled: bool = False
+
+
+class Device:
+    """The host: work is done when `run` returns.
+
+    Args:
+        clock: seconds since any fixed moment.
+
+    Attributes:
+        name: the processor's.
+        versions: of what drives it, as in a target.
+        memory_bytes: what may be held ready to run at a time.
+    """
+
+    versions: tuple[tuple[str, str], ...] = ()
+    memory_bytes: int = 320_000_000
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self.clock = clock
+
+    @property
+    def name(self) -> str:
+        return cpu_name()
+
+    def case(self, run: Run) -> Case:
+        """`run` as a case of the timing loop."""
+        return host_timed(run, self.clock)
+
+    def capture(self, run: Run) -> Run:
+        """`run`, recorded once and replayed as a whole, where the device can do that."""
+        return run
+
+    def flushed(self, run: Run) -> Case | None:
+        """`run` with cold caches; None where caches cannot be flushed."""
+        return None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Around whatever runs on the device: sets it up as its settings say, and puts everything back."""
+        yield
+
+    def warm_up(self, case: Case) -> None:
+        """Bring the device's clocks to where they are in use."""
+
+    def sample(self) -> None:
+        """Note the state of the device; called between rounds."""
+
+    def conditions(self) -> Conditions:
+        """The state since the last call."""
+        return Conditions()

@@ -1,0 +1,226 @@
+"""ONNX Runtime on other execution providers than its default: GPUs and vendors' libraries.
+
+ONNX Runtime lists a provider that cannot start, and then runs on the processor without a word. So a session
+counts only if it says that it runs on the provider asked for, with no node left to the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backends.base import BackendUnavailable, CannotRun, Network, Settings, Target
+from backends.chained import CPU_TIMINGS, ChainBackend, Timings
+from backends.cuda_probe import cuda_device_name, cuda_reason
+from backends.device import Device, Run
+from backends.host import cpu_name, package_versions
+from compofa.graph import network_to_onnx
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CPU = "CPUExecutionProvider"
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu12",
+    "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+)
+"""That decide the speed, as far as they are installed."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An execution provider.
+
+    Args:
+        name: ONNX Runtime's.
+        install: the package that brings it.
+        on_gpu: it needs an NVIDIA GPU.
+        settings: given to it.
+        plugin: module of a package that has to be registered first.
+    """
+
+    name: str
+    install: str
+    on_gpu: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
+    plugin: str = ""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether inputs and outputs are kept on the GPU. ONNX Runtime allocates there only if it was built for
+        CUDA, which it need not be for a plug-in."""
+        return self.on_gpu and not self.plugin
+
+
+PROVIDERS = {
+    "cuda": Provider(
+        "CUDAExecutionProvider",
+        "onnxruntime-gpu",
+        settings={"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"},
+    ),
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider", "onnxruntime-gpu tensorrt", settings={"trt_fp16_enable": "0"}
+    ),
+    "nv_tensorrt_rtx": Provider(
+        "NvTensorRTRTXExecutionProvider",
+        "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        plugin="onnxruntime_ep_nv_tensorrt_rtx",
+    ),
+    "openvino": Provider(
+        "OpenVINOExecutionProvider", "onnxruntime-openvino", on_gpu=False, settings={"device_type": "CPU"}
+    ),
+}
+"""By their names on the command line; ``cpu``, the default, is :mod:`backends.onnxruntime_cpu`."""
+ELEMENTS = {"fp32": "float32", "fp16": "float16"}
+
+
+class ProviderBackend(ChainBackend):
+    """ONNX Runtime on one of :data:`PROVIDERS`; blocks are measured in chains.
+
+    Args:
+        settings: precision ``fp32`` or ``fp16``; `threads` for a provider on the processor; option ``provider``.
+        timings: how long and how carefully to time.
+
+    Raises:
+        BackendUnavailable: this ONNX Runtime does not have the provider, or fell back to the processor.
+    """
+
+    name = "onnxruntime"
+    element_bytes = {"fp32": 4, "fp16": 2}  # noqa: RUF012
+
+    def __init__(self, settings: Settings, timings: Timings = CPU_TIMINGS) -> None:
+        self.provider = PROVIDERS[settings.options["provider"]]
+        super().__init__(settings, timings)
+
+    @classmethod
+    def _check_options(cls, given: Mapping[str, str]) -> None:
+        """Done by :class:`backends.onnxruntime_cpu.OnnxRuntimeBackend`."""
+
+    @classmethod
+    def probe(cls) -> str | None:
+        return None if find_spec("onnxruntime") else "onnxruntime cannot be imported"
+
+    def _open_device(self) -> Device:
+        import onnxruntime
+
+        if self.provider.on_gpu and (reason := cuda_reason()):
+            raise BackendUnavailable(f"provider {self.provider.name} cannot run: {reason}")
+        if self.provider.plugin:
+            _register(self.provider)
+        elif self.provider.name not in onnxruntime.get_available_providers():
+            there = ", ".join(onnxruntime.get_available_providers())
+            raise BackendUnavailable(
+                f"this onnxruntime has no {self.provider.name}, only {there}; install with: "
+                f"pip install {self.provider.install} (in place of onnxruntime)"
+            )
+        return Device()
+
+    @property
+    def target(self) -> Target:
+        return Target(
+            backend=self.name,
+            device=cuda_device_name() if self.provider.on_gpu else cpu_name(),
+            precision=self.settings.precision,
+            batch=self.settings.batch,
+            threads=0 if self.provider.on_gpu else self.settings.threads,
+            versions=package_versions(PACKAGES),
+            details=(
+                ("graph_optimization", "all"),
+                ("provider", self.provider.name),
+                *(
+                    (("transfers", "counted"),)
+                    if self.provider.on_gpu and not self.provider.on_device
+                    else ()
+                ),
+            ),
+        )
+
+    def _ready(self, network: Network, seed: int) -> Run:
+        precision = self.settings.precision
+        model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=precision)
+        try:
+            session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
+            run = _bound(session, self.provider, ELEMENTS[precision], seed)
+            run()
+            return run
+        except BackendUnavailable:
+            raise
+        except RuntimeError as error:  # ONNX Runtime's own derive from it
+            raise CannotRun(" ".join(str(error).split())[:300]) from error
+
+
+def _register(provider: Provider) -> None:
+    """Make a plug-in provider known to ONNX Runtime, once."""
+    import importlib
+
+    import onnxruntime
+
+    if any(device.ep_name == provider.name for device in onnxruntime.get_ep_devices()):
+        return
+    if find_spec(provider.plugin) is None:
+        raise BackendUnavailable(
+            f"provider {provider.name} is not installed; install with: pip install {provider.install}"
+        )
+    plugin = importlib.import_module(provider.plugin)
+    onnxruntime.register_execution_provider_library(provider.name, plugin.get_library_path())
+
+
+def open_provider_session(model: bytes, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
+    """A session that runs on `provider`, all of it.
+
+    Raises:
+        BackendUnavailable: ONNX Runtime fell back to the processor.
+        RuntimeError: the model cannot be run on it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    settings = dict(provider.settings)
+    if not provider.on_gpu:
+        settings["num_of_threads"] = str(threads)
+    if provider.plugin:
+        devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == provider.name]
+        options.add_provider_for_devices(devices[:1], settings)
+        session = onnxruntime.InferenceSession(model, options)
+    else:
+        session = onnxruntime.InferenceSession(model, options, providers=[(provider.name, settings)])
+    verify(session.get_providers(), provider)
+    return session
+
+
+def verify(found: list[str], provider: Provider) -> None:
+    """Raise BackendUnavailable unless a session with the providers `found` runs on `provider`."""
+    if found[:1] != [provider.name]:
+        raise BackendUnavailable(
+            f"ONNX Runtime could not start {provider.name} and fell back to {', '.join(found) or 'nothing'}; "
+            f"its libraries do not fit this machine: reinstall {provider.install}"
+        )
+
+
+def _bound(session: onnxruntime.InferenceSession, provider: Provider, kind: str, seed: int) -> Run:
+    """One run, input and output bound on the provider's device; a run returns once its work is done."""
+    import onnxruntime
+
+    (given,), (taken,) = session.get_inputs(), session.get_outputs()
+    x = np.random.default_rng(seed).standard_normal(given.shape, dtype=np.float32).astype(kind)
+    place: tuple[Any, ...] = ("cuda", 0) if provider.on_device else ()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(a, *place) for a in (x, np.zeros(taken.shape, kind))]
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(given.name, values[0])
+    binding.bind_ortvalue_output(taken.name, values[1])
+
+    def run() -> object:
+        session.run_with_iobinding(binding)
+        return values
+
+    return run

@@ -1,0 +1,208 @@
+"""Every call of TensorRT that hwbench makes, for TensorRT 10 and 11.
+
+Import this only where there is a GPU: without one, TensorRT's objects crash the process that uses them. The
+tests hold this file against the type information of NVIDIA's own bindings, so nothing else may call TensorRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import SupportsFloat, SupportsInt
+
+import tensorrt as trt
+
+Progress = Callable[[str, int, int], None]
+"""Phase, steps done, steps in all."""
+
+
+class TensorRTFailed(RuntimeError):
+    """TensorRT could not do it; its own messages."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build gives: the serialised engine, and the timing cache with what was learnt."""
+
+    plan: bytes
+    timing_cache: bytes
+
+
+def version() -> str:
+    """TensorRT's."""
+    return str(trt.__version__)
+
+
+# --- building ---
+
+
+def build(
+    model: bytes,
+    *,
+    tf32: bool = False,
+    timing_cache: bytes = b"",
+    detailed: bool = False,
+    progress: Progress | None = None,
+) -> Built:
+    """Compile an ONNX model. The network is strongly typed: its precisions are those of the model.
+
+    Args:
+        model: serialised.
+        tf32: products of fp32 may be rounded to ten bits.
+        timing_cache: of an earlier build; one of another GPU or version is left out.
+        detailed: keep what a profile needs to name layers.
+        progress: told of each step.
+
+    Raises:
+        TensorRTFailed: the model cannot be parsed or built.
+    """
+    messages = Messages()
+    builder = trt.Builder(messages)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, messages)
+    if not parser.parse(model):
+        raise TensorRTFailed(f"TensorRT cannot parse the model: {_parse_errors(parser)}")
+    config = builder.create_builder_config()
+    if tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if detailed:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if progress:
+        config.progress_monitor = Monitor(progress)
+    cache = config.create_timing_cache(timing_cache)
+    if not config.set_timing_cache(cache, ignore_mismatch=False):
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise TensorRTFailed(f"TensorRT cannot build the engine: {messages}")
+    return Built(bytes(plan), bytes(cache.serialize()))
+
+
+def _parse_errors(parser: trt.OnnxParser) -> str:
+    errors = (parser.get_error(i) for i in range(parser.num_errors))
+    return "; ".join(f"{error.desc()} (node {error.node_name()})" for error in errors)
+
+
+class Messages(trt.ILogger):
+    """Keeps TensorRT's warnings and errors, instead of printing them."""
+
+    KEPT = 8
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.lines: list[str] = []
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+            self.lines = [*self.lines, " ".join(msg.split())][-self.KEPT :]
+
+    def __str__(self) -> str:
+        return "; ".join(self.lines) or "it does not say why"
+
+
+class Monitor(trt.IProgressMonitor):
+    """Passes TensorRT's progress on."""
+
+    def __init__(self, progress: Progress) -> None:
+        trt.IProgressMonitor.__init__(self)
+        self.progress = progress
+        self.steps: dict[str, int] = {}
+
+    def phase_start(self, phase_name: str, parent_phase: str, num_steps: SupportsInt) -> None:
+        self.steps[phase_name] = int(num_steps)
+
+    def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
+        done = int(step) + 1
+        self.progress(phase_name, done, self.steps.get(phase_name, done))
+        return True
+
+    def phase_finish(self, phase_name: str) -> None:
+        self.steps.pop(phase_name, None)
+
+
+# --- running ---
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of an engine; `kind` is the element's type as numpy names it."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    is_input: bool
+
+
+class Engine:
+    """An engine ready to run.
+
+    Args:
+        plan: as :func:`build` gave it.
+
+    Raises:
+        TensorRTFailed: it is not an engine of this GPU and version, or does not fit its memory.
+    """
+
+    def __init__(self, plan: bytes) -> None:
+        self.messages = Messages()
+        self.runtime = trt.Runtime(self.messages)
+        self.engine = self.runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise TensorRTFailed(f"TensorRT cannot load the engine: {self.messages}")
+        self.context = self.engine.create_execution_context()
+        if self.context is None:
+            raise TensorRTFailed(f"TensorRT cannot run the engine: {self.messages}")
+
+    def tensors(self) -> list[Tensor]:
+        """Inputs and outputs."""
+        return [self._tensor(self.engine.get_tensor_name(i)) for i in range(self.engine.num_io_tensors)]
+
+    def _tensor(self, name: str) -> Tensor:
+        shape = self.engine.get_tensor_shape(name)
+        return Tensor(
+            name=name,
+            shape=tuple(shape[i] for i in range(len(shape))),
+            kind="float16" if self.engine.get_tensor_dtype(name) == trt.DataType.HALF else "float32",
+            is_input=self.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
+        )
+
+    def bind(self, name: str, address: int) -> None:
+        """Where an input or output lies on the device.
+
+        Raises:
+            TensorRTFailed: there is no such tensor.
+        """
+        if not self.context.set_tensor_address(name, address):
+            raise TensorRTFailed(f"TensorRT cannot bind {name}: {self.messages}")
+
+    def enqueue(self, stream: int) -> None:
+        """Begin one run on a CUDA stream, by its handle; not the default one.
+
+        Raises:
+            TensorRTFailed: it cannot be begun.
+        """
+        if not self.context.execute_async_v3(stream):
+            raise TensorRTFailed(f"TensorRT cannot run the engine: {self.messages}")
+
+    def profile(self, stream: int, synchronize: Callable[[], None], runs: int = 20) -> dict[str, float]:
+        """Mean milliseconds of each layer over some runs, which are slower for being profiled."""
+        times = LayerTimes()
+        self.context.profiler = times
+        for _ in range(runs):
+            self.enqueue(stream)
+            synchronize()
+        return {name: total / runs for name, total in times.total_ms.items()}
+
+
+class LayerTimes(trt.IProfiler):
+    """Adds up the time of each layer."""
+
+    def __init__(self) -> None:
+        trt.IProfiler.__init__(self)
+        self.total_ms: dict[str, float] = {}
+
+    def report_layer_time(self, layer_name: str, ms: SupportsFloat) -> None:
+        self.total_ms[layer_name] = self.total_ms.get(layer_name, 0.0) + float(ms)

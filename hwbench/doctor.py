@@ -1,0 +1,98 @@
+"""``hwbench doctor``: what this machine can measure with, and what will make its figures noisy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hwbench import cli
+
+
+def parser() -> cli.Parser:
+    """The command's arguments."""
+    p = cli.command_parser(
+        "doctor", epilog="exit codes: 0 fit to measure on; 1 not: no backend, or too noisy."
+    )
+    p.add_argument(
+        "--seconds", type=cli.positive_int, default=3, metavar="S", help="of the test of repeatability"
+    )
+    p.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return cli.run(parser(), execute, argv)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Look at the machine and say what was found."""
+    document = examine(args.seconds)
+    if args.json:
+        cli.emit_json(document)
+    else:
+        _print(document)
+    return cli.OK if document["fit"] else cli.FAILED
+
+
+def examine(seconds: float) -> dict[str, Any]:
+    """What `hwbench doctor --json` says, after `seconds` of timing."""
+    from dataclasses import asdict
+
+    from backends import conditions, registry, repeatability
+    from backends.host import fingerprint
+
+    # Before the backends: loading their SDKs is a load of its own.
+    found = conditions.conditions()
+    before = conditions.stolen_ticks()
+    observed = repeatability.observe(seconds)
+    after = conditions.stolen_ticks()
+    backends = registry.available()
+    can_measure = [
+        name for name, reason in backends.items() if not reason and registry.load(name).origin == "measured"
+    ]
+    return {
+        "host": fingerprint(PACKAGES).to_dict(),
+        "conditions": [asdict(condition) for condition in found],
+        "repeatability": {
+            "seconds": seconds,
+            "readings": len(observed.readings_ms),
+            "spread_pct": round(100 * observed.spread, 2),
+            "spread_limit_pct": 100 * repeatability.SPREAD_LIMIT,
+            "drift_pct": round(100 * observed.drift, 2),
+            "drift_limit_pct": 100 * repeatability.DRIFT_LIMIT,
+            "stolen_ticks": None if before is None or after is None else after - before,
+            "steady": observed.steady,
+        },
+        "backends": backends,
+        "can_measure": can_measure,
+        "fit": observed.steady and bool(can_measure),
+    }
+
+
+PACKAGES = ("hwbench", "numpy", "onnx", "onnxruntime", "torch", "apache-tvm", "tensorrt")
+
+
+def _print(document: dict[str, Any]) -> None:
+    host, test = document["host"], document["repeatability"]
+    print(f"machine   {host['cpu']}, {host['cores']} cores, {host['machine']}; {host['system']}")
+    print(f"versions  Python {host['python']}, {', '.join(' '.join(v) for v in host['packages'].items())}")
+    for condition in document["conditions"]:
+        mark = "!" if condition["advice"] else " "
+        print(f"{condition['name']:9} {mark} {condition['value']:24} {condition['advice']}".rstrip())
+    print(
+        f"{'noise':9} {' ' if test['steady'] else '!'} the same work for {test['seconds']} s: spread "
+        f"{test['spread_pct']:.1f} % (limit {test['spread_limit_pct']:g} %), drift {test['drift_pct']:.1f} % "
+        f"(limit {test['drift_limit_pct']:g} %)"
+    )
+    if test["stolen_ticks"]:
+        print(f"{'stolen':9} ! {test['stolen_ticks']} ticks{'':16} the hypervisor ran others meanwhile")
+    for name, reason in document["backends"].items():
+        print(f"backend   {'!' if reason else ' '} {name:24} {reason or 'can run'}")
+    print("fit to measure on" if document["fit"] else "not fit to measure on: see the lines marked !")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

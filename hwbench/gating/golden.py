@@ -1,0 +1,223 @@
+"""Golden sets: measurements of one target, frozen, hashed and split, by which changed code is judged.
+
+A folder holds several sets and ``golden.json``, the manifest. A set is a lookup table and the end-to-end
+latencies of two groups of subnets, in the formats of ``build_lut`` and ``validate``: models are fitted on the
+training half and judged on the test half. Subnets made of the same blocks are never on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compofa.arch import Arch
+from compofa.spaces import Space, get_space
+from lut.calibration import Calibration
+from lut.scores import mape_pct
+from lut.table import Table
+
+FORMAT = "hwbench-golden"
+SCHEMA = 1
+MANIFEST = "golden.json"
+MIN_SUBNETS = 20
+"""In each half. With fewer a bootstrap interval of the error says little."""
+PLAUSIBLE = 5.0
+"""Factor by which measured latencies may differ from the table's sums before their units are doubted."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a set demands of a model: a worse figure breaks the floor. Frozen with the set, so that it stays
+    where it is when the baseline moves."""
+
+    mape_pct: float
+    bias_pct: float
+    within_10_pct: float
+    spearman: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A set as the manifest lists it.
+
+    Args:
+        name: of the set.
+        files: name in the folder -> SHA-256 of its content.
+        limits: the floor.
+        about: how it was measured and split, to read.
+    """
+
+    name: str
+    files: dict[str, str]
+    limits: Limits
+    about: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return {"files": self.files, "limits": asdict(self.limits), **self.about}
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that the manifest says of the set, the hashes of its files included."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """A set, read and checked.
+
+    Args:
+        entry: from the manifest.
+        table: the blocks.
+        training: subnets to fit on; the terms are those that the present code chooses.
+        test: subnets to be judged on.
+    """
+
+    entry: Entry
+    table: Table
+    training: Calibration
+    test: Calibration
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def space(self) -> Space:
+        """The space whose blocks were measured."""
+        return get_space(self.table.header.space, self.table.family)
+
+
+# --- reading ---
+
+
+def read_manifest(folder: Path) -> dict[str, Entry]:
+    """The sets of `folder` by name.
+
+    Raises:
+        OSError: there is no manifest that can be read.
+        ValueError: it is broken.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError("not a manifest of golden sets")
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
+        return {name: _parse_entry(name, dict(fields)) for name, fields in content["sets"].items()}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not a manifest of golden sets: no JSON") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: broken manifest: {type(error).__name__} {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
+    check_name(name)
+    files = {str(file): str(digest) for file, digest in fields.pop("files").items()}
+    if set(files) != set(file_names(name)):
+        raise ValueError(f"set {name} must have the files {', '.join(file_names(name))}")
+    return Entry(name, files, Limits(**fields.pop("limits")), fields)
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless `name` can name a set: it becomes part of file names and of reports."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"a golden set cannot be called {name!r}: letters, digits, '.', '_' and '-' only")
+
+
+def file_names(name: str) -> tuple[str, str, str]:
+    """The table, the training half and the test half of a set."""
+    return f"{name}.jsonl", f"{name}.train.json", f"{name}.test.json"
+
+
+def load(folder: Path, entry: Entry) -> GoldenSet:
+    """The set that `entry` describes.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        ValueError: a file is not the one that was frozen, or what it holds cannot judge a model.
+    """
+    for name, digest in entry.files.items():
+        if sha256(folder / name) != digest:
+            raise ValueError(
+                f"{folder / name} is not the file that was frozen (its SHA-256 differs): restore it, or freeze "
+                "the set anew"
+            )
+    table_name, training_name, test_name = file_names(entry.name)
+    table = Table.load(folder / table_name)
+    training, test = (Calibration.load(folder / name, table) for name in (training_name, test_name))
+    check_halves(training, test)
+    return GoldenSet(entry, table, replace(training, terms=()), test)
+
+
+def sha256(path: Path) -> str:
+    """Of the file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_halves(training: Calibration, test: Calibration) -> None:
+    """Raise ValueError unless the halves are large enough, share nothing, and are in milliseconds."""
+    for half, name in ((training, "training"), (test, "test")):
+        if len(half.archs) < MIN_SUBNETS:
+            raise ValueError(
+                f"the {name} half has {len(half.archs)} subnets, fewer than {MIN_SUBNETS}: too few to judge by"
+            )
+        ratio = float(np.median(half.measured_ms / half.raw_ms))
+        if not 1 / PLAUSIBLE < ratio < PLAUSIBLE:
+            raise ValueError(
+                f"measured latencies are {ratio:.3g} x the sums of their blocks: are both in milliseconds?"
+            )
+    if shared := {building_key(a) for a in training.archs} & {building_key(a) for a in test.archs}:
+        raise ValueError(
+            f"{len(shared)} subnets of the test half are made of the same blocks as training ones"
+        )
+
+
+def repeatability_pct(calibration: Calibration) -> float:
+    """Mean difference of the second measurement from the first, in percent."""
+    return mape_pct(np.array(calibration.first_ms), np.array(calibration.second_ms))
+
+
+def building_key(arch: Arch) -> Hashable:
+    """Equal for subnets made of the same blocks, and for one subnet at several resolutions: what follows the
+    first block of a unit may stand in any order."""
+    return tuple((unit[0], tuple(sorted(unit[1:]))) for unit in arch.units)
+
+
+# --- writing ---
+
+
+def write_manifest(folder: Path, sets: dict[str, Entry]) -> None:
+    """Make `sets` those of `folder`.
+
+    Raises:
+        OSError: the manifest cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "sets": {name: entry.to_dict() for name, entry in sorted(sets.items())},
+    }
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader sees the old content or the new, nothing between.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text)
+    os.replace(beside, path)

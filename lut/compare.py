@@ -1,0 +1,119 @@
+"""What changed between two tables, beyond what their intervals allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from backends.base import Measurement
+from compofa.blocks import Block
+from compofa.spaces import get_space
+from lut.predictors.base import Floats
+from lut.table import Table
+
+
+@dataclass(frozen=True)
+class Change:
+    """A block in both tables."""
+
+    block: Block
+    old: Measurement
+    new: Measurement
+
+    @property
+    def ratio(self) -> float:
+        """New latency over old."""
+        return self.new.latency_ms / self.old.latency_ms
+
+    @property
+    def significant(self) -> bool:
+        """Whether the 95 % intervals do not meet."""
+        return self.new.low_ms > self.old.high_ms or self.new.high_ms < self.old.low_ms
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The ratios of n blocks, new latency over old; all NaN-free, n at least 1."""
+
+    blocks: int
+    slower: int
+    """Blocks whose interval lies above the old one."""
+    faster: int
+    median: float
+    low: float
+    """5 % of the blocks have a smaller ratio."""
+    high: float
+    """5 % have a larger one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two tables of one family, block by block.
+
+    Raises:
+        ValueError: they are of different families, or have no block in common.
+    """
+
+    old: Table
+    new: Table
+
+    def __post_init__(self) -> None:
+        if self.old.header.family != self.new.header.family:
+            raise ValueError(
+                f"the tables are of different families, {self.old.header.family} and {self.new.header.family}"
+            )
+        if not self.changes:
+            raise ValueError("the tables have no block in common")
+
+    @cached_property
+    def changes(self) -> dict[Block, Change]:
+        """The blocks that both have."""
+        new = self.new.entries
+        return {b: Change(b, m, new[b]) for b, m in self.old.entries.items() if b in new}
+
+    @property
+    def only_old(self) -> int:
+        """Blocks that the new table lacks."""
+        return len(self.old.entries) - len(self.changes)
+
+    @property
+    def only_new(self) -> int:
+        """Blocks that the old table lacks."""
+        return len(self.new.entries) - len(self.changes)
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Over all common blocks."""
+        return _spread(list(self.changes.values()))
+
+    @cached_property
+    def by_resolution(self) -> dict[int, Spread]:
+        """Over those of each resolution that both tables are of."""
+        space = get_space("ofa", self.old.family)
+        found = {}
+        for resolution in sorted({*self.old.resolutions} & {*self.new.resolutions}):
+            here = [self.changes[b] for b in space.all_blocks((resolution,)) if b in self.changes]
+            if here:
+                found[resolution] = _spread(here)
+        return found
+
+    @property
+    def worst_pct(self) -> float:
+        """How far the median ratio is from 1, over all blocks or those of a resolution, in percent."""
+        medians = [self.spread.median, *(spread.median for spread in self.by_resolution.values())]
+        return 100 * max(abs(median - 1) for median in medians)
+
+    def largest(self, count: int) -> list[Change]:
+        """The significant changes, those first that change the latency most."""
+        changed = [change for change in self.changes.values() if change.significant]
+        return sorted(changed, key=lambda c: -abs(c.new.latency_ms - c.old.latency_ms))[:count]
+
+
+def _spread(changes: list[Change]) -> Spread:
+    ratios: Floats = np.array([change.ratio for change in changes])
+    significant = [change.ratio for change in changes if change.significant]
+    slower = sum(ratio > 1 for ratio in significant)
+    low, median, high = np.quantile(ratios, (0.05, 0.5, 0.95)).tolist()
+    return Spread(len(changes), slower, len(significant) - slower, median, low, high)

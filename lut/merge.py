@@ -1,0 +1,60 @@
+"""Several tables of one target and family become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from backends.base import Measurement
+from compofa.blocks import Block
+from lut.table import Table
+
+RULES = ("refuse", "first", "quieter")
+"""What to do with a block that two tables have measured: refuse to merge, take the table named first, or take the
+measurement with the narrower interval, a noisy one only if both are."""
+
+
+def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str = "refuse") -> Table:
+    """All entries of `tables`. A measured entry always comes before a predicted one, of two predicted ones the
+    one with the narrower interval.
+
+    Args:
+        tables: at least one; the first one's header stays, with the resolutions of all.
+        names: of the tables, for messages.
+        created: date and time of the merged table, in UTC.
+        rule: from :data:`RULES`.
+
+    Raises:
+        ValueError: they are of different targets or families, or two have measured one block and `rule` refuses.
+    """
+    first = tables[0]
+    entries: dict[Block, Measurement] = {}
+    for table, name in zip(tables, names, strict=True):
+        if differences := first.header.differences(table.target, table.header.family):
+            raise ValueError(
+                f"{names[0]} and {name} are tables of different things: {'; '.join(differences)}"
+            )
+        both = [block for block, m in table.entries.items() if _conflict(entries.get(block), m)]
+        if both and rule == "refuse":
+            raise ValueError(
+                f"{name} has measured {len(both)} blocks that a table before it has, too, the first being {both[0]}: "
+                "say --on-conflict first or quieter"
+            )
+        for block, measurement in table.entries.items():
+            entries[block] = _better(entries.get(block), measurement, rule)
+    resolutions = sorted({r for table in tables for r in table.header.resolutions})
+    return Table(replace(first.header, created=created, resolutions=tuple(resolutions)), entries)
+
+
+def _conflict(one: Measurement | None, other: Measurement) -> bool:
+    return one is not None and one != other and "predicted" not in (one.origin, other.origin)
+
+
+def _better(one: Measurement | None, other: Measurement, rule: str) -> Measurement:
+    if one is None:
+        return other
+    if _conflict(one, other) and rule == "first":
+        return one
+    return min(
+        one, other, key=lambda m: (m.origin == "predicted", m.noisy, (m.high_ms - m.low_ms) / m.latency_ms)
+    )

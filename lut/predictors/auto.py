@@ -1,0 +1,169 @@
+"""The predictor that commands use: which estimators, at what weights, and how far to trust the answer.
+
+Every candidate predicts every row without having seen it (cross-validation). The best one is taken, or a
+weighted mean of several if that is clearly better (greedy forward selection with replacement: Caruana et al.,
+ICML 2004). The same errors make the intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from lut.predictors import ESTIMATORS
+from lut.predictors.base import Estimator, Floats, Predictor, Rows, cross_predict, random_folds
+from lut.predictors.conformal import Conformal
+from lut.scores import mape_pct, scores
+
+FOLDS, FOLDS_OF_FEW = 5, 10
+FEW = 500
+"""Rows below which there are more folds: with little data each row that a fold leaves out is missed, and the
+cross-validated errors, and with them the intervals, come out too large."""
+PICKS = 10
+"""Steps of the forward selection: weights are tenths."""
+CLEARLY = 0.98
+"""A richer model is preferred only if its error is below this share of the simpler one's."""
+LEAST_SHARE = 0.1
+"""Of the fastest measured row: below it no prediction falls, however far it extrapolates."""
+Report = Callable[[str], None]
+
+
+class AutoPredictor(Predictor):
+    """Chooses, stacks, predicts, and bounds.
+
+    Args:
+        models: names from :data:`lut.predictors.ESTIMATORS` to choose from; all unless given.
+        seed: of folds and estimators.
+        note: is told of each candidate as it is done.
+
+    Attributes:
+        weights: of the chosen estimators, by name; they sum to 1.
+        candidates: name -> cross-validated scores, or the reason why it was left out.
+        unseen_ms: cross-validated predictions of the chosen model, shape (n,).
+    """
+
+    def __init__(
+        self, models: Sequence[str] = tuple(ESTIMATORS), seed: int = 0, note: Report = lambda _: None
+    ) -> None:
+        for name in models:
+            check_model(name)
+        self.models, self.seed, self.note = tuple(models), seed, note
+        self.candidates: dict[str, Any] = {}
+
+    def fit(self, rows: Rows, latency_ms: Floats) -> Self:
+        check_latencies(rows, latency_ms)
+        unseen = self._cross_validate(rows, latency_ms)
+        if not unseen:
+            raise ValueError("; ".join(f"{name}: {why}" for name, why in self.candidates.items()))
+        weights = choose(unseen, latency_ms)
+        total = sum(weight * unseen[name] for name, weight in weights.items())
+        return self.refit(rows, latency_ms, weights, np.asarray(total))
+
+    def refit(self, rows: Rows, latency_ms: Floats, weights: Mapping[str, float], unseen_ms: Floats) -> Self:
+        """Fit what an earlier :meth:`fit` on the same rows chose, without choosing again.
+
+        Args:
+            rows: n of them.
+            latency_ms: shape (n,).
+            weights: that :meth:`fit` found.
+            unseen_ms: that :meth:`fit` found, shape (n,).
+
+        Raises:
+            ValueError: an estimator is unknown or not installed, or a latency is no positive number.
+        """
+        check_latencies(rows, latency_ms)
+        check_latencies(rows, unseen_ms)
+        for name in weights:
+            check_model(name)
+            if why := ESTIMATORS[name].unavailable():
+                raise ValueError(f"the model needs {name}, but {why}")
+        self.weights, self.unseen_ms = dict(weights), unseen_ms
+        self.fitted = {name: ESTIMATORS[name](self.seed).fit(rows, latency_ms) for name in weights}
+        self.least_ms = LEAST_SHARE * float(latency_ms.min())
+        self.conformal = Conformal(rows, latency_ms, unseen_ms, self.seed)
+        return self
+
+    def predict(self, rows: Rows) -> Floats:
+        parts = (weight * self.fitted[name].predict(rows) for name, weight in self.weights.items())
+        return np.maximum(np.sum(list(parts), axis=0), self.least_ms)
+
+    def interval(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        _, low, high = self.answer(rows, coverage)
+        return low, high
+
+    def answer(self, rows: Rows, coverage: float = 0.9) -> tuple[Floats, Floats, Floats]:
+        """:meth:`predict` and :meth:`interval` at once: predicted, low and high, each of shape (n,)."""
+        predicted = self.predict(rows)
+        return predicted, *self.conformal.interval(rows, predicted, coverage)
+
+    def _cross_validate(self, rows: Rows, latency_ms: Floats) -> dict[str, Floats]:
+        """Name -> predictions of unseen rows, of the candidates that can be fitted; notes their scores."""
+        unseen: dict[str, Floats] = {}
+        folds = random_folds(len(rows), fold_count(len(rows)), self.seed)
+        for name in self.models:
+            kind = ESTIMATORS[name]
+            if why := kind.unavailable() or too_few(kind, len(rows)):
+                self.candidates[name] = why
+                continue
+            predicted = cross_predict(partial(kind, self.seed), rows, latency_ms, folds)
+            unseen[name] = np.maximum(predicted, LEAST_SHARE * float(latency_ms.min()))
+            self.candidates[name] = dict(scores(latency_ms, unseen[name]))
+            self.note(f"{name}: {self.candidates[name]['mape_pct']:.2f} % cross-validated error")
+        return unseen
+
+
+def choose(unseen: Mapping[str, Floats], latency_ms: Floats) -> dict[str, float]:
+    """The weight of each chosen candidate: the best one's is 1, unless a mean of several is clearly better.
+
+    Args:
+        unseen: name -> cross-validated predictions, shape (n,), simplest first.
+        latency_ms: shape (n,).
+    """
+    best = simplest_of_the_best({name: mape_pct(latency_ms, ms) for name, ms in unseen.items()})
+    picks: list[str] = []
+    total = np.zeros(len(latency_ms))
+    for count in range(1, PICKS + 1):
+        errors = {name: mape_pct(latency_ms, (total + ms) / count) for name, ms in unseen.items()}
+        picks.append(min(errors, key=lambda name: errors[name]))
+        total = total + unseen[picks[-1]]
+    if mape_pct(latency_ms, total / PICKS) < CLEARLY * mape_pct(latency_ms, unseen[best]):
+        return {name: picks.count(name) / PICKS for name in unseen if name in picks}
+    return {best: 1.0}
+
+
+def simplest_of_the_best(errors: Mapping[str, float]) -> str:
+    """The first of `errors`, simplest first, that none after it beats clearly."""
+    best, least = "", math.inf
+    for name, error in errors.items():
+        if error < CLEARLY * least:
+            best, least = name, error
+    return best
+
+
+def check_model(name: str) -> None:
+    """Raise ValueError unless there is an estimator called `name`."""
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown model {name!r}; there are auto, {', '.join(ESTIMATORS)}")
+
+
+def fold_count(count: int) -> int:
+    """Parts of the cross-validation of `count` rows."""
+    return FOLDS_OF_FEW if count < FEW else FOLDS
+
+
+def too_few(kind: type[Estimator], count: int) -> str | None:
+    """Why `count` rows do not suffice to cross-validate an estimator; None if they do."""
+    least = math.ceil(kind.min_rows * FOLDS_OF_FEW / (FOLDS_OF_FEW - 1))
+    return None if count >= least else f"needs {least} measured rows or more, not {count}"
+
+
+def check_latencies(rows: Rows, latency_ms: Floats) -> None:
+    """Raise ValueError unless there is a positive latency for each row."""
+    if latency_ms.shape != (len(rows),):
+        raise ValueError(f"{len(rows)} rows, but latencies of shape {latency_ms.shape}")
+    if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):
+        raise ValueError("latencies must be positive, finite milliseconds")

@@ -1,0 +1,207 @@
+"""A latency model of whole subnets, learned from measurements of some: no table of blocks is needed.
+
+It is kept as what was measured, the settings, and what cross-validation chose; reading it fits the chosen
+estimators again, so it outlives any version of any library, and anyone can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from compofa.arch import Arch
+from compofa.families import Family, get_family
+from compofa.genotype import Genotypes, decode, encode
+from lut.predictors.auto import AutoPredictor
+from lut.predictors.base import Floats
+from lut.predictors.subnets import subnet_rows
+from lut.scores import mape_pct
+
+FORMAT = "hwbench-subnet-model"
+SCHEMA = 1
+METHOD = 1
+"""Version of features and estimators together: a choice made by another one is made again when it is read."""
+LIBRARIES = ("hwbench", "numpy", "scipy", "scikit-learn", "xgboost-cpu")
+CHUNK = 8192
+"""Subnets at a time: their features then take 50 MB."""
+
+
+class Prediction(NamedTuple):
+    """Latencies in milliseconds and the bounds that hold them, each of shape (n,)."""
+
+    predicted_ms: Floats
+    low_ms: Floats
+    high_ms: Floats
+
+
+@dataclass(frozen=True)
+class SubnetModel:
+    """Predicts the latency of any subnet of a family, as the column of a file measured it.
+
+    Args:
+        family: whose subnets.
+        column: name of the measurements; the file says no more of their target.
+        genotypes: what was fitted on, shape (n, 1 + slots).
+        latency_ms: measured, shape (n,).
+        predictor: fitted on these.
+        about: what else a reader should know: where the rows come from, scores on rows not used.
+    """
+
+    family: Family
+    column: str
+    genotypes: Genotypes
+    latency_ms: Floats
+    predictor: AutoPredictor
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, family: Family, column: str, genotypes: Genotypes, latency_ms: Floats, predictor: AutoPredictor
+    ) -> Self:
+        """The model that `predictor` makes of measurements.
+
+        Raises:
+            ValueError: too few subnets, or a latency is no positive number.
+        """
+        predictor.fit(subnet_rows(family, genotypes), latency_ms)
+        return cls(family, column, genotypes, latency_ms, predictor)
+
+    def predict(self, genotypes: Genotypes, coverage: float = 0.9) -> Prediction:
+        """Latencies of subnets, shape (n, 1 + slots), and bounds that hold the measured one with probability
+        `coverage`, for subnets drawn like those of the fit.
+
+        Raises:
+            ValueError: they are not genotypes of the family, or so much coverage cannot be promised.
+        """
+        parts = [
+            self.predictor.answer(subnet_rows(self.family, genotypes[start : start + CHUNK]), coverage)
+            for start in range(0, len(genotypes), CHUNK)
+        ]
+        if not parts:
+            return Prediction(*(np.empty(0) for _ in range(3)))
+        return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def predict_ms(self, genotypes: Genotypes) -> Floats:
+        """Latencies in milliseconds, shape (n,)."""
+        return self.predict(genotypes).predicted_ms
+
+    def unseen_resolutions(self, genotypes: Genotypes) -> tuple[int, ...]:
+        """Resolutions in `genotypes` that nothing was measured at: the intervals promise nothing there."""
+        new = np.setdiff1d(genotypes[:, 0], self.genotypes[:, 0])
+        return tuple(self.family.resolutions[i] for i in new)
+
+    # --- files ---
+
+    def save(self, path: Path) -> None:
+        """Write the model to `path` at once: a reader sees the old file or the new one.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        predictor = self.predictor
+        head = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "method": METHOD,
+            "family": self.family.name,
+            "column": self.column,
+            "origin": "predicted from measurements",
+            "settings": {"models": list(predictor.models), "seed": predictor.seed},
+            "weights": predictor.weights,
+            "candidates": predictor.candidates,
+            "about": self.about,
+            "versions": library_versions(),
+        }
+        archs = map(str, decode(self.family, self.genotypes))
+        rows = (
+            json.dumps({"arch": arch, "measured_ms": measured, "unseen_ms": unseen}, allow_nan=False)
+            for arch, measured, unseen in zip(
+                archs, self.latency_ms.tolist(), predictor.unseen_ms.tolist(), strict=True
+            )
+        )
+        text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
+        beside = path.with_name(path.name + ".tmp")
+        beside.write_text(text + ',\n "rows": [\n' + ",\n".join(rows) + "\n]\n}\n")
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The model at `path`: its chosen estimators are fitted again, or, if another version of hwbench chose
+        them, chosen anew (``about`` then says so under ``chosen_anew``).
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no model, or of a schema that this version does not read.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+            if not isinstance(content, dict) or content.get("format") != FORMAT:
+                raise ValueError("not a hwbench model of subnets")
+            if content["schema"] != SCHEMA:
+                raise ValueError(
+                    f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}: fit the model again"
+                )
+            return cls._from_content(content)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: broken model: {type(error).__name__} {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a hwbench model of subnets: no JSON, or cut short") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def _from_content(cls, content: dict[str, Any]) -> Self:
+        family = get_family(content["family"])
+        genotypes = encode(family, [Arch.parse(row["arch"]) for row in content["rows"]])
+        measured, unseen = (
+            np.array([row[name] for row in content["rows"]], dtype=float)
+            for name in ("measured_ms", "unseen_ms")
+        )
+        settings = content["settings"]
+        predictor = AutoPredictor(settings["models"], settings["seed"])
+        column, about = str(content["column"]), dict(content["about"])
+        if content["method"] != METHOD:
+            model = cls.fit(family, column, genotypes, measured, predictor)
+            return cls(family, column, genotypes, measured, model.predictor, {**about, "chosen_anew": True})
+        predictor.candidates = dict(content["candidates"])
+        predictor.refit(subnet_rows(family, genotypes), measured, content["weights"], unseen)
+        return cls(family, column, genotypes, measured, predictor, about)
+
+
+def library_versions() -> dict[str, str]:
+    """Of whatever the numbers may depend on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def merge_repeats(genotypes: Genotypes, latency_ms: Floats) -> tuple[Genotypes, Floats, float | None]:
+    """Subnets measured more than once become one, with their median latency, in order of first appearance.
+
+    Otherwise cross-validation would meet in one fold what it was fitted on in another.
+
+    Returns:
+        Genotypes, latencies, and by how much the repeats differ from their median, as MAPE in percent; None if
+        there are none.
+    """
+    _, first, group = np.unique(genotypes, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(genotypes):
+        return genotypes, latency_ms, None
+    group = group.reshape(-1)
+    count, median = np.bincount(group), latency_ms[first]
+    for repeat in np.flatnonzero(count > 1):
+        median[repeat] = np.median(latency_ms[group == repeat])
+    repeated = count[group] > 1
+    spread = mape_pct(median[group][repeated], latency_ms[repeated])
+    order = np.sort(first)
+    return genotypes[order], median[group[order]], spread

@@ -1,0 +1,210 @@
+"""The gate as a command: the exit code says what failed, the summary what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from compofa.genotype import Genotypes
+from hwbench import check, shipped
+from hwbench.gating import models
+from hwbench.gating.findings import CODES
+from hwbench.gating.golden import MANIFEST
+from lut.calibration import Calibration, calibration_path
+from lut.model import Floats
+
+SHIPPED = Path(__file__).parents[1] / "golden"
+REFERENCE = shipped.reference_table("glyphs")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A golden folder of the shipped reference table, with its baseline."""
+    path = tmp_path / "golden"
+    assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
+    assert check.main(["--golden", str(path), "--update-baseline"]) == 0
+    return path
+
+
+@pytest.fixture
+def five_percent_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Off:
+        def __init__(self, training: Calibration) -> None:
+            self.model = training.model
+
+        def predict_ms(self, genotypes: Genotypes) -> Floats:
+            return 1.05 * self.model.predict_ms(genotypes)
+
+    monkeypatch.setitem(models.MODELS, "calibrated", Off)
+
+
+def test_the_project_passes_its_own_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["--golden", str(SHIPPED), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["exit_code"] == 0
+    assert {f["verdict"] for f in document["findings"]} == {"pass"}
+    assert {f["check"] for f in document["findings"]} == {"data", "coverage", "drift", "accuracy"}
+    assert len({f["target"] for f in document["findings"]}) == 3
+    assert document["environment"]["numpy"]
+
+
+def test_from_a_table_to_a_green_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "golden"
+    assert check.main(["--golden", str(folder), "--freeze", str(REFERENCE)]) == 0
+    made = capsys.readouterr().out
+    assert "60, half to fit on" in made and f"next           hwbench check --golden {folder}" in made
+    assert check.main(["--golden", str(folder), "--update-baseline"]) == 0
+    assert "glyphs-reference baseline: none" in capsys.readouterr().out
+    assert check.main(["--golden", str(folder)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "all passed; exit code 0" in shown.out
+    assert all(
+        word in shown.out for word in ("verdict", "drift", "accuracy", "coverage", "MAPE", "repeatable")
+    )
+
+
+def test_a_model_that_got_worse(
+    folder: Path,
+    tmp_path: Path,
+    five_percent_off: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    summary, junit = tmp_path / "summary.md", tmp_path / "report.xml"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder), "--junit", str(junit)]) == CODES["accuracy"]
+    shown = capsys.readouterr().out
+    assert "accuracy, mine: calibrated: MAPE went from" in shown
+    assert "if that is meant, --update-baseline" in shown
+    assert "exit code 11" in shown
+    assert "FAIL" in summary.read_text()
+    suite = ElementTree.parse(junit).getroot()[0]
+    assert int(suite.get("failures", "")) == len(list(suite.iter("failure"))) >= 2
+    assert int(suite.get("tests", "")) == len(list(suite.iter("testcase")))
+
+
+def test_an_acknowledged_change_is_green_and_was_said(
+    folder: Path, five_percent_off: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "baseline.json").read_bytes()
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder), "--update-baseline"]) == 0
+    said = capsys.readouterr().out
+    assert "drift     mine           calibrated: 5 %" in said
+    assert "calibrated: MAPE" in said and "(was" in said
+    assert (folder / "baseline.json").read_bytes() != before
+    assert check.main(["--golden", str(folder)]) == 0
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder), "--update-baseline"]) == 0
+    assert "nothing changed" in capsys.readouterr().out
+
+
+def test_a_baseline_elsewhere(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.json"
+    (folder / "baseline.json").rename(other)
+    assert check.main(["--golden", str(folder)]) == CODES["data"]
+    assert check.main(["--golden", str(folder), "--baseline", str(other)]) == 0
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "baseline cut", "baseline gone"])
+def test_damaged_data_is_red_with_a_report(
+    folder: Path, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / ("baseline.json" if "baseline" in damage else "mine.test.json")
+    content = path.read_bytes()
+    path.unlink() if "gone" in damage else path.write_bytes(
+        content[:-20] if "cut" in damage else content + b" "
+    )
+    junit = tmp_path / "j.xml"
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder), "--junit", str(junit), "--json"]) == CODES["data"]
+    document = json.loads(capsys.readouterr().out)
+    (failed,) = (f for f in document["findings"] if f["verdict"] == "fail")
+    assert failed["check"] == "data" and path.name in failed["advice"]
+    assert len(list(ElementTree.parse(junit).iter("failure"))) == 1
+    if "baseline" not in damage:
+        before = (folder / "baseline.json").read_bytes()
+        assert check.main(["--golden", str(folder), "--update-baseline"]) == CODES["data"]
+        assert "the baseline stays as it is" in capsys.readouterr().err
+        assert (folder / "baseline.json").read_bytes() == before
+
+
+def test_a_set_that_is_no_longer_checked_is_missed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["--golden", str(folder), "--freeze", str(REFERENCE), "--name", "second"]) == 0
+    assert check.main(["--golden", str(folder)]) == CODES["data"]
+    assert "data, second: the baseline lacks this set" in capsys.readouterr().out
+    assert check.main(["--golden", str(folder), "--update-baseline"]) == 0
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["sets"]["second"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    capsys.readouterr()
+    assert check.main(["--golden", str(folder)]) == CODES["data"]
+    assert "data, second: the baseline has this set" in capsys.readouterr().out
+
+
+def test_fresh_measurements_of_the_same_device(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = calibration_path(REFERENCE)  # half of them were fitted on, half are new
+    assert check.main(["--golden", str(folder), "--measured", str(measured)]) == 0
+    assert "device" in capsys.readouterr().out
+    content = json.loads(measured.read_text())
+    for row in content["rows"]:
+        row["first_ms"] *= 1.5
+        row["second_ms"] *= 1.5
+    slower = tmp_path / "slower.json"
+    slower.write_text(json.dumps(content))
+    assert check.main(["--golden", str(folder), "--measured", str(slower)]) == CODES["device"]
+    assert "device, mine: the device takes 1.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: --golden"),
+        (["--golden", "/nowhere"], "/nowhere/golden.json: No such file"),
+        (["--golden", "{empty}"], "holds no golden sets; --freeze TABLE makes one"),
+        (["--golden", "{folder}", "--junit", "/nowhere/j.xml"], "cannot write /nowhere/j.xml"),
+        (["--golden", "{folder}", "--measured", "/nowhere.json"], "/nowhere.json: No such file"),
+        (["--golden", "{folder}", "--freeze", "/nowhere.jsonl"], "/nowhere.jsonl: No such file"),
+        (
+            ["--golden", "{folder}", "--freeze", "{table}"],
+            "mine.jsonl is there already: delete set mine first",
+        ),
+        (["--golden", "{folder}", "--freeze", "{bare}"], "bare.calibration.json: No such file"),
+        (["--golden", "{folder}", "--freeze", "{table}", "--update-baseline"], "not allowed with argument"),
+        (
+            ["--golden", "{folder}", "--baseline", "/nowhere/b.json", "--update-baseline"],
+            "cannot write /nowhere",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(
+    folder: Path, tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty, table, bare = tmp_path / "empty", tmp_path / "mine.jsonl", tmp_path / "bare.jsonl"
+    empty.mkdir()
+    (empty / MANIFEST).write_text('{"format": "hwbench-golden", "schema": 1, "sets": {}}')
+    for path in (table, bare):
+        shutil.copy(REFERENCE, path)
+    shutil.copy(calibration_path(REFERENCE), calibration_path(table))
+    places = {"folder": folder, "empty": empty, "table": table, "bare": bare}
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    capsys.readouterr()
+    assert check.main([argument.format(**places) for argument in arguments]) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert shown.err.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{code} {name}:" in shown for name, code in CODES.items())

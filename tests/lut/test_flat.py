@@ -1,0 +1,161 @@
+"""Flat rows say everything and lose nothing; a row that is wrong is refused by its number."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import Measurement, Target
+from compofa.families import GLYPHS
+from compofa.spaces import get_space
+from lut.flat import read_csv, read_parquet, rows, write_csv, write_parquet
+from lut.store import Header
+from lut.table import Table
+
+GOLDEN = Path(__file__).parent / "golden"
+BLOCKS = get_space("ofa", GLYPHS).all_blocks((16,))
+HEADER = Header(
+    Target("none", 'A, "Quoted" Device', "int8", 2, 0, (("a", "1"), ("b", "2")), (("mode", "x=y;z"),)),
+    "glyphs",
+    "ofa",
+    (16, 20),
+    "2026-01-01T00:00:00.000+00:00",
+    {"cores": 2, "governor": None},
+)
+ENTRIES = (
+    Measurement("measured", 0.1 + 0.2, 0.1, 0.4, (0.30000000000000004, 0.1, -1e-7), noisy=True),
+    Measurement("modelled", 1.5, 1.5, 1.5, cycles=450_000_000_001),
+    Measurement("predicted", 1e-5, 0.0, 2e-5),
+)
+TABLE = Table(HEADER, dict(zip((BLOCKS[0], BLOCKS[5], BLOCKS[-1]), ENTRIES, strict=True)))
+FORMATS = pytest.mark.parametrize(
+    ("write", "read"), [(write_csv, read_csv), (write_parquet, read_parquet)], ids=["csv", "parquet"]
+)
+
+
+def test_a_row_says_what_its_number_is_of() -> None:
+    first = rows(TABLE)[0]
+    assert (first["family"], first["device"], first["precision"], first["origin"]) == (
+        "glyphs",
+        'A, "Quoted" Device',
+        "int8",
+        "measured",
+    )
+    assert json.loads(first["versions"]) == {"a": "1", "b": "2"}
+    assert (first["macs"], first["out_height"]) == (BLOCKS[0].macs, BLOCKS[0].out_shape[1])
+
+
+@FORMATS
+def test_nothing_is_lost(write, read, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "t"
+    write(TABLE, path)
+    assert read(path) == TABLE
+
+
+@given(
+    latency=st.floats(1e-9, 1e9),
+    rounds=st.lists(st.floats(-1e3, 1e3), max_size=3),
+    device=st.text(max_size=20),
+)
+def test_any_number_and_any_device_survive_csv(
+    tmp_path_factory: pytest.TempPathFactory, latency: float, rounds: list[float], device: str
+) -> None:
+    try:
+        device.encode()
+    except UnicodeEncodeError:
+        return
+    header = Header(Target("none", device), "glyphs", "ofa", (16,), "")
+    table = Table(header, {BLOCKS[1]: Measurement("measured", latency, latency / 3, latency, tuple(rounds))})
+    path = tmp_path_factory.mktemp("any") / "t.csv"
+    write_csv(table, path)
+    assert read_csv(path) == table
+
+
+def test_the_csv_is_the_golden_file(tmp_path: Path) -> None:
+    write_csv(TABLE, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_bytes() == (GOLDEN / "table.csv").read_bytes()
+
+
+def test_the_golden_parquet_is_still_read() -> None:
+    assert read_parquet(GOLDEN / "table.parquet") == TABLE
+
+
+def test_data_frames_see_numbers(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    write_parquet(TABLE, tmp_path / "t.parquet")
+    table = parquet.read_table(tmp_path / "t.parquet")
+    kinds = {field.name: str(field.type) for field in table.schema}
+    assert (kinds["latency_ms"], kinds["kernel"], kinds["se"]) == ("double", "int64", "bool")
+    assert (kinds["cycles"], kinds["rounds_ms"]) == ("int64", "list<element: double>")
+
+
+# --- what is refused ---
+
+
+def edited(tmp_path: Path, **changes: str) -> Path:
+    """The golden CSV with the fields of its second row changed."""
+    with (GOLDEN / "table.csv").open(newline="") as file:
+        content = list(csv.DictReader(file))
+    content[1].update(changes)
+    path = tmp_path / "t.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(content[0]))
+        writer.writeheader()
+        writer.writerows(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"latency_ms": "nan"}, "row 2: .*finite number of milliseconds, not nan"),
+        ({"latency_ms": "-1"}, "row 2: a latency must be positive"),
+        ({"latency_ms": "fast"}, "could not convert"),
+        ({"origin": "guessed"}, "row 2: unknown origin 'guessed'"),
+        ({"se": "maybe"}, "'maybe' is neither True nor False"),
+        ({"kernel": "4"}, "row 2: kernels are odd"),
+        ({"kernel": "3.5"}, "invalid literal"),
+        ({"device": "Another"}, "row 2: it is of another table"),
+        ({"versions": "{"}, "row 2: "),
+        ({"host": "3"}, "row 2: broken header"),
+    ],
+)
+def test_a_wrong_cell_is_refused(tmp_path: Path, changes: dict[str, str], says: str) -> None:
+    path = edited(tmp_path, **changes)
+    with pytest.raises(ValueError, match=rf"t\.csv is not a table as CSV: .*{says}"):
+        read_csv(path)
+
+
+def test_foreign_and_truncated_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for content, says in (
+        (b"", "holds no entries"),
+        (b"a,b\n1,2\n", "row 1 lacks the column"),
+        (b"\xff\xfe", "codec can't decode"),
+        ((GOLDEN / "table.csv").read_bytes()[:-30], "shorter or longer|row 3"),
+        (
+            (GOLDEN / "table.csv").read_bytes() + (GOLDEN / "table.csv").read_bytes().splitlines(True)[1],
+            "twice",
+        ),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"t\.csv is not a table as CSV: .*({says})"):
+            read_csv(path)
+    content = (GOLDEN / "table.parquet").read_bytes()
+    for part in (b"", content[:100], content[: len(content) // 2], b"PAR1 no, PAR1"):
+        path.write_bytes(part)
+        with pytest.raises(ValueError, match=r"t\.csv is not a table as Parquet"):
+            read_parquet(path)
+
+
+def test_without_pyarrow_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(RuntimeError, match=r"pip install 'hwbench\[parquet\]', or write CSV"):
+        write_parquet(TABLE, tmp_path / "t.parquet")

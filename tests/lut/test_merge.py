@@ -1,0 +1,74 @@
+"""Tables become one only if they are of one thing, and a conflict is settled as asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from backends.base import Measurement
+from lut.merge import merge
+from lut.table import Table
+
+
+def parts(table: Table) -> tuple[Table, Table]:
+    """Two tables that share one block, measured in both, the second one more quietly."""
+    items = list(table.entries.items())
+    block = items[10][0]
+    one = dict(items[:10]) | {block: Measurement("measured", 1.0, 0.9, 1.1)}
+    other = {block: Measurement("measured", 2.0, 1.99, 2.01)} | dict(items[11:20])
+    header = replace(table.header, resolutions=table.header.resolutions[:1])
+    return replace(table, header=header, entries=one), replace(table, entries=other)
+
+
+def test_entries_of_all_come_together(table: Table) -> None:
+    one, other = parts(table)
+    merged = merge([one, other], ["a", "b"], "2027", "first")
+    assert merged.entries.keys() == one.entries.keys() | other.entries.keys()
+    assert merged.header.resolutions == table.header.resolutions
+    assert (merged.header.created, merged.target) == ("2027", table.target)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("first", 1.0), ("quieter", 2.0)])
+def test_a_conflict_is_settled_by_the_rule(table: Table, rule: str, expected: float) -> None:
+    one, other = parts(table)
+    block = list(one.entries)[10]
+    assert merge([one, other], ["a", "b"], "", rule).entries[block].latency_ms == expected
+
+
+def test_a_noisy_measurement_is_not_quieter(table: Table) -> None:
+    one, other = parts(table)
+    block = list(one.entries)[10]
+    loud = replace(other, entries=other.entries | {block: replace(other.entries[block], noisy=True)})
+    assert merge([one, loud], ["a", "b"], "", "quieter").entries[block].latency_ms == 1.0
+
+
+def test_a_conflict_is_refused_unless_a_rule_is_given(table: Table) -> None:
+    one, other = parts(table)
+    with pytest.raises(
+        ValueError, match=r"b has measured 1 blocks that .* say --on-conflict first or quieter"
+    ):
+        merge([one, other], ["a", "b"], "")
+
+
+def test_the_same_measurement_twice_is_no_conflict(table: Table) -> None:
+    assert merge([table, table], ["a", "b"], table.header.created) == table
+
+
+def test_measured_comes_before_predicted_and_the_surer_prediction_before_the_other(table: Table) -> None:
+    block = next(iter(table.entries))
+    sure, unsure = Measurement("predicted", 3.0, 2.9, 3.1), Measurement("predicted", 4.0, 1.0, 9.0)
+    measured = Measurement("measured", 5.0, 1.0, 9.0, noisy=True)
+    as_table = lambda m: replace(table, entries={block: m})  # noqa: E731
+    for order in ([sure, measured], [measured, sure]):
+        assert merge([*map(as_table, order)], ["a", "b"], "").entries[block] == measured
+    assert merge([as_table(unsure), as_table(sure)], ["a", "b"], "").entries[block] == sure
+
+
+def test_tables_of_other_targets_or_families_are_refused(table: Table) -> None:
+    elsewhere = replace(table, header=replace(table.header, target=replace(table.target, threads=2)))
+    with pytest.raises(ValueError, match="a and b are tables of different things: threads 1, not 2"):
+        merge([table, elsewhere], ["a", "b"], "")
+    family = replace(table, header=replace(table.header, family="imagenet-w1.0"))
+    with pytest.raises(ValueError, match=r"family glyphs, not imagenet-w1\.0"):
+        merge([table, family], ["a", "b"], "")
