@@ -8,6 +8,7 @@ cores of this machine: with real boards each has its own.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import threading
@@ -32,7 +33,7 @@ def build(some: Farm, blocks: list[Block]) -> tuple[float, int]:
     """Seconds for measuring `blocks`, processes started and connected included, and how many boards were left."""
     backend = TvmBackend(Settings(options={"rpc": some.address, "key": KEY}))
     start = time.perf_counter()
-    found = [block for batch, _ in backend.as_they_come(blocks) for block in batch]
+    found = [block for batch in backend.as_they_come(blocks) for block, _ in batch.entries]
     seconds = time.perf_counter() - start
     assert len(found) == len(set(found)) == BLOCKS, "each block is measured once"
     left = len(backend.boards.workers)
@@ -40,11 +41,18 @@ def build(some: Farm, blocks: list[Block]) -> tuple[float, int]:
     return seconds, left
 
 
+CASES = ((1, False), (3, False), (3, True))
+"""Boards, and whether one is killed."""
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", type=int, choices=range(len(CASES)), help="only this one")
+    case = parser.parse_args().case
     blocks = list(get_space("ofa", GLYPHS).all_blocks())[:BLOCKS]
     TvmBackend(Settings()).make_ready([(block,) for block in blocks])
     print(f"{os.cpu_count()} cores, {BLOCKS} blocks of glyphs, compiled before")
-    for servers, kill in ((1, False), (3, False), (3, True)):
+    for servers, kill in CASES if case is None else [CASES[case]]:
         with farm(servers, KEY) as some:
             timer = threading.Timer(KILL_AFTER_S, some.signal, (1, signal.SIGKILL))
             if kill:

@@ -36,18 +36,20 @@ BLOCKS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=64, help="of each operator")
+    parser.add_argument("--blocks", type=int, nargs="+", default=range(len(BLOCKS)), help="numbers, from 0")
     parser.add_argument("--tune-only", action="store_true", help="do not time")
     args = parser.parse_args()
     untuned = TvmBackend(Settings())
     tuned = TvmBackend(Settings(options={"tune": str(args.trials)}))
-    networks = [(block,) for block in BLOCKS]
+    blocks = [BLOCKS[i] for i in args.blocks]
+    networks = [(block,) for block in blocks]
     for backend in (untuned, tuned):
         backend.make_ready(networks)
     if not args.tune_only:
-        report(untuned.recipe, tuned.recipe)
+        report(blocks, untuned.recipe, tuned.recipe)
 
 
-def report(untuned: Recipe, tuned: Recipe) -> None:
+def report(blocks: list[Block], untuned: Recipe, tuned: Recipe) -> None:
     """Time everything and print the table."""
     from backends.tvm.address import Address
     from backends.tvm.device import Device
@@ -62,7 +64,7 @@ def report(untuned: Recipe, tuned: Recipe) -> None:
         return host_timed(bound_run(open_session(untuned.graph((block,)), 1), 0))
 
     makers = (lambda b: tvm_case(untuned, b), lambda b: tvm_case(tuned, b), onnx_case)
-    cases = [make(block) for block in BLOCKS for make in makers]
+    cases = [make(block) for block in blocks for make in makers]
     sentinel = Sentinel(onnx_case(SENTINEL))
     timing = time_interleaved(cases, BLOCK_TIMING, sentinel=sentinel)
     found = summarise(timing.rounds_ms, BLOCK_TIMING, steady=timing.steady)
@@ -70,7 +72,7 @@ def report(untuned: Recipe, tuned: Recipe) -> None:
     print(
         f"{'block':42} {'untuned':>8} {'tuned':>8} {'trials':>6} {'ONNX RT':>8} {'untuned/tuned':>13} {'tuned/ORT':>9}"
     )
-    for i, block in enumerate(BLOCKS):
+    for i, block in enumerate(blocks):
         a, b, c = (m.latency_ms for m in found[3 * i : 3 * i + 3])
         library = find(tuned, (block,))
         trials = library.trials if library else 0

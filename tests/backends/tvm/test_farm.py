@@ -49,7 +49,7 @@ def test_boards_share_the_blocks_and_one_that_hangs_is_dropped(
     assert len(some.boards.workers) == 2
     farm.signal(0, signal.SIGSTOP)
     try:
-        found = [block for batch, _ in some.as_they_come(blocks) for block in batch]
+        found = [block for batch in some.as_they_come(blocks) for block, _ in batch.entries]
     finally:
         farm.signal(0, signal.SIGCONT)
     assert sorted(found, key=str) == sorted(blocks, key=str)
@@ -101,14 +101,13 @@ def test_three_boards_sixty_blocks_one_killed(caplog: pytest.LogCaptureFixture) 
     with loopback.farm(3, KEY) as some_farm:
         some = backend(some_farm)
         batches = some.as_they_come(blocks)
-        found = list(next(batches)[0])
+        found = [block for block, _ in next(batches).entries]
         some_farm.signal(1, signal.SIGKILL)
-        found += [block for batch, _ in batches for block in batch]
+        found += [block for batch in batches for block, _ in batch.entries]
         assert sorted(found, key=str) == sorted(blocks, key=str)
         # Which of them was killed before it had finished is chance; a second build knows for sure.
-        assert sorted((b for batch, _ in some.as_they_come(blocks) for b in batch), key=str) == sorted(
-            blocks, key=str
-        )
+        again = [block for batch in some.as_they_come(blocks) for block, _ in batch.entries]
+        assert sorted(again, key=str) == sorted(blocks, key=str)
         assert len(some.boards.workers) == 2
         assert re.search("is dropped: went away", caplog.text)
         some.boards.close()
