@@ -193,7 +193,8 @@ def test_a_prediction_is_replaced_by_what_comes_later_and_replaces_nothing(table
         with pytest.raises(ValueError, match="already"):
             writer.append([(other, predicted(1.0))])
     with table.open("ab") as file:
-        file.write(json.dumps({"block": other.to_dict(), **asdict(predicted(1.0))}).encode() + b"\n")
+        late_fields = {**asdict(predicted(1.0)), "details": {}}
+        file.write(json.dumps({"block": other.to_dict(), **late_fields}).encode() + b"\n")
     with pytest.raises(ValueError, match="twice"):
         store.read(table)
 
