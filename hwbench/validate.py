@@ -68,10 +68,10 @@ def execute(args: argparse.Namespace) -> int:
     import numpy as np
 
     from lut.calibration import calibration_path
-    from lut.table import Table
+    from lut.formats import read_table
 
     lut = args.lut or newest_table(args.family)
-    table = Table.load(lut)
+    table = read_table(lut)
     picture = args.out or lut.with_name(lut.name.removesuffix(".jsonl") + ".validate.png")
     cli.check_writable(picture, cli.PICTURE_SUFFIXES)
     cli.check_writable(calibration_path(lut))
