@@ -110,7 +110,11 @@ class AutoPredictor(Predictor):
             if why := kind.unavailable() or too_few(kind, len(rows)):
                 self.candidates[name] = why
                 continue
-            predicted = kind(self.seed).cross_predict(rows, latency_ms, folds)
+            try:
+                predicted = kind(self.seed).cross_predict(rows, latency_ms, folds)
+            except np.linalg.LinAlgError as error:  # a singular fold must not cost the other candidates
+                self.candidates[name] = f"failed: {error}"
+                continue
             unseen[name] = np.maximum(predicted, LEAST_SHARE * float(latency_ms.min()))
             self.candidates[name] = dict(scores(latency_ms, unseen[name]))
             self.note(f"{name}: {self.candidates[name]['mape_pct']:.2f} % cross-validated error")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from compofa.families import GLYPHS
-from compofa.spaces import encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from hwbench import fit, predict
 from lut.predictors.subnets import subnet_rows
 from lut.subnets_csv import subnet_columns, write_csv

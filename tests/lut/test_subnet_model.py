@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from compofa.families import GLYPHS
-from compofa.spaces import Genotypes, encode, get_space
+from compofa.genotype import Genotypes, encode
+from compofa.spaces import get_space
 from lut import subnet_model
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats

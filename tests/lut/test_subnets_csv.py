@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compofa.families import GLYPHS, get_family
-from compofa.spaces import Genotypes, encode, get_space
+from compofa.genotype import Genotypes, encode
+from compofa.spaces import get_space
 from lut.subnets_csv import read_subnets, subnet_columns, write_csv
 
 GOLDEN = """\

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lut.predictors import ESTIMATORS, auto
 from lut.predictors.auto import AutoPredictor, choose, simplest_of_the_best
 from lut.predictors.corrected import XGBoost
+from lut.predictors.linear import Ridge
 from lut.scores import mape_pct
 
 from .conftest import NOISE, Device
@@ -75,6 +76,18 @@ def test_what_cannot_be_fitted_is_left_out_with_the_reason(
         AutoPredictor(("gp",)).fit(rows, measured)
     with pytest.raises(ValueError, match="the model needs xgboost, but not installed"):
         AutoPredictor().refit(rows, measured, {"xgboost": 1.0}, measured)
+
+
+def test_a_candidate_that_fails_does_not_cost_the_others(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(Ridge, "fit", fail)
+    predictor = AutoPredictor(FAST).fit(device.rows[slice(0, 40)], device.measured_ms[:40])
+    assert predictor.candidates["ridge"] == "failed: SVD did not converge"
+    assert predictor.weights.keys() <= {"additive", "roofline"}
 
 
 def test_wrong_names_and_latencies_are_refused(device: Device) -> None:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.arch import arch_blocks
 from compofa.families import GLYPHS, get_family
-from compofa.spaces import arch_blocks, encode, get_space
+from compofa.genotype import encode
+from compofa.spaces import get_space
 from lut.predictors.subnets import MS_PER_BLOCK, MS_PER_COST, block_costs, subnet_rows
 
 
