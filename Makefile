@@ -7,7 +7,7 @@ export PYTHONPYCACHEPREFIX ?= .venv/pycache
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,tvm]'
 	touch $@
 
 # NVIDIA's Python bindings, without TensorRT: the tests hold our calls against them, and skip that without them.
