@@ -263,4 +263,4 @@ def test_a_backend_that_blames_other_blocks_is_not_asked_for_ever() -> None:
             raise BlocksFailed({Block("pool", (1, 1, 1), 1): "out of memory"})
 
     with pytest.raises(BlocksFailed):
-        build_lut.attempt(Wrong(Settings()), list(COMPOFA.all_blocks((SMALLEST,))[:2]))
+        list(Wrong(Settings()).as_they_come(COMPOFA.all_blocks((SMALLEST,))[:2]))
