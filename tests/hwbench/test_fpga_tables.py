@@ -50,4 +50,4 @@ def test_sums_overestimate_a_pipeline_and_validate_says_by_how_much(
 
 def test_a_backend_without_targets_refuses_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_lut.main(["--target", "zcu102-b4096", "--out", str(tmp_path / "t.jsonl")]) == 2
-    assert "with backend onnxruntime: --target zcu102-b4096; it has no options" in capsys.readouterr().err
+    assert "with backend onnxruntime: --target zcu102-b4096; its options are" in capsys.readouterr().err
