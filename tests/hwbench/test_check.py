@@ -16,7 +16,7 @@ import yaml
 
 from compofa.genotype import Genotypes
 from hwbench import check, shipped
-from hwbench.gating import models
+from hwbench.gating import checks, models
 from hwbench.gating.findings import CODES
 from hwbench.gating.golden import MANIFEST
 from lut.calibration import Calibration, calibration_path
@@ -26,17 +26,29 @@ SHIPPED = Path(__file__).parents[1] / "golden"
 REFERENCE = shipped.reference_table("glyphs")
 
 
+CALIBRATED = {"calibrated": models.MODELS["calibrated"]}
+
+
+@pytest.fixture
+def calibrated_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the learned models, which take a second and are not what is tested."""
+    for name in set(models.MODELS) - set(CALIBRATED):
+        monkeypatch.delitem(models.MODELS, name)
+
+
 @pytest.fixture(scope="session")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A golden folder of the shipped reference table, with its baseline."""
     path = tmp_path_factory.mktemp("frozen") / "golden"
-    assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
-    assert check.main(["--golden", str(path), "--update-baseline"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "MODELS", CALIBRATED)
+        assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
+        assert check.main(["--golden", str(path), "--update-baseline"]) == 0
     return path
 
 
 @pytest.fixture
-def folder(frozen: Path, tmp_path: Path) -> Path:
+def folder(frozen: Path, calibrated_only: None, tmp_path: Path) -> Path:
     """A copy of that folder, to be changed."""
     return Path(shutil.copytree(frozen, tmp_path / "golden"))
 
