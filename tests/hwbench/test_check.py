@@ -258,6 +258,11 @@ def test_false_alarms_and_power_are_as_promised() -> None:
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     alarms = [int(n) for n in re.findall(r"(\d+) false alarms in 200 A/A replicates", done.stdout)]
     assert len(alarms) == 2 and max(alarms) < 0.02 * 200
-    for row in re.findall(r"^all, .*$", done.stdout, re.MULTILINE):
+    used, anew = done.stdout.split("measured anew:")
+    rows = re.findall(r"^all, .*$", used, re.MULTILINE) + re.findall(
+        r"^all, every target.*$", anew, re.MULTILINE
+    )
+    assert len(rows) == 5
+    for row in rows:
         _, five, ten = (float(share) for share in re.findall(r"([\d.]+) \(", row))
         assert five >= 90 and ten >= 99, row
