@@ -258,6 +258,11 @@ class Backend(ABC):
     def target(self) -> Target:
         """What this backend's latencies are of."""
 
+    @property
+    def caution(self) -> str | None:
+        """What whoever builds a table must know about its numbers; None if nothing."""
+        return None
+
     @abstractmethod
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
         """What each block adds to a network that holds it: the cost of calling the runtime left out.

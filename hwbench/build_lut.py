@@ -18,7 +18,7 @@ from hwbench.backend_arguments import BackendParser, add_backend_arguments, make
 from hwbench.budget import check_budget, informative_batches, predict_rest
 
 if TYPE_CHECKING:
-    from backends.base import Backend
+    from backends.base import Backend, Measurement
     from compofa.blocks import Block
     from compofa.spaces import Space
     from lut.store import Writer
@@ -73,6 +73,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     if args.out:
         cli.check_writable(args.out)
     backend = make_backend(args)
+    if backend.caution:
+        cli.note(f"warning: {backend.caution}")
     path = args.out or store.default_path(backend.target, family.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(
@@ -97,6 +99,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "measured": work.measured,
             "predicted": predicted,
             "noisy": sum(m.noisy for m in writer.entries.values()),
+            "fewest_trials": fewest_trials(writer.entries.values()),
             "failed": {str(block): reason for block, reason in writer.failures.items()},
             "seconds": round(clock() - start, 3),
             "seconds_measuring": round(work.measuring_s, 3),
@@ -199,6 +202,12 @@ def _kept(path: Path, wanted: Sequence[Block]) -> str:
     return f"{done} of {len(wanted)} blocks are in {path}; the same command goes on from there"
 
 
+def fewest_trials(measurements: Iterable[Measurement]) -> int | None:
+    """Of the tuning behind any of `measurements`; None where nothing is tuned or could be."""
+    found = [dict(m.details).get("tuning_trials") for m in measurements]
+    return min((int(trials) for trials in found if trials is not None), default=None)
+
+
 def _in_backend(summary: dict[str, Any]) -> str:
     timing = summary["seconds_timing"]
     return f"measuring {summary['seconds_measuring']} s" if timing is None else f"timing {timing} s"
@@ -217,6 +226,8 @@ def print_summary(summary: dict[str, Any], target: str) -> None:
         ("entries", f"{summary['entries']} ({_origins(summary)})"),
         ("time", f"{summary['seconds']} s, of which {_in_backend(summary)}"),
     ]
+    if summary["fewest_trials"] is not None:
+        rows.append(("tuning", f"{summary['fewest_trials']} trials or more for each operator"))
     for name, value in rows:
         print(f"{name:8} {value}")
 

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs TVM where it is not, saying so."""
+    for item in items:
+        if "needs_tvm" in item.keywords:
+            if find_spec("tvm") is None:
+                item.add_marker(pytest.mark.skip(reason="TVM is not installed: pip install 'hwbench[tvm]'"))
+            elif shutil.which("g++") is None:
+                item.add_marker(pytest.mark.skip(reason="no g++: apt install g++"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -143,6 +143,12 @@ class TvmBackend(Backend):
             ),
         )
 
+    @property
+    def caution(self) -> str | None:
+        if self.trials:
+            return None
+        return "the code is not tuned: TVM's plain loops are many times slower than tuned ones (--tune 64)"
+
     # --- checking ---
 
     def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:
@@ -159,7 +165,7 @@ class TvmBackend(Backend):
         try:
             for start in range(0, len(blocks), BLOCKS_A_JOB):
                 some = blocks[start : start + BLOCKS_A_JOB]
-                self._make_ready([(block,) for block in some])
+                self.make_ready([(block,) for block in some])
                 for _, found in crew.run([some]):
                     yield from found
         finally:
@@ -186,7 +192,7 @@ class TvmBackend(Backend):
         from backends.tvm.measuring import Job
 
         jobs = _split(range(len(networks)), len(self.boards.trades))
-        self._make_ready(networks)
+        self.make_ready(networks)
         found: dict[int, Measurement] = {}
         for index, done in self.boards.run([Job(tuple(networks[i] for i in job), False) for job in jobs]):
             self.timing_s += done.timing_s
@@ -199,7 +205,7 @@ class TvmBackend(Backend):
 
         boards = len(self.boards.trades)
         for some in _split(range(len(blocks)), -(-len(blocks) // (BLOCKS_A_JOB * boards))):
-            self._make_ready([(blocks[i],) for i in some])
+            self.make_ready([(blocks[i],) for i in some])
             parts = _split(some, boards)
             jobs: list[Job] = [Job(tuple((blocks[i],) for i in part), True) for part in parts]
             for index, done in self.boards.run(jobs):
@@ -215,24 +221,23 @@ class TvmBackend(Backend):
             ValueError: no board has the key; this target needs one.
         """
         from backends.tvm.crew import Crew
-        from backends.tvm.measuring import Measurer, Surveyor
+        from backends.tvm.measuring import Measurer
 
         self._needs_board()
         count = 1
         if self.address.key:
-            survey = Crew([Surveyor(self.address)], self.silence_s, replace=False)
-            ((_, count),) = survey.run([None])
-            survey.close()
+            count = self.address.count_boards()
+        elif self.address.host:
+            self.address.check_reachable()
         measurer = Measurer(
             self.recipe, self.address, self.block_timing, self.network_timing, self.settings.seed
         )
         return Crew([measurer] * count, self.silence_s, replace=False)
 
-    def _make_ready(self, networks: Sequence[Network]) -> None:
+    def make_ready(self, networks: Sequence[Network]) -> None:
         """Tune and compile what was not before, on all cores; nothing is timed meanwhile."""
         from backends.tvm import library
         from backends.tvm.crew import Crew
-        from backends.tvm.measuring import Compiler
         from backends.tvm.tuning import Tuner
 
         todo = [network for network in networks if library.find(self.recipe, network) is None]
@@ -240,19 +245,20 @@ class TvmBackend(Backend):
             return
         library.prune(library.libraries_folder())
         if self.trials:
-            self._run_all(
-                Crew([Tuner(self.recipe, self.address, self.settings.seed)], TUNING_SILENCE_S), todo
-            )
-        workers = min(len(todo), os.cpu_count() or 1)
-        self._run_all(Crew([Compiler(self.recipe)] * workers, COMPILING_SILENCE_S), todo)
-
-    @staticmethod
-    def _run_all(crew: Crew, networks: Sequence[Network]) -> None:
-        try:
-            for _ in crew.run(networks):
+            tuners = Crew([Tuner(self.recipe, self.address, self.settings.seed)], TUNING_SILENCE_S)
+            for _ in tuners.run(todo):
                 pass
-        finally:
-            crew.close()
+            tuners.close()
+        for _ in self._compilers.run(todo):
+            pass
+
+    @cached_property
+    def _compilers(self) -> Crew:
+        """One for each core; idle while anything is timed."""
+        from backends.tvm.crew import Crew
+        from backends.tvm.measuring import Compiler
+
+        return Crew([Compiler(self.recipe)] * (os.cpu_count() or 1), COMPILING_SILENCE_S)
 
 
 TUNING_SILENCE_S = 600.0

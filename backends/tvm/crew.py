@@ -28,6 +28,10 @@ from backends.base import BackendUnavailable
 Beat = Callable[[], None]
 """Call it after each step of a job: a sign of life."""
 LOG = logging.getLogger(__name__)
+STARTING_S = 120.0
+"""How long a worker may take to start: importing TVM takes seconds, on a busy machine many."""
+STOPPED_S = 2.0
+"""Later than this after a time-out, and it was not the workers that were late."""
 BEAT_S = 0.5
 """Signs of life are not sent more often: each wakes the parent, on a machine that may be measuring."""
 ATTEMPTS = 2
@@ -76,7 +80,7 @@ class Crew:
 
     Args:
         trades: one worker each.
-        silence_s: how long a worker may give no sign of life.
+        silence_s: how long a worker may give no sign of life once it has started.
         replace: start another for a worker that died; not for those that stand for a board.
         clock: seconds.
     """
@@ -130,14 +134,22 @@ class Crew:
     def _hear(self) -> list[_Worker]:
         """Workers that said something, or have been silent for too long."""
         busy = [worker for worker in self.workers if worker.job is not None or not worker.ready]
-        limit = min((worker.heard_s + self.silence_s for worker in busy), default=self.clock())
+        limit = min(map(self._limit_s, busy), default=self.clock())
         pipes = wait([worker.pipe for worker in busy], max(0.0, limit - self.clock()))
-        late = [w for w in busy if w.pipe not in pipes and w.heard_s + self.silence_s <= self.clock()]
+        if self.clock() - limit > STOPPED_S:
+            # This process was stopped, perhaps its workers, too: they get their time anew.
+            for worker in busy:
+                worker.heard_s = self.clock()
+        late = [w for w in busy if w.pipe not in pipes and self._limit_s(w) <= self.clock()]
         return [worker for worker in busy if worker.pipe in pipes] + late
+
+    def _limit_s(self, worker: _Worker) -> float:
+        """When the worker has been silent for too long."""
+        return worker.heard_s + (self.silence_s if worker.ready else max(self.silence_s, STARTING_S))
 
     def _message(self, worker: _Worker) -> tuple[str, Any]:
         if not worker.pipe.poll():
-            return "gone", Lost(f"gave no sign of life for {self.silence_s:g} s")
+            return "gone", Lost(f"gave no sign of life for {self.clock() - worker.heard_s:.0f} s")
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import count
@@ -18,45 +17,8 @@ from backends.tvm.address import Address
 from backends.tvm.library import timed_library
 from backends.tvm.target import TvmTarget
 
-CONNECT_S = 5.0
 BIG_CORES = 1
 """TVM's name for threads on the fastest cores first."""
-
-
-def count_boards(address: Address) -> int:
-    """How many boards the tracker at `address` has under its key.
-
-    Raises:
-        BackendUnavailable: it cannot be reached.
-        ValueError: it is no tracker, or has no such board; says which keys it has.
-    """
-    from tvm import rpc
-
-    _check_reachable(address, "tracker")
-    try:
-        summary = rpc.connect_tracker(address.host, address.port).summary()
-    except Exception as error:
-        raise ValueError(
-            f"{address.host}:{address.port} is no TVM tracker ({_first_line(error)}); without --key, "
-            "--rpc is the address of an RPC server"
-        ) from error
-    keys = [server["key"].removeprefix("server:") for server in summary["server_info"]]
-    if address.key not in keys:
-        there = f"there are {', '.join(sorted(set(keys)))}" if keys else "none is registered"
-        raise ValueError(
-            f"no board has the key {address.key!r} at tracker {address.host}:{address.port}; {there}"
-        )
-    return keys.count(address.key)
-
-
-def _check_reachable(address: Address, what: str) -> None:
-    try:
-        socket.create_connection((address.host, address.port), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise BackendUnavailable(
-            f"cannot reach the {what} at {address.host}:{address.port}: {error.strerror or error}; start it as "
-            "docs/tvm.md says"
-        ) from error
 
 
 class Device:
@@ -134,7 +96,7 @@ def _open(address: Address) -> Any:
 
     if not address.host:
         return rpc.LocalSession()
-    _check_reachable(address, "tracker" if address.key else "RPC server")
+    address.check_reachable()
     try:
         if address.key:
             return rpc.connect_tracker(address.host, address.port).request(address.key)

@@ -28,6 +28,7 @@ TRIPLE = "aarch64-linux-gnu"
 QEMU = "qemu-aarch64"
 SYSROOT = Path("/usr/aarch64-linux-gnu")
 """Of Debian's cross compiler: C library and C++ runtime."""
+COMMAND = (QEMU, "-L", str(SYSROOT), "-E", "TVM_NUM_THREADS=1")
 LIBRARIES = ("libtvm_runtime.so", "libtvm_ffi.so")
 REMEDY = "run scripts/setup_arm64_emulation"
 SOURCES = Path(__file__).parent
@@ -87,9 +88,8 @@ def emulate(
             lines.append(f"{library} {folder}/x{i} {folder}/y{i} {sizes}\n")
         (folder / "list").write_text("".join(lines))
         counting = ["-plugin", str(plugin), "-d", "plugin", "-D", f"{folder}/log"] if plugin else []
-        command = [QEMU, "-L", str(SYSROOT), "-E", "TVM_NUM_THREADS=1", *counting]
         done = subprocess.run(
-            [*command, str(_runner(target)), f"{folder}/list"],
+            [*COMMAND, *counting, str(program(target, SOURCES / "runner.cc")), f"{folder}/list"],
             capture_output=True,
             text=True,
             timeout=RUN_S,
@@ -111,14 +111,14 @@ def _counts(log: Path) -> list[int | None]:
     return [int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("instructions ")]
 
 
-def _runner(target: TvmTarget) -> Path:
-    """The program, compiled unless it was before."""
+def program(target: TvmTarget, source: Path) -> Path:
+    """A C++ program linked with TVM's runtime for the emulated processor, compiled unless it was before."""
     import tvm_ffi
 
     from backends.tvm.library import compile_cpp
 
-    source, libraries = SOURCES / "runner.cc", runtime_folder()
-    path = libraries / f"runner-{_digest(source, target.compiler)}"
+    libraries = runtime_folder()
+    path = libraries / f"{source.stem}-{_digest(source, target.compiler)}"
     if not path.exists():
         include = [f"-I{folder}" for folder in tvm_ffi.libinfo.include_paths()]
         links = [

@@ -59,21 +59,6 @@ class Compiler(Trade):
 
 
 @dataclass(frozen=True)
-class Surveyor(Trade):
-    """Counts the boards at a tracker."""
-
-    address: Address
-
-    def __str__(self) -> str:
-        return "the process that asks the tracker"
-
-    def start(self, beat: Beat) -> Callable[[None], int]:
-        from backends.tvm.device import count_boards
-
-        return lambda _: count_boards(self.address)
-
-
-@dataclass(frozen=True)
 class Measurer(Trade):
     """Measures on a device of its own."""
 

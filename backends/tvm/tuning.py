@@ -101,11 +101,11 @@ def apply(recipe: Recipe, lowered: IRModule) -> tuple[IRModule, int]:
 
 def _operators(recipe: Recipe, lowered: IRModule) -> dict[str, ExtractedTask]:
     """What can be tuned in `lowered`, by hash."""
-    import tvm
     from tvm.s_tir.meta_schedule import relax_integration
+    from tvm_ffi import structural_hash
 
     tasks = relax_integration.extract_tasks(lowered, tvm_target(recipe))
-    return {f"{tvm.ir.structural_hash(task.dispatched[0]) & (2**64 - 1):016x}": task for task in tasks}
+    return {f"{structural_hash(task.dispatched[0]) & (2**64 - 1):016x}": task for task in tasks}
 
 
 def _open_database(folder: Path) -> Any:

@@ -1,0 +1,151 @@
+"""A tracker and boards on this machine, each a process: to try a farm out, and to test what happens when a board
+dies. What is measured on them says nothing: they share this machine's cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backends.base import BackendUnavailable
+from backends.tvm.address import Address
+from backends.tvm.target import TvmTarget
+
+HOST = "127.0.0.1"
+START_S = 120.0
+
+
+@dataclass(frozen=True)
+class Farm:
+    """A tracker and its servers.
+
+    Args:
+        address: of the tracker, as ``--rpc`` takes it.
+        servers: processes, each with children of its own.
+        ports: of the servers.
+    """
+
+    address: str
+    servers: list[subprocess.Popen[bytes]]
+    ports: list[int]
+
+    def signal(self, server: int, number: int) -> None:
+        """Send a signal to a server with all that it started."""
+        os.killpg(self.servers[server].pid, number)
+
+
+@contextmanager
+def farm(servers: int, key: str) -> Iterator[Farm]:
+    """Start `servers` boards under `key`; all are gone at the end.
+
+    Raises:
+        TimeoutError: they did not start.
+    """
+    port, *ports = _free_ports(1 + servers)
+    address = f"{HOST}:{port}"
+    processes = [_start("rpc_tracker", port)]
+    try:
+        processes += [_start("rpc_server", p, "--tracker", address, "--key", key) for p in ports]
+        deadline = time.monotonic() + START_S
+        while not _registered(port, key, servers):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the tracker and {servers} servers did not start in {START_S:g} s")
+            time.sleep(0.1)
+        yield Farm(address, processes[1:], ports)
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _start(module: str, port: int, *arguments: str) -> subprocess.Popen[bytes]:
+    ports = ["--host", HOST, "--port", str(port), "--port-end", str(port + 1)]
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tvm.exec.{module}", *ports, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TVM_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def _registered(port: int, key: str, servers: int) -> bool:
+    try:
+        return Address(HOST, port, key).count_boards() == servers
+    except (BackendUnavailable, ValueError):  # not yet
+        return False
+
+
+# --- a board that is emulated ---
+
+RPC_MAGIC = 0xFF271
+
+
+@contextmanager
+def emulated_board(target: TvmTarget) -> Iterator[str]:
+    """An RPC server on an emulated Arm processor; gives its address, as ``--rpc`` takes it. Everything is as with a
+    board, but that times mean nothing.
+
+    Raises:
+        BackendUnavailable: the emulation is not set up.
+    """
+    from backends.tvm.emulator import COMMAND, SOURCES, problem, program
+
+    if reason := problem(target):
+        raise BackendUnavailable(f"cannot emulate {target.name}: {reason}")
+    server = program(target, SOURCES / "board.cc")
+    processes: list[subprocess.Popen[bytes]] = []
+    with socket.create_server((HOST, 0)) as listener, tempfile.TemporaryDirectory() as folder:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # the listener is closed at the end
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        if _greet(connection):
+                            handle = connection.fileno()
+                            command = [*COMMAND, str(server), str(handle), folder]
+                            processes.append(subprocess.Popen(command, pass_fds=[handle]))
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"{HOST}:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _greet(connection: socket.socket) -> bool:
+    """The opening of TVM's RPC, as a server without a key; false for who only wanted to see whether it answers."""
+
+    def number() -> int:
+        data = connection.recv(4, socket.MSG_WAITALL)
+        return int.from_bytes(data, "little") if len(data) == 4 else 0
+
+    if number() != RPC_MAGIC:
+        return False
+    connection.recv(number(), socket.MSG_WAITALL)
+    key = b"server:"
+    connection.sendall(RPC_MAGIC.to_bytes(4, "little") + len(key).to_bytes(4, "little") + key)
+    return True

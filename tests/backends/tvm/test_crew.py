@@ -1,0 +1,133 @@
+"""Workers that crash, hang, fail or go away: jobs are done once, or the caller hears why not. Without TVM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.base import BackendUnavailable
+from backends.tvm.crew import Beat, Crew, Gone, Lost, Trade
+
+
+@dataclass(frozen=True)
+class Actor(Trade):
+    """Does what the job says; each worker notes the jobs that it finished in a file."""
+
+    notes: Path
+    name: str = "actor"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def start(self, beat: Beat) -> Callable[[Any], Any]:
+        if self.name == "unborn":
+            raise BackendUnavailable("no board there")
+
+        def work(job: str) -> str:
+            flag = self.notes.with_suffix(".once")
+            if not (job.startswith("once-") and flag.exists()):
+                if job.startswith("once-"):
+                    flag.touch()
+                act(job.removeprefix("once-"), beat)
+            with self.notes.open("a") as file:
+                file.write(f"{self.name} {job}\n")
+            return job.upper()
+
+        return work
+
+
+def act(deed: str, beat: Beat) -> None:
+    if deed == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif deed == "hang":
+        time.sleep(60)
+    elif deed == "leave":
+        raise Gone("went away")
+    elif deed == "wrong":
+        raise ValueError("this cannot be done")
+    elif deed == "slow":
+        for _ in range(30):
+            time.sleep(0.1)
+            beat()
+
+
+def crew(notes: Path, *names: str, **settings: Any) -> Crew:
+    return Crew([Actor(notes, name) for name in names], **settings)
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    return tmp_path / "notes"
+
+
+def test_all_jobs_are_done_once(notes: Path) -> None:
+    jobs = [f"job{i}" for i in range(20)]
+    done = dict(crew(notes, "a", "b").run(jobs))
+    assert done == {i: job.upper() for i, job in enumerate(jobs)}
+    assert sorted(line.split()[1] for line in notes.read_text().splitlines()) == sorted(jobs)
+
+
+@pytest.mark.parametrize("end", ["crash", "leave", "hang"])
+def test_the_jobs_of_a_worker_that_ends_go_to_the_others(
+    end: str, notes: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = [f"once-{end}", *(f"job{i}" for i in range(6))]
+    with caplog.at_level(logging.WARNING):
+        done = dict(crew(notes, "a", "b", silence_s=2.0, replace=False).run(jobs))
+    assert sorted(done) == list(range(7))
+    finished = notes.read_text().splitlines()
+    assert len(finished) == len({line.split()[1] for line in finished}) == 7
+    assert caplog.text.count("is dropped") == 1
+    assert len({line.split()[0] for line in finished[-3:]}) == 1
+
+
+def test_a_hung_worker_is_told_from_a_slow_one(notes: Path) -> None:
+    """Three seconds of work with signs of life, where one second of silence is allowed."""
+    done = dict(crew(notes, "a", silence_s=1.5, replace=False).run(["slow"]))
+    assert done == {0: "SLOW"}
+
+
+def test_a_process_that_crashes_is_replaced(notes: Path, caplog: pytest.LogCaptureFixture) -> None:
+    done = dict(crew(notes, "a", replace=True).run(["once-crash", "job"]))
+    assert done == {0: "ONCE-CRASH", 1: "JOB"}
+    assert "another takes its place" in caplog.text
+
+
+def test_when_all_have_gone_the_caller_hears_why(notes: Path) -> None:
+    with pytest.raises(Lost, match="a went away"):
+        list(crew(notes, "a", replace=False).run(["leave"]))
+    with pytest.raises(Lost, match=r"a ended with code -11"):
+        list(crew(notes, "a", replace=False).run(["crash"]))
+    with pytest.raises(BackendUnavailable, match="no board there"):
+        list(crew(notes, "unborn", replace=False).run(["job"]))
+
+
+def test_a_job_that_ends_each_process_is_given_up(notes: Path) -> None:
+    with pytest.raises(Lost, match="ended with code -11"):
+        list(crew(notes, "a", replace=True).run(["job", "crash"]))
+    assert dict(crew(notes, "a", replace=True).run(["job"])) == {0: "JOB"}
+
+
+def test_what_a_worker_raises_reaches_the_caller(notes: Path) -> None:
+    with pytest.raises(ValueError, match="this cannot be done"):
+        list(crew(notes, "a").run(["wrong"]))
+
+
+def test_no_process_outlives_the_crew(notes: Path) -> None:
+    some = crew(notes, "a", silence_s=60)
+    running = some.run(["job", "hang"])
+    next(running)
+    pids = [worker.process.pid for worker in some.workers]
+    some.close()
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
