@@ -146,7 +146,6 @@ def freeze(args: argparse.Namespace) -> int:
 def update(args: argparse.Namespace, path: Path, states: list[State], findings: list[Finding]) -> int:
     """Make what the models say now the baseline, and say what that changes."""
     from hwbench.gating import checks, reports
-    from hwbench.gating.baseline import Baseline
     from hwbench.gating.findings import exit_code
 
     cli.check_writable(path)
@@ -155,7 +154,7 @@ def update(args: argparse.Namespace, path: Path, states: list[State], findings: 
             cli.note(line)
         cli.note("the baseline stays as it is")
         return code
-    old = Baseline.load(path) if path.exists() else Baseline({}, {})
+    old, _ = checks.load_baseline(path)  # empty if there is none that can be read
     changed = [f for f in checks.judge(states, old) if f.verdict == FAIL or "(was" in f.value]
     checks.present(states).save(path)
     if args.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hwbench.gating import models
 from hwbench.gating.golden import MANIFEST, GoldenSet, load, read_manifest
 
 SHIPPED = Path(__file__).parents[2] / "golden"
@@ -32,3 +33,10 @@ def folder(tmp_path: Path) -> Path:
 def golden() -> GoldenSet:
     """The set, read."""
     return load(SHIPPED, read_manifest(SHIPPED)[NAME])
+
+
+@pytest.fixture
+def calibrated_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the learned models, which take a second and are not what is tested."""
+    for name in set(models.MODELS) - {"calibrated"}:
+        monkeypatch.delitem(models.MODELS, name)

@@ -19,6 +19,8 @@ from lut.calibration import Calibration
 from lut.model import Floats
 from lut.table import Table
 
+pytestmark = pytest.mark.usefixtures("calibrated_only")
+
 
 class Wrong:
     """The calibrated table, but for what `change` makes of its predictions."""
@@ -182,6 +184,34 @@ def test_of_several_failures_the_most_fundamental_is_returned() -> None:
     assert sorted(CODES.values()) == [10, 11, 12, 13, 14]
     assert exit_code([found("drift"), found("data"), found("accuracy")]) == CODES["data"]
     assert exit_code([found("drift"), found("accuracy")]) == CODES["accuracy"]
+
+
+# --- intervals ---
+
+
+class Guess(models.Bounded):
+    """Intervals of a given width."""
+
+    def __init__(self, training: Calibration, width: float) -> None:
+        self.table_model, self.width = training.model, width
+
+    def predict_ms(self, genotypes: Genotypes) -> Floats:
+        return self.table_model.predict_ms(genotypes)
+
+    def interval_ms(self, genotypes: Genotypes, coverage: float) -> tuple[Floats, Floats]:
+        predicted = self.predict_ms(genotypes)
+        return predicted * (1 - self.width), predicted * (1 + self.width)
+
+
+@pytest.mark.parametrize(("width", "verdict"), [(0.2, PASS), (0.005, FAIL)])
+def test_intervals_that_promise_too_much_are_red(
+    monkeypatch: pytest.MonkeyPatch, golden: GoldenSet, baseline: Baseline, width: float, verdict: str
+) -> None:
+    monkeypatch.setitem(models.MODELS, "calibrated", lambda training: Guess(training, width))
+    findings = judge([State.of(golden)], baseline)
+    (interval,) = (f for f in findings if f.what == "calibrated: 90 % interval")
+    assert interval.verdict == verdict
+    assert red(findings) == ({"accuracy"} if verdict == FAIL else set())
 
 
 # --- the baseline's file ---
