@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings
-from backends.device import Conditions, Details, Device, Run
-from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts
+from backends.device import Conditions, Device, Run
+from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts, working_bytes
 from backends.timing import Case, Sentinel, Timing, TimingSettings, summarise, time_interleaved
 from compofa.blocks import Block
 
@@ -30,11 +30,11 @@ class Timings:
 
 
 CPU_TIMINGS = Timings(
-    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=6.0),
+    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, round_ms=6.0),
     networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=20.0),
 )
 """Single runs: where others use the processor, too, the median over runs leaves out those that were
-interrupted. One case at a time: a chain finds the caches as it left them, as a network in use does."""
+interrupted."""
 GPU_TIMINGS = Timings(
     blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=1.0, max_warmup_ms=20.0),
     networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=3.0, max_warmup_ms=50.0),
@@ -57,6 +57,8 @@ class ChainBackend(Backend):
     timing_s: float
     element_bytes: ClassVar[dict[str, int]]
     """Of each precision that the backend has."""
+    shares_activations: ClassVar[bool] = True
+    """Whether networks that are ready share the memory of their activations, or each holds its own."""
 
     def __init__(self, settings: Settings, timings: Timings) -> None:
         super().__init__(settings)
@@ -101,23 +103,35 @@ class ChainBackend(Backend):
             return [found for cut in cuts for found in self._network_times(networks[cut])]
 
     def _held_bytes(self, network: Network) -> int:
-        return held_bytes(network, self.settings.batch, self.element_bytes[self.settings.precision])
+        size = (network, self.settings.batch, self.element_bytes[self.settings.precision])
+        return held_bytes(*size) + (0 if self.shares_activations else working_bytes(*size))
 
     def _block_costs(self, plan: Plan) -> list[Measurement]:
         runs = self._ready_all(plan)
-        cold = [self.device.flushed(runs[block,]) for block in plan.blocks]
-        flushed = [case for case in cold if case is not None]
-        cases = [self.device.case(runs[network]) for network in plan.networks]
-        timing, conditions = self._time([*cases, *flushed], self.timings.blocks)
-        warm_ms, flushed_ms = np.split(timing.rounds_ms, [len(cases)])
-        found = self._summarise(plan.costs_ms(warm_ms), timing, conditions, self.timings.blocks)
-        extra = _medians("alone_ms", plan.alone_ms(warm_ms))
-        if flushed:
-            extra = [(*one, *two) for one, two in zip(extra, _medians("flushed_ms", flushed_ms), strict=True)]
+        cases = [case for triple in plan.triples for case in self._cases([runs[n] for n in triple])]
+        each = len(cases) // len(plan.blocks)
+        groups = np.arange(len(cases)).reshape(-1, each).tolist()
+        timing, conditions = self._time(cases, self.timings.blocks, groups)
+        longer_ms, shorter_ms, alone_ms, *flushed_ms = timing.rounds_ms.reshape(
+            len(plan.blocks), each, -1
+        ).swapaxes(0, 1)
+        costs_ms = plan.costs_ms(longer_ms, shorter_ms)
+        found = self._summarise(costs_ms, timing, conditions, self.timings.blocks)
+        names = ("alone_ms", "flushed_ms")
+        medians = [np.median(rounds_ms, axis=1).tolist() for rounds_ms in (alone_ms, *flushed_ms)]
         return [
-            replace(m, details=(*more, *m.details), noisy=m.noisy or m.low_ms <= SMALLEST_MS)
-            for m, more in zip(found, extra, strict=True)
+            replace(
+                m,
+                details=(*zip(names, others, strict=False), *m.details),
+                noisy=m.noisy or m.low_ms <= SMALLEST_MS,
+            )
+            for m, others in zip(found, zip(*medians, strict=True), strict=True)
         ]
+
+    def _cases(self, triple: Sequence[Run]) -> list[Case]:
+        """Of a block: the pair, the block alone, and, where that can be done, alone with cold caches."""
+        cold = self.device.flushed(triple[-1])
+        return [*map(self.device.case, triple), *([cold] if cold else [])]
 
     def _network_times(self, networks: Sequence[Network]) -> list[Measurement]:
         cases = []
@@ -147,11 +161,14 @@ class ChainBackend(Backend):
             raise BlocksFailed(failed)
         return runs
 
-    def _time(self, cases: Sequence[Case], settings: TimingSettings) -> tuple[Timing, Conditions]:
+    def _time(
+        self, cases: Sequence[Case], settings: TimingSettings, groups: Sequence[Sequence[int]] | None = None
+    ) -> tuple[Timing, Conditions]:
         self._watch = self._watch or Sentinel(self._sampled(self.device.case(self._ready(SENTINEL, 0))))
         self.device.warm_up(self._watch.case)
         self.device.conditions()  # those of the warm-up are nobody's
-        timing = time_interleaved(cases, settings, sentinel=self._watch, seed=self.settings.seed)
+        seed = self.settings.seed
+        timing = time_interleaved(cases, settings, sentinel=self._watch, seed=seed, groups=groups)
         self.timing_s += timing.timing_s
         return timing, self.device.conditions()
 
@@ -171,7 +188,3 @@ class ChainBackend(Backend):
         steady = timing.steady and not conditions.throttled
         found = summarise(rounds_ms, settings, steady=steady, seed=self.settings.seed)
         return [replace(m, details=conditions.details) for m in found]
-
-
-def _medians(name: str, rounds_ms: Floats) -> list[Details]:
-    return [((name, value),) for value in np.median(rounds_ms, axis=1).tolist()]

@@ -6,13 +6,13 @@ the cost of a block is the time of a chain of 2K copies less that of K copies, o
 of its own. A block that changes the shape cannot follow itself; it is put behind (or, where nothing could come
 before it, in front of) two neighbours that keep the shape, and the time of the neighbours is taken away.
 
-Times are subtracted round by round: both networks of a pair are timed in each round, so drift cancels.
+Times are subtracted round by round, and the networks of a pair take turns within a round, so drift cancels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,7 +65,8 @@ def neighbour(shape: tuple[int, int, int]) -> Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to time to learn the costs of `blocks`: each network once, though several blocks share it."""
+    """What to time to learn the costs of `blocks`: three networks for each, in this order: the longer and the
+    shorter of its pair, and the block alone."""
 
     blocks: tuple[Block, ...]
     copies: int = COPIES
@@ -75,36 +76,27 @@ class Plan:
         """Of each block."""
         return tuple(context_of(block, self.copies) for block in self.blocks)
 
-    @cached_property
+    @property
+    def triples(self) -> Iterator[tuple[Network, Network, Network]]:
+        """The networks of each block."""
+        for block, context in zip(self.blocks, self.contexts, strict=True):
+            yield context.longer, context.shorter, (block,)
+
+    @property
     def networks(self) -> tuple[Network, ...]:
-        """The distinct networks: both of each pair, and each block alone."""
-        pairs = (network for context in self.contexts for network in (context.longer, context.shorter))
-        return tuple(dict.fromkeys((*pairs, *((block,) for block in self.blocks))))
+        """The distinct networks: blocks of one shape share their neighbours."""
+        return tuple(dict.fromkeys(network for triple in self.triples for network in triple))
 
-    def costs_ms(self, rounds_ms: Floats) -> Floats:
-        """Cost of each block in each round, shape (blocks, rounds), never below :data:`SMALLEST_MS`; from the
-        times of `networks`, shape (networks, rounds)."""
-        place = self._place
-        longer = rounds_ms[[place[context.longer] for context in self.contexts]]
-        shorter = rounds_ms[[place[context.shorter] for context in self.contexts]]
-        copies = np.array([context.copies for context in self.contexts])
-        return np.maximum((longer - shorter) / copies[:, None], SMALLEST_MS)
-
-    def alone_ms(self, rounds_ms: Floats) -> Floats:
-        """Time of each block run alone, the call included; shapes as in :meth:`costs_ms`."""
-        return rounds_ms[[self._place[block,] for block in self.blocks]]
+    def costs_ms(self, longer_ms: Floats, shorter_ms: Floats) -> Floats:
+        """Cost of each block in each round, never below :data:`SMALLEST_MS`; from the times of the two
+        networks of its pair. All of shape (blocks, rounds)."""
+        copies = np.array([[context.copies] for context in self.contexts])
+        return np.maximum((longer_ms - shorter_ms) / copies, SMALLEST_MS)
 
     def of(self, network: Network) -> tuple[Block, ...]:
         """The blocks that cannot be measured without `network`."""
-        return tuple(
-            block
-            for block, context in zip(self.blocks, self.contexts, strict=True)
-            if network in (context.longer, context.shorter, (block,))
-        )
-
-    @cached_property
-    def _place(self) -> dict[Network, int]:
-        return {network: i for i, network in enumerate(self.networks)}
+        pairs = zip(self.blocks, self.triples, strict=True)
+        return tuple(block for block, triple in pairs if network in triple)
 
 
 # --- what fits into the device's memory together ---
@@ -114,6 +106,20 @@ def held_bytes(network: Network, batch: int, element_bytes: int) -> int:
     """Memory that a network ready to run holds on to: its weights, its input and its output."""
     values = math.prod(network[0].in_shape) + math.prod(network[-1].out_shape)
     return element_bytes * (total_params(network) + batch * values)
+
+
+def working_bytes(network: Network, batch: int, element_bytes: int) -> int:
+    """Memory for the activations while `network` runs: the input and the output of its largest layer."""
+    values = max(max(block.hidden_channels, *_channels(block)) * _pixels(block) for block in network)
+    return 2 * element_bytes * batch * values
+
+
+def _channels(block: Block) -> tuple[int, int]:
+    return block.in_shape[0], block.out_channels
+
+
+def _pixels(block: Block) -> int:
+    return block.in_shape[1] * block.in_shape[2]
 
 
 def parts(sizes: Sequence[int], limit: int) -> list[slice]:

@@ -6,6 +6,7 @@ counts only if it says that it runs on the provider asked for, with no node left
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -94,6 +95,7 @@ class ProviderBackend(ChainBackend):
 
     name = "onnxruntime"
     element_bytes = {"fp32": 4, "fp16": 2}  # noqa: RUF012
+    shares_activations = False
 
     def __init__(self, settings: Settings, timings: Timings = CPU_TIMINGS) -> None:
         self.provider = PROVIDERS[settings.options["provider"]]
@@ -145,15 +147,13 @@ class ProviderBackend(ChainBackend):
     def _ready(self, network: Network, seed: int) -> Run:
         precision = self.settings.precision
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=precision)
+        session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
+        run = _bound(session, self.provider, ELEMENTS[precision], seed)
         try:
-            session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
-            run = _bound(session, self.provider, ELEMENTS[precision], seed)
             run()
-            return run
-        except BackendUnavailable:
-            raise
-        except RuntimeError as error:  # ONNX Runtime's own derive from it
-            raise CannotRun(" ".join(str(error).split())[:300]) from error
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise CannotRun(_one_line(error)) from error
+        return run
 
 
 def _register(provider: Provider) -> None:
@@ -177,25 +177,44 @@ def open_provider_session(model: bytes, provider: Provider, threads: int) -> onn
 
     Raises:
         BackendUnavailable: ONNX Runtime fell back to the processor.
-        RuntimeError: the model cannot be run on it.
+        CannotRun: the provider cannot run the model, or not all of it.
     """
+    try:
+        session = _session(model, provider, threads, fall_back=False)
+    except Exception as error:
+        # Left to itself, would it run on the provider at all? If not, the model is not to blame.
+        try:
+            left_alone = _session(model, provider, threads, fall_back=True).get_providers()
+        except Exception:
+            raise CannotRun(_one_line(error)) from error
+        verify(left_alone, provider)
+        raise CannotRun(_one_line(error)) from error
+    verify(session.get_providers(), provider)
+    return session
+
+
+def _session(model: bytes, provider: Provider, threads: int, fall_back: bool) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is in the exception
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if not fall_back:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     settings = dict(provider.settings)
     if not provider.on_gpu:
         settings["num_of_threads"] = str(threads)
     if provider.plugin:
         devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == provider.name]
         options.add_provider_for_devices(devices[:1], settings)
-        session = onnxruntime.InferenceSession(model, options)
-    else:
-        session = onnxruntime.InferenceSession(model, options, providers=[(provider.name, settings)])
-    verify(session.get_providers(), provider)
-    return session
+        return onnxruntime.InferenceSession(model, options)
+    with warnings.catch_warnings():  # that it falls back is ours to say
+        warnings.simplefilter("ignore")
+        return onnxruntime.InferenceSession(model, options, providers=[(provider.name, settings)])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def verify(found: list[str], provider: Provider) -> None:

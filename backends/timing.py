@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,12 +140,16 @@ def time_interleaved(
     sentinel: Sentinel | None = None,
     clock: Clock = time.perf_counter,
     seed: int = 0,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> Timing:
     """Time all `cases`, interleaved.
 
     Args:
         cases: what to time.
         settings: how.
+        groups: indices of cases that take turns with each other, each case once; chosen anew each round, of
+            `settings.rotation` cases, unless given. Cases whose times are to be subtracted belong together: turns
+            are milliseconds apart, and whatever else the machine does hits both.
         sentinel: on the same device; a new one on the host unless given.
         clock: the clock that the cases read, for the overhead of reading it.
         seed: of the order of visits.
@@ -162,7 +166,7 @@ def time_interleaved(
     sentinel.readings_s.append(watch.best())
     drift = np.zeros(0)
     while (drift <= settings.drift_limit).sum() < settings.rounds and len(rounds) < settings.max_rounds:
-        rounds.append(_one_round(warm, settings, rng))
+        rounds.append(_one_round(warm, settings, rng, groups))
         sentinel.readings_s.append(watch.best())
         around = sentinel.drift(len(rounds) + 1)
         drift = np.maximum(around[:-1], around[1:])
@@ -177,14 +181,14 @@ def time_interleaved(
 
 
 def _one_round(
-    warm: Sequence[_WarmCase], settings: TimingSettings, rng: np.random.Generator
+    warm: Sequence[_WarmCase],
+    settings: TimingSettings,
+    rng: np.random.Generator,
+    groups: Sequence[Sequence[int]] | None,
 ) -> NDArray[np.float64]:
     """Seconds for each case, shape (cases,)."""
     times = np.empty(len(warm))
-    order = rng.permutation(len(warm))
-    # Of equal size, lest the few left over run warm while the others run cold.
-    groups = max(1, round(len(warm) / settings.rotation)) if settings.rotation else 1
-    for group in np.array_split(order, groups):
+    for group in _drawn(len(warm), settings, rng) if groups is None else _shuffled(groups, rng):
         turn_s = sum(warm[i].repeats * warm[i].each_s for i in group)
         turns = max(1, math.ceil(settings.round_ms / 1e3 * len(group) / turn_s)) if turn_s > 0 else 1
         seconds = np.empty((turns, len(group)))
@@ -193,6 +197,16 @@ def _one_round(
                 turn[place] = warm[group[place]].once()
         times[group] = np.median(seconds, axis=0)
     return times
+
+
+def _drawn(cases: int, settings: TimingSettings, rng: np.random.Generator) -> Iterable[NDArray[np.intp]]:
+    # Of equal size, lest the few left over run warm while the others run cold.
+    groups = max(1, round(cases / settings.rotation)) if settings.rotation else 1
+    return np.array_split(rng.permutation(cases), groups)
+
+
+def _shuffled(groups: Sequence[Sequence[int]], rng: np.random.Generator) -> Iterable[NDArray[np.intp]]:
+    return (np.array(groups[i], dtype=np.intp) for i in rng.permutation(len(groups)))
 
 
 def summarise(

@@ -21,13 +21,13 @@ from shared_data import SHARED
 from backends.base import Settings
 from backends.fpga.backend import FpgaBackend
 from backends.fpga.calibration import Board, fit, leave_one_out, predict_ms
-from backends.fpga.closed_form import CHUNK, layer_cycles, plan_cycles
+from backends.fpga.closed_form import CHUNK, best_plan, layer_cycles, plan_cycles
 from backends.fpga.compute import LayerArrays, place
 from backends.fpga.layers import Layer, lower
 from backends.fpga.rtl.truth import Run, build, execute, simulated_cycles
 from backends.fpga.simulator import simulate
 from backends.fpga.target import FpgaTarget, load_target
-from backends.fpga.tiling import plan, tiles_of
+from backends.fpga.tiling import tiles_of
 from backends.fpga.zoo import NETWORKS, Measured, measurements
 from compofa.families import get_family
 from compofa.spaces import get_space
@@ -57,8 +57,8 @@ def speed(target: FpgaTarget, layers: tuple[Layer, ...]) -> None:
     """Layers a second, from shapes to cycles and from a tiling to cycles; the simulator."""
     arrays = LayerArrays.of(place(layers, target), target)
     many = repeated(arrays, COPIES)
-    planned = plan(arrays, target, "int8")
-    chunks = [plan(many[at : at + CHUNK], target, "int8") for at in range(0, len(many), CHUNK)]
+    planned = best_plan(arrays, target, "int8")
+    chunks = [best_plan(many[at : at + CHUNK], target, "int8") for at in range(0, len(many), CHUNK)]
     whole = median_s(lambda: layer_cycles(many, target, "int8"))
     formula = median_s(lambda: [plan_cycles(part, target) for part in chunks])
     some = range(0, len(arrays), 3)

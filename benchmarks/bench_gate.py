@@ -29,9 +29,9 @@ from hwbench.gating import golden as golden_sets
 from hwbench.gating.checks import Comparison, accuracy
 from hwbench.gating.findings import FAIL
 from hwbench.gating.golden import GoldenSet
+from hwbench.gating.noise import swapped
 from hwbench.gating.statistics import Judged
 from lut import model
-from lut.calibration import Calibration
 from lut.model import Floats
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
@@ -112,22 +112,14 @@ def measured_anew(arrays: Arrays, rng: np.random.Generator) -> Replicate:
     return Replicate(arrays, (arrays.fit(one), arrays.fit(two)), measured, picks)
 
 
-def swapped(calibration: Calibration, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """The two measurements of each subnet in random order."""
-    both = np.array([calibration.first_ms, calibration.second_ms])
-    coin = rng.integers(2, size=both.shape[1])
-    columns = np.arange(both.shape[1])
-    return both[coin, columns], both[1 - coin, columns]
-
-
 def fails(replicates: Sequence[Replicate], factors: Sequence[Floats | float]) -> bool:
     """Whether the accuracy check over all sets fails when the candidate is wrong by `factors`."""
     compared = []
     for r, wrong in zip(replicates, factors, strict=True):
         before = Judged(r.measured_ms[0], r.arrays.predict(r.weights[0]))[r.picks]
         after = Judged(r.measured_ms[1], r.arrays.predict(r.weights[1], wrong))[r.picks]
-        golden = r.arrays.golden
-        compared.append(Comparison(golden.name, golden.entry.limits, "calibrated", before, after))
+        entry = r.arrays.golden.entry
+        compared.append(Comparison(entry.name, entry.limits, entry.margins, "calibrated", before, after))
     return any(finding.verdict == FAIL for finding in accuracy(compared, RESAMPLES))
 
 
@@ -222,9 +214,12 @@ def main() -> None:
     entries = golden_sets.read_manifest(args.golden).values()
     sets = [Arrays(golden_sets.load(args.golden, entry)) for entry in entries]
     for golden in (arrays.golden for arrays in sets):
+        entry = golden.entry
         print(
-            f"{golden.name:16} {len(golden.test.archs)} test subnets, repeatable to "
-            f"{golden_sets.repeatability_pct(golden.test):.1f} %, floor MAPE {golden.entry.limits.mape_pct:.2f} %"
+            f"{entry.name:14} {len(golden.test.archs)} test subnets, repeatable to "
+            f"{golden_sets.repeatability_pct(golden.test):.1f} %; MAPE and bias: floor {entry.limits.mape_pct:.2f} "
+            f"and {entry.limits.bias_pct:.2f} %, margin {entry.margins.mape_pct:.2f} and "
+            f"{entry.margins.bias_pct:.2f}"
         )
     rng = np.random.default_rng(args.seed)
     for regime in (as_used, measured_anew):

@@ -3,7 +3,9 @@
 OFA's space on the published Note10 tables (the folder that HWBENCH_SHARED_DATA names, or ../shared/data), CompOFA's
 at 25 resolutions on modelled latencies, both with a predictor in the published format that is fitted to a made-up,
 non-additive accuracy. The evolutionary search asks for latencies one subnet at a time, block by block, as published;
-the last column gives its time with our array tables instead, for what the search itself is worth.
+`s, arrays` is its time with our array tables instead, for what the search itself is worth. Where OFA's own package
+is installed (see `published_search.py`) its search runs too: `package` and `s, package`.
+The floor is the time of the products of the predictor's hidden layers alone, for as many subnets as were looked at.
 All times are processor seconds of one thread, which other work on the machine disturbs least.
 """
 
@@ -19,11 +21,13 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import published_search
 from evolutionary import Evolution, Genome, evolve
+from published_search import PublishedSearch
 from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy_predictor import CHUNK, AccuracyPredictor
 from compofa.arch import Arch, arch_blocks
 from compofa.families import Family, get_family
 from compofa.genotype import encode
@@ -73,7 +77,7 @@ def timed_search(
     return found, min(seconds)
 
 
-def published_search(
+def timed_evolution(
     space: Space,
     latency_ms,
     predictor: AccuracyPredictor,
@@ -95,8 +99,28 @@ def published_search(
     return accuracy, time.process_time() - start
 
 
+def floor_seconds(predictor: AccuracyPredictor, subnets: int) -> float:
+    """Processor seconds of the products of the predictor's square layers for `subnets`, the fewest of five."""
+    weights = [weight for weight, _ in predictor.layers[1:-1]]
+    values = np.random.default_rng(0).random((CHUNK, weights[0].shape[1]), dtype=np.float32)
+    out, seconds = np.empty_like(values), []
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(-(-subnets // CHUNK)):
+            for weight in weights:
+                np.matmul(values, weight.T, out=out)
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
 def compare(
-    name: str, lookup: Lookup, predictor: AccuracyPredictor, block_ms, limits_ms, args: argparse.Namespace
+    name: str,
+    lookup: Lookup,
+    predictor: AccuracyPredictor,
+    block_ms,
+    limits_ms,
+    args: argparse.Namespace,
+    package: PublishedSearch | None = None,
 ) -> None:
     """Print one comparison."""
     space = get_space(name, FAMILY)
@@ -113,31 +137,38 @@ def compare(
 
     print(f"{name} on {FAMILY.name}, {len(resolutions)} resolutions; seed {args.seed}")
     print(
-        f"{'limit ms':>9} {'search':>9} {'published':>10} {'gain':>8} {'may miss':>9} {'s':>7} {'s, arrays':>10}"
+        f"{'limit ms':>9} {'search':>9} {'published':>10} {'gain':>8} {'may miss':>9} {'s':>7} {'s, arrays':>10} "
+        f"{'package':>9} {'s, package':>10}"
     )
-    total = total_arrays = 0.0
+    total = total_arrays = total_package = 0.0
     for i, limit in enumerate(limits_ms):
-        accuracy, by_block_s = published_search(
+        accuracy, by_block_s = timed_evolution(
             space, by_blocks, predictor, resolutions, limit, args.seed, args.generations
         )
-        _, by_array_s = published_search(
+        _, by_array_s = timed_evolution(
             space, by_arrays, predictor, resolutions, limit, args.seed, args.generations
         )
+        theirs, package_s = package.run(limit, args.seed) if package else (np.nan, np.nan)
         total, total_arrays = total + by_block_s, total_arrays + by_array_s
+        total_package += package_s
         ours = found.best.accuracy[i]
         print(
             f"{limit:9g} {ours:9.5f} {accuracy:10.5f} {ours - accuracy:+8.5f} {found.may_miss[i]:9.5f} "
-            f"{by_block_s:7.1f} {by_array_s:10.1f}",
+            f"{by_block_s:7.1f} {by_array_s:10.1f} {theirs:9.5f} {package_s:10.1f}",
             flush=True,
         )
     print(
         f"search: {1e3 * seconds:.1f} ms for all limits, {found.evaluations:,} subnets evaluated ({found.method})"
     )
+    floor = floor_seconds(predictor, found.evaluations)
+    print(f"floor: {1e3 * floor:.1f} ms for the products of the predictor's hidden layers alone")
     print(f"whole frontier: {1e3 * whole_s:.1f} ms, {len(whole.frontier)} subnets")
-    print(
-        f"published: {total:.1f} s, x {total / seconds:,.0f}; "
-        f"with arrays {total_arrays:.1f} s, x {total_arrays / seconds:,.0f}\n"
-    )
+    peers = {"our writing of the published search": total, "the same with our arrays": total_arrays}
+    if package:
+        peers["OFA's package"] = total_package
+    for peer, needed in peers.items():
+        print(f"{peer}: {needed:.1f} s, x {needed / seconds:,.0f}")
+    print()
 
 
 def by_resolutions(predictor: AccuracyPredictor, seed: int) -> None:
@@ -157,20 +188,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--generations", type=int, default=500)
+    parser.add_argument("--space", choices=("ofa", "compofa"), help="that comparison alone")
     args = parser.parse_args()
+    if args.space != "ofa":
+        compare_compofa(args)
+    if args.space != "compofa":
+        compare_ofa(args)
+
+
+def compare_compofa(args: argparse.Namespace) -> None:
+    """CompOFA at 25 resolutions, and how the time of OFA's search grows with them."""
     everywhere = fit_synthetic(FAMILY, args.seed)
     by_resolutions(everywhere, args.seed)
-    print(
-        f"largest memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB (torch included)\n"
-    )
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"largest memory so far {memory:.0f} MB (torch included)\n")
     modelled = {block: 0.05 + block.macs / 1e7 for block in get_space("ofa", FAMILY).all_blocks()}
     compare("compofa", modelled_lookup(FAMILY), everywhere, modelled, (30.0,), args)
+
+
+def compare_ofa(args: argparse.Namespace) -> None:
+    """OFA on the Note10 tables, where they are at hand."""
     if not (SHARED / "note10_lut").is_dir():
         print(f"no Note10 tables in {SHARED}: that comparison is left out")
         return
     table = read_ofa(SHARED / "note10_lut")
     measured = {block: entry.latency_ms for block, entry in table.entries.items()}
-    compare("ofa", table.lookup, published_format(args.seed), measured, LIMITS_MS, args)
+    predictor = published_format(args.seed)
+    package = PublishedSearch(SHARED / "note10_lut", predictor) if published_search.installed() else None
+    compare("ofa", table.lookup, predictor, measured, LIMITS_MS, args, package)
 
 
 if __name__ == "__main__":

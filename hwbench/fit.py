@@ -66,13 +66,14 @@ def execute(args: argparse.Namespace) -> int:
     if args.model != "auto":
         check_model(args.model)
     cli.check_writable(args.out)
-    genotypes, measured_ms = read_measured(args.measured, family, args.column)
+    genotypes, measured_ms, target = read_measured(args.measured, family, args.column)
     chosen, rest = split(len(genotypes), args.samples, args.seed)
     models = tuple(ESTIMATORS) if args.model == "auto" else (args.model,)
     predictor = AutoPredictor(models, args.seed, cli.note)
     model = SubnetModel.fit(family, args.column, genotypes[chosen], measured_ms[chosen], predictor)
     model.about.update(
         measured=args.measured.name,
+        target=target,
         rows=len(genotypes),
         cross_validated=assess_unseen(model),
         held_out=assess(model, genotypes[rest], measured_ms[rest]) if len(rest) > 1 else None,
@@ -99,8 +100,9 @@ def execute(args: argparse.Namespace) -> int:
 # --- what is learned from ---
 
 
-def read_measured(path: Path, family: Family, column: str) -> tuple[Genotypes, Floats]:
-    """The measured subnets, distinct, and their latencies in ms; says what looks odd.
+def read_measured(path: Path, family: Family, column: str) -> tuple[Genotypes, Floats, str | None]:
+    """The measured subnets, distinct, their latencies in ms, and the target if the file tells it; says what looks
+    odd.
 
     Raises:
         ValueError: the file is no such file; names the line.
@@ -118,7 +120,7 @@ def read_measured(path: Path, family: Family, column: str) -> tuple[Genotypes, F
         )
     if warning := odd_units(family, genotypes, merged_ms):
         cli.note(f"warning: {column}: {warning}")
-    return genotypes, merged_ms
+    return genotypes, merged_ms, file.target
 
 
 def odd_units(family: Family, genotypes: Genotypes, measured_ms: Floats) -> str | None:
@@ -219,6 +221,7 @@ def _print(document: dict[str, Any], predictor: AutoPredictor) -> None:
             print(f"left out  {name}: {found}")
     print(f"chosen    {why(predictor.weights) if len(predictor.models) > 1 else predictor.models[0]}")
     print(f"interval  nominal {100 * COVERAGE:.0f} % holds {_coverage(document)}")
+    print(f"target    {document['target'] or 'the file does not tell'}")
     print(f"model     {document['model']}")
 
 

@@ -69,6 +69,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         "out": str(args.out),
         "family": model.family.name,
         "column": model.column,
+        "target": model.about.get("target"),
         "origin": "predicted",
         "weights": model.predictor.weights,
         "fitted_on": len(model.genotypes),
@@ -88,9 +89,10 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
 
 def _notes(model: SubnetModel, genotypes: Genotypes) -> None:
     weights = " + ".join(f"{weight:.1f} {name}" for name, weight in model.predictor.weights.items())
+    target = f" on {model.about['target']}" if model.about.get("target") else ""
     cli.note(
-        f"{model.column} of {model.family.name}, predicted by {weights}, fitted on {len(model.genotypes)} measured "
-        "subnets"
+        f"{model.column} of {model.family.name}{target}, predicted by {weights}, fitted on "
+        f"{len(model.genotypes)} measured subnets"
     )
     if model.about.get("chosen_anew"):
         cli.note(

@@ -40,6 +40,12 @@ def parser() -> cli.Parser:
         help="png, svg or pdf (default: beside the table, .validate.png)",
     )
     p.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write the subnets and their latencies, for hwbench fit --column measured_ms",
+    )
+    p.add_argument(
         "--option",
         type=cli.name_and_value,
         action="append",
@@ -62,19 +68,23 @@ def execute(args: argparse.Namespace) -> int:
     import numpy as np
 
     from lut.calibration import calibration_path
-    from lut.table import Table
+    from lut.formats import read_table
 
     lut = args.lut or newest_table(args.family)
-    table = Table.load(lut)
+    table = read_table(lut)
     picture = args.out or lut.with_name(lut.name.removesuffix(".jsonl") + ".validate.png")
     cli.check_writable(picture, cli.PICTURE_SUFFIXES)
     cli.check_writable(calibration_path(lut))
+    if args.csv:
+        cli.check_writable(args.csv)
     rng = np.random.default_rng(args.seed)
     archs = draw_subnets(table, _space(table, args.space), args.subnets, rng)
     backend = open_backend(table.target, args.seed, dict(args.option))
     same_target = check_target(table.target, backend.target, args.force_target)
 
     calibration = measure(backend, table, archs, rng)
+    if args.csv:
+        write_measured(args.csv, calibration, backend)
     if same_target:
         calibration.save(calibration_path(lut))
     else:
@@ -232,6 +242,18 @@ def _groups(order: list[int], networks: list[Network]) -> list[list[int]]:
         groups[-1].append(i)
         room -= size
     return groups
+
+
+def write_measured(path: Path, calibration: Calibration, backend: Backend) -> None:
+    """Write the subnets and the mean of the two measurements of each as CSV: ``measured_ms``, or ``modelled_ms``."""
+    from compofa.genotype import encode
+    from lut.subnets_csv import TARGET, subnet_columns, write_csv
+
+    family = calibration.table.family
+    header, cells = subnet_columns(family, encode(family, calibration.archs))
+    target = str(backend.target)
+    latency = {f"{backend.origin}_ms": calibration.measured_ms}
+    write_csv(path, [*header, TARGET], [[*row, target] for row in cells], latency)
 
 
 # --- reporting ---

@@ -6,7 +6,7 @@ So blocks are picked one at a time, each the one whose measurement lowers most t
 latency, averaged over random networks of the space, under the Gaussian process that will predict the rest.
 
 Some blocks are picked at random all the same: the others are where the model expects to learn, these show what
-it does not expect. Without them its intervals come out too narrow (benchmarks/bench_budget.py).
+it does not expect. Without them its intervals come out too narrow (bench_budget.py --random-share 0).
 
 Source: Cohn, Neural network exploration using optimal experiment design (1996); Seo et al., Gaussian process
 regression: active data selection and test point rejection (2000). For linear models this is I-optimal design.
@@ -25,7 +25,7 @@ from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import MIN_ROWS, Fitted, Kernel
 
 RANDOM_SHARE = 1 / 8
-"""Of the blocks, those that are picked at random."""
+"""Of the blocks, those that are picked at random unless told otherwise."""
 
 
 def next_blocks(
@@ -34,6 +34,7 @@ def next_blocks(
     measured_ms: Mapping[Block, float],
     count: int,
     rng: np.random.Generator,
+    random_share: float = RANDOM_SHARE,
 ) -> list[Block]:
     """The `count` of `blocks` to measure next, fewer if fewer are left.
 
@@ -43,15 +44,27 @@ def next_blocks(
         measured_ms: what is known already.
         count: how many.
         rng: of the random ones.
+        random_share: of the blocks, those that are picked at random, 0 to 1.
     """
     known = [i for i, block in enumerate(blocks) if block in measured_ms]
     count = min(count, len(blocks) - len(known))
     kernel, guess_ms = _belief(blocks, measured_ms)
-    best = choose(block_rows(blocks).general, shares(blocks, networks, guess_ms), kernel, known, count)
-    best = best[: count - int(rng.binomial(count, RANDOM_SHARE))]
+    weights = shares(blocks, networks, guess_ms)
+    best = _first_of_kinds(blocks, known, weights)[:count]
+    rest = count - len(best)
+    at_random = int(rng.binomial(rest, random_share))
+    best += choose(block_rows(blocks).general, weights, kernel, [*known, *best], rest - at_random)
     others = np.setdiff1d(np.arange(len(blocks)), [*known, *best])
-    at_random = rng.choice(others, count - len(best), replace=False).tolist()
-    return [blocks[i] for i in (*best, *at_random)]
+    return [blocks[i] for i in (*best, *rng.choice(others, at_random, replace=False).tolist())]
+
+
+def _first_of_kinds(blocks: Sequence[Block], known: Sequence[int], weights: Floats) -> list[int]:
+    """The block that networks spend most on, of each kind of which none is known."""
+    largest: dict[str, int] = {}
+    for i in np.argsort(-weights.sum(axis=0)).tolist():
+        largest.setdefault(blocks[i].kind, i)
+    seen = {blocks[i].kind for i in known}
+    return [i for kind, i in largest.items() if kind not in seen]
 
 
 def _belief(blocks: Sequence[Block], measured_ms: Mapping[Block, float]) -> tuple[Kernel, dict[Block, float]]:

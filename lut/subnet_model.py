@@ -163,6 +163,8 @@ class SubnetModel:
             np.array([row[name] for row in content["rows"]], dtype=float)
             for name in ("measured_ms", "unseen_ms")
         )
+        if not len(measured):
+            raise ValueError("the model holds no rows")
         settings = content["settings"]
         predictor = AutoPredictor(settings["models"], settings["seed"])
         column, about = str(content["column"]), dict(content["about"])

@@ -22,6 +22,8 @@ from compofa.families import Family
 from compofa.genotype import Genotypes, decode
 from lut.predictors.base import Floats
 
+TARGET = "target"
+"""Name of the column of text that says what the latencies are of."""
 LONGEST_LIST = 8
 """Names that a message lists before it only counts."""
 
@@ -65,6 +67,21 @@ class SubnetsCsv:
                 f"number of milliseconds ({len(bad)} of {len(values)} rows are wrong: correct or delete them)"
             )
         return values
+
+    @property
+    def target(self) -> str | None:
+        """What the latencies are of, from the column :data:`TARGET`; None without it.
+
+        Raises:
+            ValueError: rows are of different targets.
+        """
+        if TARGET not in self.header:
+            return None
+        at = self.header.index(TARGET)
+        found = sorted({row[at] for row in self.cells})
+        if len(found) > 1:
+            raise ValueError(f"{self.path} mixes measurements of {len(found)} targets: {_list(found)}")
+        return found[0]
 
 
 def _number(text: str) -> float:
@@ -232,7 +249,9 @@ def write_rows(
     file: TextIO, header: Sequence[str], cells: Sequence[Sequence[str]], added: Mapping[str, Floats]
 ) -> None:
     """:func:`write_csv` into an open text file."""
+    if wrong := [name for name, column in added.items() if len(column) != len(cells)]:
+        raise ValueError(f"column {wrong[0]} has {len(added[wrong[0]])} numbers for {len(cells)} rows")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*header, *added])
-    numbers = zip(*([f"{value:.6g}" for value in column.tolist()] for column in added.values()), strict=True)
-    writer.writerows([*row, *more] for row, more in zip(cells, numbers, strict=True))
+    numbers = [[f"{value:.6g}" for value in column.tolist()] for column in added.values()]
+    writer.writerows([*row, *(column[i] for column in numbers)] for i, row in enumerate(cells))

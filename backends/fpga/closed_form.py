@@ -14,14 +14,16 @@ more than the sum of what its events differ from those means (:func:`bound`).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from backends.fpga.compute import Floats, LayerArrays
-from backends.fpga.target import FpgaTarget
-from backends.fpga.tiling import Plan, Tiles, plan
+from backends.fpga.compute import Floats, LayerArrays, compute_cycles
+from backends.fpga.target import Dpu, FpgaTarget
+from backends.fpga.tiling import Plan, Tiles, check, plan
 
-CHUNK = 4096
-"""Layers at a time: their arrays then stay in the second-level cache."""
+CHUNK = 16384
+"""Layers at a time: enough that calling NumPy costs little, few enough for the caches."""
 
 
 def pipeline_cycles(tiles: Floats, first: Floats, load: Floats, compute: Floats, store: Floats) -> Floats:
@@ -54,6 +56,63 @@ def plan_cycles(plan: Plan, target: FpgaTarget) -> Floats:
     )
 
 
+LEAST_ROWS, LEAST_CHANNELS, LEAST_ALU_ROWS = 4, 8, 2
+"""Parts of a DPU that are not halved any further."""
+
+
+def best_plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
+    """The tiling of each layer that ends soonest, among those for the whole array and, on a DPU, for parts of it.
+
+    A larger array cuts layers into larger tiles, of which less may overlap. As it may do what one of half its size
+    does, it is never slower than that.
+
+    Raises:
+        ValueError: a buffer is too small for some layer, or the array lacks the precision.
+    """
+    best = plan(arrays, target, precision)
+    cycles = np.where(best.fits, plan_cycles(best, target), np.inf)
+    part = target
+    for part, for_conv in _parts(target):
+        # No tiling ends before its arithmetic does, so most layers need not be cut again.
+        worth = (arrays.is_conv == for_conv) & (compute_cycles(arrays, part, precision) < cycles)
+        index = np.flatnonzero(worth)
+        other = plan(arrays[index], part, precision)
+        ends = np.where(other.fits, plan_cycles(other, target), np.inf)
+        sooner = ends < cycles[index]
+        index = index[sooner]
+        cycles[index] = ends[sooner]
+        best.put(index, other[sooner])
+    if not best.fits.all():
+        check(arrays[~best.fits], part, precision)
+    return best
+
+
+def _parts(target: FpgaTarget) -> list[tuple[FpgaTarget, bool]]:
+    """`target` with part of its MAC array, for convolutions (True), and with part of its ALU, for the rest."""
+    array = target.array
+    if not isinstance(array, Dpu):
+        return []
+    macs = [
+        (replace(array, pixels=rows, outputs=channels), True)
+        for rows in _halves(array.pixels, LEAST_ROWS)
+        for channels in _halves(array.outputs, LEAST_CHANNELS)
+    ]
+    alus = [
+        (replace(array, alu_pixels=rows, alu_channels=channels), False)
+        for rows in _halves(array.alu_pixels, LEAST_ALU_ROWS)
+        for channels in _halves(array.alu_channels, LEAST_CHANNELS)
+    ]
+    return [(replace(target, array=part), conv) for part, conv in (*macs, *alus) if part != array]
+
+
+def _halves(size: int, least: int) -> list[int]:
+    """`size`, its half, and so on, while they are whole and not below `least`."""
+    found = [size]
+    while found[-1] % 2 == 0 and found[-1] // 2 >= least:
+        found.append(found[-1] // 2)
+    return found
+
+
 def layer_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Floats:
     """Cycles of each layer on one core, for one image, shape (layers,).
 
@@ -63,7 +122,7 @@ def layer_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Flo
     cycles = np.empty(len(arrays))
     for start in range(0, len(arrays), CHUNK):
         part = arrays[start : start + CHUNK]
-        cycles[start : start + CHUNK] = plan_cycles(plan(part, target, precision), target)
+        cycles[start : start + CHUNK] = plan_cycles(best_plan(part, target, precision), target)
     return cycles + target.layer_cycles
 
 

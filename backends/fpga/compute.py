@@ -13,7 +13,7 @@ P output pixels, K = kernel^2 x input channels, N output channels, R x C the sys
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class LayerArrays:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def __getitem__(self, part: slice | Bools) -> LayerArrays:
+    def __getitem__(self, part: slice | Bools | NDArray[np.intp]) -> LayerArrays:
         return LayerArrays(*(getattr(self, name)[part] for name in LayerArrays.__dataclass_fields__))
 
     @property
@@ -81,39 +81,28 @@ def place(layers: Sequence[Layer], target: FpgaTarget) -> tuple[Layer, ...]:
 
 
 def _split(layer: Layer, target: FpgaTarget) -> list[Layer]:
-    steps = [layer]
+    if layer.act == "swish":
+        return _without_swish(layer, target)
     leaves = _hswish_place(target) == "cpu" and layer.act in ("hswish", "hsigmoid")
     fused_act = "none" if leaves or not target.fuse else layer.act
     fused_add = layer.add and target.fuse
-    if (fused_act, fused_add) != (layer.act, layer.add) and layer.kind in ("conv", "depthwise"):
-        steps = [
-            Layer(
-                layer.kind,
-                layer.in_shape,
-                layer.out_channels,
-                layer.kernel,
-                layer.stride,
-                fused_act,
-                fused_add,
-                layer.valid,
-                layer.name,
-            )
-        ]
-        if layer.add and not fused_add:
-            steps.append(
-                Layer("add", layer.out_shape, layer.out_channels, add=True, name=f"{layer.name}.add")
-            )
-        if layer.act != fused_act:
-            steps.append(
-                Layer(
-                    "act",
-                    layer.out_shape,
-                    layer.out_channels,
-                    act=layer.act,
-                    name=f"{layer.name}.{layer.act}",
-                )
-            )
+    if (fused_act, fused_add) == (layer.act, layer.add) or layer.kind not in ("conv", "depthwise"):
+        return [layer]
+    steps = [replace(layer, act=fused_act, add=fused_add)]
+    if layer.add and not fused_add:
+        steps.append(Layer("add", layer.out_shape, layer.out_channels, add=True, name=f"{layer.name}.add"))
+    if layer.act != fused_act:
+        name = f"{layer.name}.{layer.act}"
+        steps.append(Layer("act", layer.out_shape, layer.out_channels, act=layer.act, name=name))
     return steps
+
+
+def _without_swish(layer: Layer, target: FpgaTarget) -> list[Layer]:
+    """x times the hard-sigmoid of x: the DPU's convolutions take h-swish, not swish, and Vitis AI's quantiser puts
+    a hard-sigmoid in place of the sigmoid (UG1414). A multiplication of two tensors costs what an addition does."""
+    gate = Layer("act", layer.out_shape, layer.out_channels, act="hsigmoid", name=f"{layer.name}.hsigmoid")
+    multiply = Layer("add", layer.out_shape, layer.out_channels, add=True, name=f"{layer.name}.mul")
+    return [*_split(replace(layer, act="none"), target), gate, multiply]
 
 
 def _hswish_place(target: FpgaTarget) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backends.fpga.closed_form import best_plan
 from backends.fpga.compute import LayerArrays, place
 from backends.fpga.layers import Layer
 from backends.fpga.simulator import Timeline, simulate
 from backends.fpga.target import Dpu, FpgaTarget, Streaming, Systolic
-from backends.fpga.tiling import plan, tiles_of
+from backends.fpga.tiling import tiles_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def explain(layers: Sequence[Layer], target: FpgaTarget, precision: str) -> list
         raise ValueError(f"target {target.name} is a pipeline: its layers have no tiles to trace")
     placed = place(layers, target)
     arrays = LayerArrays.of(placed, target)
-    planned = plan(arrays, target, precision)
+    planned = best_plan(arrays, target, precision)
     moved = planned.load_bytes + planned.store_bytes
     return [
         LayerCost(layer, simulate(tiles_of(planned, i, target)), target.layer_cycles, float(moved[i]))

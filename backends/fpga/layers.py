@@ -15,7 +15,7 @@ from compofa.blocks import Block
 KINDS = ("conv", "depthwise", "pool", "scale", "add", "act")
 ON_THE_ALU = ("depthwise", "pool", "scale", "add", "act")
 """Kinds whose outputs are each of one input channel: no reduction over channels, so nothing for a MAC array."""
-ACTIVATIONS = ("none", "relu", "hswish", "hsigmoid")
+ACTIVATIONS = ("none", "relu", "hswish", "hsigmoid", "swish")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Layer:
         in_shape: input (channels, height, width).
         out_channels: output channels; those of the input unless `kind` is ``conv``.
         kernel, stride: side of the window and step.
-        act: activation that follows: ``none``, ``relu`` (any clipped one), ``hswish``, ``hsigmoid``.
+        act: activation that follows: ``none``, ``relu`` (any clipped one), ``hswish``, ``hsigmoid``, ``swish`` (no
+            array has it: it runs as a hard-sigmoid and a multiplication, steps of their own).
         add: a second tensor of the output's shape is added.
         valid: no padding: windows lie inside the input.
         name: for messages and traces; plays no part in comparisons.

@@ -3,14 +3,16 @@
 A tile is some rows of the output by some output channels. Rows are the outer loop: a tile's rows of the input
 stay while the weights of all its channels pass by, unless keeping the weights and passing the input moves
 less. Tiles are as large as the buffers allow and as equal as can be; a layer that would fit in one tile is
-still cut, where it has more to load, so that loading, computing and storing overlap.
+still cut, where it has more to load, so that loading, computing and storing overlap. A DPU may leave half of its
+rows or channels idle where the finer tiles end sooner (:mod:`backends.fpga.closed_form` chooses).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.fpga.compute import HOST, Bools, Floats, LayerArrays, compute_cycles
 from backends.fpga.layers import KINDS
@@ -31,6 +33,7 @@ class Plan:
         first_bytes: that must arrive before the first tile can be computed.
         load_bytes: of all tiles together, the first included.
         store_bytes: of all tiles together.
+        fits: whether the buffers hold the least tile; where not, the rest means nothing.
     """
 
     row_tiles: Floats
@@ -41,11 +44,20 @@ class Plan:
     first_bytes: Floats
     load_bytes: Floats
     store_bytes: Floats
+    fits: Bools
 
     @property
     def tiles(self) -> Floats:
         """Tiles of each layer."""
         return self.row_tiles * self.channel_tiles
+
+    def __getitem__(self, part: NDArray[np.bool_]) -> Plan:
+        return Plan(*(getattr(self, field.name)[part] for field in fields(self)))
+
+    def put(self, index: NDArray[np.intp], other: Plan) -> None:
+        """Take the tilings of layers `index` from `other`, which has no more than those."""
+        for field in fields(self):
+            getattr(self, field.name)[index] = getattr(other, field.name)
 
 
 @dataclass(frozen=True)
@@ -72,11 +84,10 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
     """The tiling of each layer.
 
     Raises:
-        ValueError: a buffer is too small for the least tile of some layer.
+        ValueError: the array lacks the precision.
     """
     size = target.element_bytes(precision)
     least = _least(arrays, target, size)
-    _check(arrays, least, target.memory)
     row_units = np.ceil(arrays.out_height / least.rows)
     channel_units = np.ceil(arrays.out_channels / least.channels)
     # Where one unit's weights do not fit, its sum is made in parts, kept in the accumulators meanwhile.
@@ -96,6 +107,7 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
         first_bytes=on_chip * first,
         load_bytes=on_chip * load,
         store_bytes=on_chip * stored,
+        fits=~on_chip | np.all([2 * b <= room for b, room in _needs(arrays, least, target.memory)], axis=0),
     )
 
 
@@ -140,14 +152,14 @@ def _cut(
     fit = np.where(resident, channel_units, np.floor(memory.weight_bytes / 2 / weights))
     fit = np.minimum(fit, np.floor(half_out / least.output_bytes))
     fit = np.where(conv, fit, np.minimum(fit, np.floor(half_in / least.input_bytes)))
-    at_once = np.minimum(fit, channel_units)
+    at_once = np.clip(fit, 1, channel_units)
     channels = np.ceil(channel_units / at_once)
 
     in_rows = np.floor(half_in / (least.row_bytes * np.where(conv, 1, at_once)))
     out_rows = np.floor((in_rows - arrays.kernel) / arrays.stride) + 1
     fit = np.where(in_rows >= arrays.height, row_units, np.maximum(np.floor(out_rows / least.rows), 1))
     fit = np.minimum(fit, np.floor(half_out / (least.output_bytes * at_once)))
-    rows = np.ceil(row_units / np.minimum(fit, row_units))
+    rows = np.ceil(row_units / np.clip(fit, 1, row_units))
 
     by_rows = arrays.channels * arrays.height * arrays.width >= arrays.weights
     more_rows = np.minimum(np.ceil(LEAST_TILES / channels), row_units)
@@ -178,18 +190,28 @@ def _loads(
     return np.minimum(first + second / (rows * channels), load), load
 
 
-def _check(arrays: LayerArrays, least: _Least, memory: Memory) -> None:
-    """Refuse a buffer of which one half cannot hold the least tile."""
+def _needs(arrays: LayerArrays, least: _Least, memory: Memory) -> tuple[tuple[Floats, int], ...]:
+    """Bytes that the least tiles need in the input, weight and output buffer, with the size of each buffer."""
     weights = least.weight_bytes / np.ceil(arrays.channels / least.inputs)
-    needs = {"input_bytes": least.input_bytes, "weight_bytes": weights, "output_bytes": least.output_bytes}
-    for field, needed in needs.items():
-        bad = (2 * needed > getattr(memory, field)) & (arrays.kind != HOST)
+    needed = (least.input_bytes, weights, least.output_bytes)
+    return tuple(zip(needed, (memory.input_bytes, memory.weight_bytes, memory.output_bytes), strict=True))
+
+
+def check(arrays: LayerArrays, target: FpgaTarget, precision: str) -> None:
+    """Refuse a buffer of which one half cannot hold the least tile of some layer.
+
+    Raises:
+        ValueError: names the buffer, the layer and the least size.
+    """
+    needs = _needs(arrays, _least(arrays, target, target.element_bytes(precision)), target.memory)
+    for field, (needed, room) in zip(("input_bytes", "weight_bytes", "output_bytes"), needs, strict=True):
+        bad = (2 * needed > room) & (arrays.kind != HOST)
         if bad.any():
             i = int(np.argmax(np.where(bad, needed, 0)))
             kind = KINDS[int(arrays.kind[i])]
             shape = "x".join(str(int(a[i])) for a in (arrays.channels, arrays.height, arrays.width))
             raise ValueError(
-                f"{field} = {getattr(memory, field)} is too small for one tile of the {kind} layer "
+                f"{field} = {room} is too small for one tile of the {kind} layer "
                 f"{shape}-{int(arrays.out_channels[i])}-k{int(arrays.kernel[i])}: "
                 f"at least {int(np.ceil(2 * needed[i]))} bytes are needed"
             )

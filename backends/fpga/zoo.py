@@ -137,13 +137,13 @@ def efficientnet_lite0() -> Layers:
 
 
 def efficientnet_b0() -> Layers:
-    net = Builder(224).conv(32, 3, 2, "hswish")
+    net = Builder(224).conv(32, 3, 2, "swish")
     for expand, kernel, stride, channels, depth in B0:
         for i in range(depth):
             before = net.shape[0]
             step = stride if i == 0 else 1
-            _inverted(net, channels, expand * before, kernel, step, "hswish", before // 4)
-    return net.conv(1280, act="hswish").classifier()
+            _inverted(net, channels, expand * before, kernel, step, "swish", before // 4)
+    return net.conv(1280, act="swish").classifier()
 
 
 # --- ResNets (He et al., arXiv:1512.03385) ---

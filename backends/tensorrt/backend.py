@@ -29,7 +29,7 @@ from compofa.home import home
 if TYPE_CHECKING:
     from backends.cuda_timing import Gpu
 
-INSTALL = "pip install tensorrt (needs access to pypi.nvidia.com)"
+INSTALL = "pip install tensorrt (it fetches the library from pypi.nvidia.com)"
 PROBE_S = 60
 BUILD_S = "900"
 
@@ -51,8 +51,9 @@ class TensorRTBackend(ChainBackend):
     name = "tensorrt"
     default_precision = "fp16"
     element_bytes = {"fp16": 2, "fp32": 4, "tf32": 4, "int8": 2}  # noqa: RUF012
+    shares_activations = False
     options = (
-        Option("cache", "folder of built engines", "", metavar="FOLDER"),
+        Option("cache", "folder of built engines (default: engines beside the tables)", metavar="FOLDER"),
         Option("build_timeout", "seconds that one engine may take to build", BUILD_S, metavar="SECONDS"),
         Option(
             "profile",
@@ -175,7 +176,10 @@ def _profile_file(folder: str, network: Network) -> str:
 def _import_reason() -> str | None:
     """Why TensorRT cannot be loaded, asked of a process of its own: it may crash."""
     ask = "import tensorrt; tensorrt.Builder; tensorrt.OnnxParser"
-    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=PROBE_S)
+    try:
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=PROBE_S)
+    except subprocess.TimeoutExpired:
+        return f"tensorrt is installed but takes longer than {PROBE_S} s to load"
     if done.returncode == 0:
         return None
     said = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]

@@ -29,7 +29,7 @@ class Frozen:
     Args:
         digest: of the set's entry in the manifest: which data they were fitted and asked on.
         coverage: share of the space's blocks that had an entry, 0 to 1.
-        predicted_ms: by model, of the test half in its order, shape (subnets,).
+        predicted_ms: by model, of the subnets that the set asks about in their order, shape (asked,).
     """
 
     digest: str

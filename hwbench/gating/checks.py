@@ -12,7 +12,7 @@ from hwbench.gating import baseline as frozen_state
 from hwbench.gating import golden as golden_sets
 from hwbench.gating.baseline import Baseline, Frozen
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
-from hwbench.gating.golden import Entry, GoldenSet, Limits
+from hwbench.gating.golden import Entry, Figures, GoldenSet
 from hwbench.gating.models import MODELS, Answers, answer
 from hwbench.gating.statistics import LEVEL, RESAMPLES, SCORES, Change, Judged, change, draw, holm
 
@@ -37,7 +37,7 @@ class State:
 
     @classmethod
     def of(cls, golden: GoldenSet) -> State:
-        """Fit all models on the set's training half and ask them about its test half."""
+        """Fit all models on the set's training half and ask them what the set asks."""
         coverage = golden.table.coverage(golden.space, golden.table.header.resolutions)
         return cls(golden, coverage, {name: answer(name, golden) for name in MODELS})
 
@@ -109,7 +109,7 @@ def vanished(entries: Iterable[Entry], baseline: Baseline) -> list[Finding]:
 
 def _belongs(frozen: Frozen, golden: GoldenSet) -> bool:
     counts = {len(predicted) for predicted in frozen.predicted_ms.values()}
-    return frozen.digest == golden.entry.digest and counts <= {len(golden.test.archs)}
+    return frozen.digest == golden.entry.digest and counts <= {len(golden.asked)}
 
 
 def _not_in_baseline(golden: GoldenSet, frozen: Frozen | None) -> Finding:
@@ -123,7 +123,7 @@ def _not_in_baseline(golden: GoldenSet, frozen: Frozen | None) -> Finding:
 
 
 def coverage(state: State, before: float | None) -> Iterator[Finding]:
-    """Blocks of the space with an entry, against the baseline, and subnets of the test half with an answer."""
+    """Blocks of the space with an entry, against the baseline, and subnets asked about with an answer."""
     least = 1.0 if before is None else before
     resolutions = state.golden.table.header.resolutions
     missing = state.golden.table.missing(state.golden.space, resolutions)
@@ -196,13 +196,14 @@ class Comparison:
 
     Args:
         target: the set's name.
-        limits: the set's floor.
+        limits, margins: the set's.
         model: its name.
         before, after: what the baseline and the present code are judged by; the same subnets in one order.
     """
 
     target: str
-    limits: Limits
+    limits: Figures
+    margins: Figures
     model: str
     before: Judged
     after: Judged
@@ -211,13 +212,15 @@ class Comparison:
 def comparisons(state: State, frozen: Frozen) -> Iterator[Comparison]:
     """The models that can be compared: those of the baseline that still answer for enough subnets."""
     measured = state.golden.test.measured_ms
+    tested = slice(len(measured))
     for model, answers in state.answers.items():
-        answered = np.flatnonzero(np.isfinite(answers.predicted_ms))
+        answered = np.flatnonzero(np.isfinite(answers.predicted_ms[tested]))
         if model not in frozen.predicted_ms or len(answered) < golden_sets.MIN_SUBNETS:
             continue  # said by drift or by coverage
         predicted = (frozen.predicted_ms[model], answers.predicted_ms)
-        before, after = (Judged(measured, p)[answered] for p in predicted)
-        yield Comparison(state.golden.name, state.golden.entry.limits, model, before, after)
+        before, after = (Judged(measured, p[tested])[answered] for p in predicted)
+        entry = state.golden.entry
+        yield Comparison(entry.name, entry.limits, entry.margins, model, before, after)
 
 
 def accuracy(compared: Sequence[Comparison], resamples: int = RESAMPLES) -> list[Finding]:
@@ -231,11 +234,13 @@ def accuracy(compared: Sequence[Comparison], resamples: int = RESAMPLES) -> list
 def _changes(compared: Comparison, resamples: int) -> Iterator[tuple[str, Change]]:
     picks = draw(len(compared.after.measured_ms), resamples=resamples)
     for key, score in SCORES.items():
-        yield key, change(score, compared.before, compared.after, picks)
+        margin = getattr(compared.margins, key)
+        yield key, change(score, compared.before, compared.after, margin, picks)
 
 
 def _accuracy_finding(compared: Comparison, key: str, found: Change, p: float) -> Finding:
-    score, limit = SCORES[key], float(getattr(compared.limits, key))
+    score = SCORES[key]
+    limit, margin = (float(getattr(figures, key)) for figures in (compared.limits, compared.margins))
     below_floor = score.sign * (found.after - limit) > 0
     failed = p < LEVEL and below_floor
     before, after, floor = (f"{x:.{score.digits}f}{score.unit}" for x in (found.before, found.after, limit))
@@ -248,10 +253,10 @@ def _accuracy_finding(compared: Comparison, key: str, found: Change, p: float) -
         floor,
         FAIL if failed else PASS,
         f"{compared.model}: {score.title} went from {before} to {after}: worse by {found.least:.{score.digits}f} "
-        f"or more (95 % bound; margin {score.margin:g}), and no longer {floor}: find the change that did it"
+        f"or more (95 % bound; margin {margin:g}), and no longer {floor}: find the change that did it"
         if failed
         else "",
-        {"score": key, **asdict(found), "p_holm": p, "margin": score.margin, "floor": limit},
+        {"score": key, **asdict(found), "p_holm": p, "margin": margin, "floor": limit},
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from backends import registry
 from backends.base import Measurement, Target
 from compofa.arch import Arch
-from hwbench.gating import golden
-from hwbench.gating.golden import Entry, Limits, building_key
+from hwbench.gating import golden, noise
+from hwbench.gating.golden import Entry, Figures, building_key
 from hwbench.gating.statistics import SCORES
 from lut import store
 from lut.calibration import Calibration, calibration_path
@@ -76,7 +76,9 @@ def freeze(folder: Path, table_path: Path, name: str, seed: int) -> Entry:
     training, test = halves
     predicted = np.array([training.model.latency_ms(network) for network in test.networks])
     hashes = {path.name: golden.sha256(path) for path in files}
-    entry = Entry(name, hashes, default_limits(test.measured_ms, predicted), _about(calibration, seed))
+    margins = {key: round(margin, 3) for key, margin in noise.margins(training, test, seed).items()}
+    limits = default_limits(test.measured_ms, predicted)
+    entry = Entry(name, hashes, limits, Figures(**margins), _about(calibration, seed))
     golden.write_manifest(folder, {**sets, name: entry})
     return entry
 
@@ -108,12 +110,12 @@ def _short(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def default_limits(measured_ms: Floats, predicted_ms: Floats) -> Limits:
+def default_limits(measured_ms: Floats, predicted_ms: Floats) -> Figures:
     """A floor that the calibrated table, which made these predictions, does not break: a tenth more error, a
     point more bias, two points fewer within 10 %, a hundredth less rank correlation. It may be edited before
     a baseline is made."""
     found = {key: float(score.of(measured_ms, predicted_ms)) for key, score in SCORES.items()}
-    return Limits(
+    return Figures(
         mape_pct=round(1.1 * found["mape_pct"], 2),
         bias_pct=round(found["bias_pct"] + 1, 2),
         within_10_pct=round(found["within_10_pct"] - 2, 1),

@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compofa.arch import Arch
+from compofa.arch import Arch, UnitChoice
 from compofa.spaces import Space, get_space
 from lut.calibration import Calibration
 from lut.scores import mape_pct
@@ -34,9 +35,8 @@ PLAUSIBLE = 5.0
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a set demands of a model: a worse figure breaks the floor. Frozen with the set, so that it stays
-    where it is when the baseline moves."""
+class Figures:
+    """One figure for each of :data:`hwbench.gating.statistics.SCORES`."""
 
     mape_pct: float
     bias_pct: float
@@ -51,18 +51,22 @@ class Entry:
     Args:
         name: of the set.
         files: name in the folder -> SHA-256 of its content.
-        limits: the floor.
+        limits: the floor: a worse figure breaks it. Frozen with the set, so that it stays where it is when the
+            baseline moves.
+        margins: changes for the worse that are put up with.
         about: how it was measured and split, to read.
     """
 
     name: str
     files: dict[str, str]
-    limits: Limits
+    limits: Figures
+    margins: Figures
     about: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
-        return {"files": self.files, "limits": asdict(self.limits), **self.about}
+        figures = {"limits": asdict(self.limits), "margins": asdict(self.margins)}
+        return {"files": self.files, **figures, **self.about}
 
     @property
     def digest(self) -> str:
@@ -94,6 +98,12 @@ class GoldenSet:
     def space(self) -> Space:
         """The space whose blocks were measured."""
         return get_space(self.table.header.space, self.table.family)
+
+    @cached_property
+    def asked(self) -> tuple[Arch, ...]:
+        """What models are asked about: the test half, then the :func:`probes` at its resolutions."""
+        resolutions = sorted({arch.resolution for arch in self.test.archs})
+        return (*self.test.archs, *probes(self.space, resolutions))
 
 
 # --- reading ---
@@ -127,7 +137,8 @@ def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
     files = {str(file): str(digest) for file, digest in fields.pop("files").items()}
     if set(files) != set(file_names(name)):
         raise ValueError(f"set {name} must have the files {', '.join(file_names(name))}")
-    return Entry(name, files, Limits(**fields.pop("limits")), fields)
+    limits, margins = (Figures(**fields.pop(key)) for key in ("limits", "margins"))
+    return Entry(name, files, limits, margins, fields)
 
 
 def check_name(name: str) -> None:
@@ -193,6 +204,21 @@ def building_key(arch: Arch) -> Hashable:
     """Equal for subnets made of the same blocks, and for one subnet at several resolutions: what follows the
     first block of a unit may stand in any order."""
     return tuple((unit[0], tuple(sorted(unit[1:]))) for unit in arch.units)
+
+
+def probes(space: Space, resolutions: Sequence[int]) -> tuple[Arch, ...]:
+    """Subnets that between them have every block of `space` at `resolutions`, so that no block can change
+    unseen, although the test half lacks some. Not drawn but listed: they are the same in every version.
+
+    Each is uniform, one block choice throughout a unit as deep as the space lets it be.
+    """
+    per_unit: list[list[UnitChoice]] = []
+    for unit in range(len(space.family.units)):
+        uniform = (choice for choice in space.unit_choices(unit) if len(set(choice)) == 1)
+        deepest = {choice[0]: choice for choice in sorted(uniform, key=len)}
+        per_unit.append(list(deepest.values()))
+    rows = [tuple(choices[i % len(choices)] for choices in per_unit) for i in range(max(map(len, per_unit)))]
+    return tuple(Arch(resolution, row) for resolution in resolutions for row in rows)
 
 
 # --- writing ---

@@ -29,10 +29,10 @@ MODELS: dict[str, Callable[[Calibration], Model]] = {"calibrated": lambda traini
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of the test half.
+    """What a model says of the subnets that a set asks about.
 
     Args:
-        predicted_ms: shape (subnets,), NaN where the model has no answer.
+        predicted_ms: shape (asked,), NaN where the model has no answer.
         trouble: why it has none; empty if it answered for all.
     """
 
@@ -41,8 +41,8 @@ class Answers:
 
 
 def answer(name: str, golden: GoldenSet) -> Answers:
-    """Fit the model called `name` on the training half of `golden`, and ask it about the test half."""
-    genotypes = encode(golden.table.family, golden.test.archs)
+    """Fit the model called `name` on the training half of `golden`, and ask it what the set asks."""
+    genotypes = encode(golden.table.family, golden.asked)
     try:
         model = MODELS[name](golden.training)
         predicted = model.predict_ms(genotypes)

@@ -30,7 +30,7 @@ class Score:
         unit: behind the figure.
         sign: +1 if more is worse, -1 if less is worse.
         digits: after the point.
-        margin: of a change for the worse that is put up with.
+        margin: the least change for the worse that is worth speaking of, however little noise there is.
         of: from measured and predicted latencies, each of shape (..., n), the score of each row, shape (...,).
     """
 
@@ -103,20 +103,21 @@ class Change:
     p: float = 1.0
 
 
-def change(score: Score, before: Judged, after: Judged, picks: NDArray[np.intp]) -> Change:
+def change(score: Score, before: Judged, after: Judged, margin: float, picks: NDArray[np.intp]) -> Change:
     """How `score` changed from `before` to `after`, subnet by subnet the same networks.
 
     Args:
         score: which.
         before, after: n subnets each.
+        margin: of a change for the worse that is put up with.
         picks: indices of bootstrap samples, shape (resamples, n), as :func:`draw` gives them.
     """
     old, new = (float(score.of(j.measured_ms, j.predicted_ms)) for j in (before, after))
-    if score.sign * (new - old) <= score.margin:
+    if score.sign * (new - old) <= margin:
         return Change(old, new)
     resampled = [score.of(j.measured_ms[picks], j.predicted_ms[picks]) for j in (before, after)]
     worse = score.sign * (resampled[1] - resampled[0])
-    p = (1 + int((worse <= score.margin).sum())) / (1 + len(picks))
+    p = (1 + int((worse <= margin).sum())) / (1 + len(picks))
     return Change(old, new, float(np.quantile(worse, LEVEL)), p)
 
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from lut.predictors import ESTIMATORS
-from lut.predictors.base import Estimator, Floats, Predictor, Rows, cross_predict, random_folds
+from lut.predictors.base import Estimator, Floats, Predictor, Rows, random_folds
 from lut.predictors.conformal import Conformal
 from lut.scores import mape_pct, scores
 
 FOLDS, FOLDS_OF_FEW = 5, 10
-FEW = 500
+FEW = 200
 """Rows below which there are more folds: with little data each row that a fold leaves out is missed, and the
 cross-validated errors, and with them the intervals, come out too large."""
 PICKS = 10
@@ -81,6 +80,8 @@ class AutoPredictor(Predictor):
             check_model(name)
             if why := ESTIMATORS[name].unavailable():
                 raise ValueError(f"the model needs {name}, but {why}")
+        if not math.isclose(sum(weights.values()), 1) or min(weights.values()) < 0:
+            raise ValueError(f"the weights of a mean sum to 1, these do not: {dict(weights)}")
         self.weights, self.unseen_ms = dict(weights), unseen_ms
         self.fitted = {name: ESTIMATORS[name](self.seed).fit(rows, latency_ms) for name in weights}
         self.least_ms = LEAST_SHARE * float(latency_ms.min())
@@ -109,7 +110,7 @@ class AutoPredictor(Predictor):
             if why := kind.unavailable() or too_few(kind, len(rows)):
                 self.candidates[name] = why
                 continue
-            predicted = cross_predict(partial(kind, self.seed), rows, latency_ms, folds)
+            predicted = kind(self.seed).cross_predict(rows, latency_ms, folds)
             unseen[name] = np.maximum(predicted, LEAST_SHARE * float(latency_ms.min()))
             self.candidates[name] = dict(scores(latency_ms, unseen[name]))
             self.note(f"{name}: {self.candidates[name]['mape_pct']:.2f} % cross-validated error")
@@ -163,6 +164,8 @@ def too_few(kind: type[Estimator], count: int) -> str | None:
 
 def check_latencies(rows: Rows, latency_ms: Floats) -> None:
     """Raise ValueError unless there is a positive latency for each row."""
+    if not len(rows):
+        raise ValueError("no rows to learn from")
     if latency_ms.shape != (len(rows),):
         raise ValueError(f"{len(rows)} rows, but latencies of shape {latency_ms.shape}")
     if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):

@@ -7,7 +7,7 @@ gaps of a table of blocks and answer for subnets nobody measured.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -88,12 +88,28 @@ class Estimator(ABC):
     def predict(self, rows: Rows) -> Floats:
         """Latencies in milliseconds, shape (n,)."""
 
+    def cross_predict(self, rows: Rows, latency_ms: Floats, folds: Sequence[NDArray[np.intp]]) -> Floats:
+        """What it predicts for each row when fitted on the other folds, shape (n,).
+
+        Args:
+            rows: n of them.
+            latency_ms: shape (n,).
+            folds: indices of rows; each row is in exactly one.
+        """
+        predicted = np.empty(len(rows))
+        for held_out in folds:
+            others = np.ones(len(rows), dtype=bool)
+            others[held_out] = False
+            predicted[held_out] = self.fit(rows[others], latency_ms[others]).predict(rows[held_out])
+        return predicted
+
 
 class Predictor(ABC):
     """A latency with an honest interval: what commands and tables use.
 
-    :class:`lut.predictors.auto.AutoPredictor` is the one there is: it chooses among estimators by
-    cross-validation and takes the intervals from the errors that it made on rows it had not seen.
+    :class:`lut.predictors.auto.AutoPredictor` learns subnets: it chooses among estimators by cross-validation and
+    takes the intervals from the errors that it made on rows it had not seen.
+    :class:`lut.predictors.residual.RooflineResidual` learns blocks.
     """
 
     @abstractmethod
@@ -123,25 +139,6 @@ def column_size(part: Floats) -> Floats:
     comparable, whether they count, cost or choose. Shape (columns,)."""
     largest: Floats = part.max(axis=0)
     return np.where(largest > 0, largest, 1.0)
-
-
-def cross_predict(
-    make: Callable[[], Estimator], rows: Rows, latency_ms: Floats, folds: Sequence[NDArray[np.intp]]
-) -> Floats:
-    """What `make()` predicts for each row when fitted on the other folds, shape (n,).
-
-    Args:
-        make: gives a fresh estimator.
-        rows: n of them.
-        latency_ms: shape (n,).
-        folds: indices of rows; each row is in exactly one.
-    """
-    predicted = np.empty(len(rows))
-    for held_out in folds:
-        others = np.ones(len(rows), dtype=bool)
-        others[held_out] = False
-        predicted[held_out] = make().fit(rows[others], latency_ms[others]).predict(rows[held_out])
-    return predicted
 
 
 def random_folds(count: int, folds: int, seed: int) -> list[NDArray[np.intp]]:

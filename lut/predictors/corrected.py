@@ -7,6 +7,7 @@ logarithm of measured over predicted, and the sum itself is the simple model's.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -28,7 +29,11 @@ class Corrected(Estimator):
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         self.simple = Roofline(self.seed).fit(rows, latency_ms)
         wrong = np.log(latency_ms / self._simple_ms(rows))
-        self.learned = self.learner(len(rows)).fit(rows.general, wrong)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "lbfgs failed to converge"
+            )  # a fixed number of steps is what is asked
+            self.learned = self.learner(len(rows)).fit(rows.general, wrong)
         return self
 
     def predict(self, rows: Rows) -> Floats:

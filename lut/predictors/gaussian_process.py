@@ -6,9 +6,11 @@ How much each group matters is found by the evidence of the data (Rasmussen and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lut.predictors.base import Estimator, Floats, Rows, column_size
 from lut.predictors.roofline import Roofline
@@ -23,6 +25,9 @@ PRECISION = 0.01
 LOG_LIMITS = (-18.0, 8.0)
 STUDENT_DEGREES = 4.0
 """Of freedom: errors have heavy tails, because a machine is sometimes busy."""
+CLOSED_FORM_ROWS = 500
+"""Rows from which on folds may share the variances. Probed: the error then looks 1 to 2 % smaller than it is at
+300 rows, but 13 to 25 % smaller at 100."""
 STEPS = (60, 25)
 """Of the search, in the first round and in that after the weights of the rows are known."""
 
@@ -56,8 +61,22 @@ class GaussianProcess(Estimator):
             answer, inverse = kernel.solve(logs, noise)
             noise = _student_noise(answer / np.diag(inverse))
         # The noise that the last round used is the one before; the next would change little.
+        self.answer, self.inverse = answer, inverse
         self._keep(logs, scaled, answer, weight)
         return self
+
+    def cross_predict(self, rows: Rows, latency_ms: Floats, folds: Sequence[NDArray[np.intp]]) -> Floats:
+        """With many rows in closed form from one fit: the variances (and the roofline), a dozen or two numbers, are
+        those of all rows; the rest is as if the fold had not been there (Rasmussen and Williams, 5.12, for
+        blocks)."""
+        if len(rows) < CLOSED_FORM_ROWS:
+            return super().cross_predict(rows, latency_ms, folds)
+        self.fit(rows, latency_ms)
+        relative_error = np.empty(len(rows))
+        for held_out in folds:
+            block = self.inverse[np.ix_(held_out, held_out)]
+            relative_error[held_out] = np.linalg.solve(block, self.answer[held_out])
+        return latency_ms * (1 - relative_error)
 
     def _keep(self, logs: Floats, scaled: dict[str, Floats], answer: Floats, weight: Floats) -> None:
         """A linear kernel is a weight a column; the smooth one needs the rows."""

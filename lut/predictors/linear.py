@@ -64,7 +64,9 @@ class Ridge(Estimator):
         from sklearn.linear_model import RidgeCV
 
         self.size = {g: _size(part) for g, part in rows.linear.items()}
-        self.model = RidgeCV(alphas=ALPHAS).fit(self._columns(rows), latency_ms, sample_weight=latency_ms**-2)
+        self.model = RidgeCV(alphas=ALPHAS, gcv_mode="svd").fit(
+            self._columns(rows), latency_ms, sample_weight=latency_ms**-2
+        )
         return self
 
     def predict(self, rows: Rows) -> Floats:

@@ -33,8 +33,8 @@ LEAST_SHARE = 0.1
 class Kernel:
     """``variance * matern52(distance / length)`` of log latencies, and ``noise`` of each measurement's own.
 
-    A single length for all descriptors, which are scaled for that: on 60 to 300 blocks a length for each was no
-    more accurate, and claimed far too narrow intervals (benchmarks/bench_blocks.py).
+    A single length for all descriptors, which are scaled for that: fitted to 60 to 300 blocks, a length for each was
+    no more accurate, and claimed far too narrow intervals.
     """
 
     variance: float = 0.1

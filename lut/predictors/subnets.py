@@ -55,7 +55,7 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
     n, units = len(genotypes), len(family.units)
     resolution = genotypes[:, 0].astype(np.intp)
     choice = genotypes[:, 1:].astype(np.intp)
-    active = (choice > 0).astype(float).reshape(n, units, -1)
+    active = (choice > 0).astype(float).reshape(n, units, family.max_depth)
     slot_costs = arrays.slot_costs[resolution[:, None], np.arange(family.slots), choice]
     by_unit = slot_costs.reshape(n, units, family.max_depth, len(COSTS))
     unit_costs = by_unit.sum(axis=2)
@@ -72,14 +72,14 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
         "launches": launches,
         "work": work,
         "depths": depth,
-        "unit work": unit_costs.reshape(n, -1),
-        "first work": by_unit[:, :, 0].reshape(n, -1),
+        "unit work": _flat(unit_costs),
+        "first work": _flat(by_unit[:, :, 0]),
         "resolution": at,
-        "work at resolution": (at[:, :, None] * work[:, None, :3]).reshape(n, -1),
-        "parts": parts.reshape(n, -1),
-        "parts by area": (parts * area).reshape(n, -1),
-        "choices": chosen.reshape(n, -1),
-        "choices by area": (chosen * area).reshape(n, -1),
+        "work at resolution": _flat(at[:, :, None] * work[:, None, :3]),
+        "parts": _flat(parts),
+        "parts by area": _flat(parts * area),
+        "choices": _flat(chosen),
+        "choices by area": _flat(chosen * area),
     }
     sides = np.array(family.resolutions, dtype=float)[resolution]
     general = np.column_stack(
@@ -88,12 +88,17 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
             launches[:, 1:],
             np.log(work),
             depth,
-            unit_costs.reshape(n, -1),
-            arrays.sizes[choice].reshape(n, -1),
+            _flat(unit_costs),
+            _flat(arrays.sizes[choice]),
         ]
     )
     prior = MS_PER_BLOCK * launches[:, 1:].sum(axis=1) + work @ MS_PER_COST
     return Rows(linear, general, prior)
+
+
+def _flat(array: Floats) -> Floats:
+    """(n, a, b) as (n, a x b)."""
+    return array.reshape(len(array), array.shape[1] * array.shape[2])
 
 
 @dataclass(frozen=True)

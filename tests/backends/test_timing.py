@@ -187,3 +187,18 @@ def test_the_host_is_a_device_too() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"rounds|rotation"):
         TimingSettings(**wrong)
+
+
+def test_cases_of_a_group_take_turns() -> None:
+    """A device whose speed wanders within a round: cases timed together keep their ratio, however far it goes."""
+    device = Device(slowdown=lambda now: 1.5 + np.sin(now * 40))
+    cases = [device.case(str(i), ms) for i, ms in enumerate([0.4, 0.2] * 6)]
+    settings = TimingSettings(rounds=5, max_rounds=5, inner_ms=0.0, round_ms=4.0, drift_limit=100.0)
+    sentinel = Sentinel(device.case("sentinel", 0.1))
+    groups = [(i, i + 1) for i in range(0, len(cases), 2)]
+    timing = time_interleaved(cases, settings, sentinel=sentinel, clock=device.clock, groups=groups)
+    ratio = timing.rounds_ms[::2] / timing.rounds_ms[1::2]
+    np.testing.assert_allclose(ratio, 2.0, rtol=0.1)
+    assert np.ptp(timing.rounds_ms[::2]) > 0.4  # it did wander
+    names = [name for name, repeats in device.log if name != "sentinel"][-40:]
+    assert {int(a) // 2 == int(b) // 2 for a, b in zip(names[::2], names[1::2], strict=True)} == {True}

@@ -1,7 +1,10 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from compofa.accuracy_predictor import FEATURES, AccuracyPredictor, one_hot
+from compofa.accuracy_predictor import CHUNK, FEATURES, AccuracyPredictor, one_hot
 from compofa.arch import extreme
 from compofa.families import GLYPHS, get_family
 from compofa.genotype import encode
@@ -64,3 +67,23 @@ def test_too_few_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "p.safetensors").write_bytes(b"no")
     with pytest.raises(ValueError, match="not an accuracy predictor"):
         AccuracyPredictor.load(tmp_path / "p.safetensors")
+
+
+@pytest.mark.parametrize("depths", [(2, 3), (2, 3, 4)], ids=["odd slots", "even slots"])
+@pytest.mark.parametrize("features", FEATURES)
+def test_predictions_are_those_of_the_dense_layers(depths: tuple[int, ...], features: str) -> None:
+    family = replace(GLYPHS, depths=depths)
+    space, rng = get_space("ofa", family), np.random.default_rng(0)
+    genotypes = encode(family, [space.sample(rng) for _ in range(CHUNK + 5)])  # more than one part
+    inputs = FEATURES[features](family, genotypes)
+    sizes = (inputs.shape[1], 11, 7, 1)
+    layers = tuple(
+        (rng.standard_normal((after, before), dtype=np.float32), rng.standard_normal(after, dtype=np.float32))
+        for before, after in pairwise(sizes)
+    )
+    values = inputs.astype(np.float64)
+    for number, (weight, bias) in enumerate(layers):
+        values = (np.maximum(values, 0) if number else values) @ weight.T + bias
+    predictor = AccuracyPredictor(family, features, layers, {})
+    np.testing.assert_allclose(predictor.predict(genotypes), values[:, 0], rtol=1e-3, atol=1e-3)
+    assert predictor.predict(genotypes[:0]).shape == (0,)

@@ -135,3 +135,61 @@ def test_bad_input_says_what_is_wrong() -> None:
         network_to_onnx(KINDS[:1], weights=[])
     with pytest.raises(ValueError, match=r"conv\.weight"):
         network_to_onnx(KINDS[:1], weights=[{"conv.weight": np.zeros((8, 3, 3, 3), np.float32)}])
+
+
+# --- precisions ---
+
+
+def run_in(precision: str, blocks: tuple[Block, ...], seed: int = 3) -> np.ndarray:
+    model = network_to_onnx(blocks, batch=2, seed=seed, precision=precision)
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    kind = {"tensor(float)": np.float32, "tensor(float16)": np.float16}[session.get_inputs()[0].type]
+    x = np.random.default_rng(0).standard_normal((2, *blocks[0].in_shape)).astype(kind)
+    return session.run(["y"], {"x": x})[0]
+
+
+def small_network() -> tuple[Block, ...]:
+    return (
+        Block("conv", (3, 12, 12), 8, kernel=3, stride=2, act="hswish"),
+        Block("mbconv", (8, 6, 6), 8, 24, kernel=5, se=True, act="hswish", shortcut=True),
+        Block("pool", (8, 6, 6), 8),
+        Block("mix", (8, 1, 1), 16, act="hswish"),
+        Block("linear", (16, 1, 1), 10),
+    )
+
+
+@pytest.mark.parametrize(("precision", "off"), [("fp16", 5e-3), ("int8", 0.3)])
+def test_lower_precisions_compute_nearly_the_same(precision: str, off: float) -> None:
+    expected, found = run_in("fp32", small_network()), run_in(precision, small_network())
+    assert found.dtype == np.float16
+    assert 0 < np.linalg.norm(found - expected) / np.linalg.norm(expected) < off
+
+
+def test_int8_quantises_every_convolution_and_the_classifier() -> None:
+    model = network_to_onnx(small_network(), precision="int8")
+    given = {output: node for node in model.graph.node for output in node.output}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(layers) == 8
+    for node in layers:
+        assert [given[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2, node.name
+    (add,) = (node for node in model.graph.node if node.op_type == "Add")
+    assert given[add.input[1]].op_type == "DequantizeLinear"
+
+
+def test_int8_weights_use_the_whole_range_of_each_channel() -> None:
+    model = network_to_onnx(small_network(), precision="int8")
+    weights = [onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name.endswith(".weight")]
+    assert len(weights) == 8
+    for array in weights:
+        assert array.dtype == np.int8
+        assert (np.abs(array).reshape(len(array), -1).max(axis=1) >= 126).all()
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'fp8'; there are fp32, fp16, int8"):
+        network_to_onnx(small_network(), precision="fp8")

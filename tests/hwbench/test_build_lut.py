@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings, Target
+from compofa.blocks import Block
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from hwbench import build_lut
@@ -214,3 +217,50 @@ def test_killed_twenty_times_nothing_is_lost_or_measured_twice(tmp_path: Path) -
     path = tmp_path / "t.jsonl"
     killed_and_resumed(path, ("--space", "ofa"), kills=20, seed=1)
     assert set(Table.load(path).entries) == set(get_space("ofa", GLYPHS).all_blocks())
+
+
+# --- blocks that cannot be run ---
+
+
+class Picky(Backend):
+    """Gives every block a millisecond, but refuses the classifier."""
+
+    name = "picky"
+
+    @classmethod
+    def probe(cls) -> str | None:
+        return None
+
+    @property
+    def target(self) -> Target:
+        return Target("picky", "nowhere")
+
+    def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
+        if refused := [block for block in blocks if block.kind == "linear"]:
+            raise BlocksFailed(dict.fromkeys(refused, "out of memory"))
+        return [Measurement("modelled", 1.0, 1.0, 1.0) for _ in blocks]
+
+    def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
+        raise CannotRun("out of memory")
+
+
+def test_a_block_that_cannot_be_run_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_lut, "make_backend", lambda args: Picky(Settings()))
+    path = tmp_path / "t.jsonl"
+    assert build_lut.main([*QUICK, "--out", str(path), "--json"]) == 1
+    shown = capsys.readouterr()
+    (linear,) = (block for block in COMPOFA.all_blocks((SMALLEST,)) if block.kind == "linear")
+    assert json.loads(shown.out)["failed"] == {str(linear): "out of memory"}
+    assert f"failed   {linear}: out of memory\n" in shown.err
+    assert store.read(path)[1].keys() == set(COMPOFA.all_blocks((SMALLEST,))) - {linear}
+
+
+def test_a_backend_that_blames_other_blocks_is_not_asked_for_ever() -> None:
+    class Wrong(Picky):
+        def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
+            raise BlocksFailed({Block("pool", (1, 1, 1), 1): "out of memory"})
+
+    with pytest.raises(BlocksFailed):
+        build_lut.attempt(Wrong(Settings()), list(COMPOFA.all_blocks((SMALLEST,))[:2]))

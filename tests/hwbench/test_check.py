@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from compofa.genotype import Genotypes
 from hwbench import check, shipped
@@ -21,13 +26,19 @@ SHIPPED = Path(__file__).parents[1] / "golden"
 REFERENCE = shipped.reference_table("glyphs")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A golden folder of the shipped reference table, with its baseline."""
-    path = tmp_path / "golden"
+    path = tmp_path_factory.mktemp("frozen") / "golden"
     assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
     assert check.main(["--golden", str(path), "--update-baseline"]) == 0
     return path
+
+
+@pytest.fixture
+def folder(frozen: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to be changed."""
+    return Path(shutil.copytree(frozen, tmp_path / "golden"))
 
 
 @pytest.fixture
@@ -208,3 +219,33 @@ def test_the_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
     assert check.main(["--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert all(f"{code} {name}:" in shown for name, code in CODES.items())
+
+
+# --- its page ---
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gate.md").read_text()
+
+
+def test_the_page_lists_the_exit_codes() -> None:
+    listed = dict(re.findall(r"^\| (\w+) \| .* \| (\d+) \|$", PAGE, re.MULTILINE))
+    assert {name: int(code) for name, code in listed.items()} == CODES
+
+
+def test_the_workflow_on_the_page_is_yaml_whose_command_parses() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    steps = yaml.safe_load(text)["jobs"]["check"]["steps"]
+    (command,) = (step["run"] for step in steps if "hwbench" in step.get("run", "").split("#")[0])
+    prefix, arguments = command.split("hwbench.check ")
+    assert prefix == "python -m "
+    assert check.parser().parse_args(shlex.split(arguments)).junit == Path("check.xml")
+
+
+@pytest.mark.slow
+def test_false_alarms_and_power_are_as_promised() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "bench_gate.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    alarms = [int(n) for n in re.findall(r"(\d+) false alarms in 200 A/A replicates", done.stdout)]
+    assert len(alarms) == 2 and max(alarms) < 0.02 * 200
+    for row in re.findall(r"^all, .*$", done.stdout, re.MULTILINE):
+        _, five, ten = (float(share) for share in re.findall(r"([\d.]+) \(", row))
+        assert five >= 90 and ten >= 99, row

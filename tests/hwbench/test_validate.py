@@ -15,10 +15,12 @@ from backends.base import Measurement, Target
 from compofa.arch import arch_blocks
 from compofa.blocks import total_params
 from compofa.families import GLYPHS, get_family
+from compofa.genotype import decode
 from compofa.spaces import get_space
-from hwbench import plots, validate
+from hwbench import fit, plots, validate
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
+from lut.subnet_model import SubnetModel
 from lut.table import Table
 
 SMALLEST, SECOND = GLYPHS.resolutions[:2]
@@ -47,6 +49,29 @@ def test_scores_picture_and_calibration(copy: Path, capsys: pytest.CaptureFixtur
     assert len(set(calibration.archs)) == 12
     assert load_model(copy).calibrated
     assert dict(load_model(copy).coefficients) == document["model"]
+
+
+def test_what_was_measured_can_be_learned_from(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured, model = tmp_path / "s.csv", tmp_path / "m.json"
+    assert validate.main(["--lut", str(copy), "--subnets", "20", "--csv", str(measured), "--json"]) == 0
+    calibration = Calibration.load(Path(json.loads(capsys.readouterr().out)["calibration"]), Table.load(copy))
+    given = [
+        "--measured",
+        str(measured),
+        "--column",
+        "measured_ms",
+        "--model",
+        "additive",
+        "--out",
+        str(model),
+    ]
+    assert fit.main([*given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["target"] == str(Table.load(copy).target)
+    learned = SubnetModel.load(model)
+    assert decode(GLYPHS, learned.genotypes) == list(calibration.archs)
+    np.testing.assert_allclose(learned.latency_ms, calibration.measured_ms, rtol=1e-5)
 
 
 def recorded_elsewhere(path: Path) -> None:

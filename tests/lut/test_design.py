@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compofa.blocks import KINDS
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from lut.design import choose, next_blocks, shares
@@ -62,6 +63,14 @@ def test_each_pick_lowers_the_variance_as_the_gaussian_process_says() -> None:
         before = [4, *known[:i]]
         best = min((j for j in range(12) if j not in before), key=lambda j: variance([*before, j]))
         assert pick == best
+
+
+def test_one_block_of_each_kind_comes_first() -> None:
+    batch = next_blocks(BLOCKS, NETWORKS, {}, 8, np.random.default_rng(0))
+    assert {block.kind for block in batch[: len(KINDS)]} == set(KINDS)
+    known = {block: true_ms(block) for block in batch}
+    again = next_blocks(BLOCKS, NETWORKS, known, 20, np.random.default_rng(0))
+    assert sum(block.kind == "mbconv" for block in again) > 15
 
 
 def test_nothing_is_measured_twice_and_nothing_beyond_what_there_is() -> None:

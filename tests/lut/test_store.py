@@ -290,4 +290,46 @@ def test_the_default_place_and_the_newest_table(tmp_path: Path, monkeypatch: pyt
 def test_entries_are_lines_that_a_person_can_read(table: Path) -> None:
     block, measurement = next(iter(ENTRIES.items()))
     line = json.loads(table.read_text().splitlines()[1])
-    assert line == {"block": block.to_dict(), **asdict(measurement), "rounds_ms": list(measurement.rounds_ms)}
+    fields = {name: value for name, value in asdict(measurement).items() if name != "details"}
+    assert line == {"block": block.to_dict(), **fields, "rounds_ms": list(measurement.rounds_ms)}
+
+
+# --- what could not be measured, and what else was found ---
+
+
+def test_a_block_that_could_not_be_run_is_missing_and_says_why(table: Path) -> None:
+    failed = BLOCKS[7]
+    with store.Writer(table, HEADER) as writer:
+        writer.append_failures({failed: "out of memory"})
+        writer.append_failures({failed: "out of memory"})  # tried again to no avail
+    assert store.read(table) == (HEADER, ENTRIES)
+    assert store.read_failures(table) == {failed: "out of memory"}
+    assert table.read_bytes().count(b"out of memory") == 1
+
+
+def test_a_later_word_on_a_block_holds(table: Path) -> None:
+    failed = BLOCKS[7]
+    with store.Writer(table, HEADER) as writer:
+        writer.append_failures({failed: "out of memory"})
+        writer.append([(failed, measured(0.5))])
+        assert writer.failures == {}
+    assert store.read_failures(table) == {}
+    assert store.read(table)[1][failed] == measured(0.5)
+    with store.Writer(table, HEADER) as writer:
+        assert writer.failures == {} and failed in writer.entries
+
+
+def test_details_of_a_measurement_are_kept_and_cost_nothing_where_there_are_none(table: Path) -> None:
+    assert b"details" not in table.read_bytes().split(b"\n", 1)[1]
+    details = (("alone_ms", 0.25), ("held_back", "power cap"))
+    with store.Writer(table, HEADER) as writer:
+        writer.append([(BLOCKS[7], replace(measured(0.5), details=details))])
+    assert store.read(table)[1][BLOCKS[7]].details == details
+
+
+def test_a_detail_in_milliseconds_is_a_finite_number(table: Path) -> None:
+    with (
+        store.Writer(table, HEADER) as writer,
+        pytest.raises(ValueError, match="finite number of milliseconds"),
+    ):
+        writer.append([(BLOCKS[7], replace(measured(0.5), details=(("alone_ms", math.nan),)))])

@@ -138,6 +138,17 @@ def test_without_fusion_activations_and_additions_are_steps_of_their_own() -> No
     assert kinds == ["conv", "add", "act"]
 
 
+def test_swish_is_a_hard_sigmoid_and_a_multiplication() -> None:
+    layer = Layer("conv", (16, 8, 8), 16, act="swish", name="x")
+    for name in ("kv260-b4096", "systolic-16x16"):
+        steps = place([layer], load_target(name))
+        assert [(s.kind, s.act, s.add) for s in steps] == [
+            ("conv", "none", False),
+            ("act", "hsigmoid", False),
+            ("add", "none", True),
+        ]
+
+
 def test_wider_numbers_run_slower_where_the_target_says_so() -> None:
     target = load_target("systolic-16x16")
     arrays = LayerArrays.of([Layer("conv", (16, 8, 8), 16)], target)

@@ -62,29 +62,33 @@ def test_last_digits_are_no_drift_but_a_thousandth_is(wrong) -> None:
     assert red(wrong(lambda ms: ms * (1 + 2 * DRIFT_LIMIT))) == {"drift"}
 
 
-def test_a_drift_of_one_subnet_is_seen(wrong) -> None:
+def test_a_drift_of_one_subnet_is_seen(golden: GoldenSet, wrong) -> None:
     def one(ms: Floats) -> Floats:
         return np.where(np.arange(len(ms)) == 3, ms * 1.01, ms)
 
     (finding,) = (f for f in wrong(one) if f.verdict == FAIL)
     assert finding.check == "drift" and finding.numbers["moved"] == 1
-    assert "1 of 30 predictions of calibrated moved" in finding.advice
+    assert f"1 of {len(golden.asked)} predictions of calibrated moved" in finding.advice
 
 
-def test_a_wrong_factor_is_a_drift_and_a_regression(wrong) -> None:
+def test_a_wrong_factor_is_a_drift_and_a_regression(golden: GoldenSet, wrong) -> None:
     findings = wrong(lambda ms: ms * 1.05)
     assert red(findings) == {"drift", "accuracy"}
     assert exit_code(findings) == CODES["accuracy"]
     bias = next(f for f in findings if f.what == "calibrated: bias")
     assert bias.numbers["after"] == pytest.approx(bias.numbers["before"] + 5, abs=2)
-    assert "margin 0.25" in bias.advice and "no longer at most" in bias.advice
+    assert f"margin {golden.entry.margins.bias_pct:g})" in bias.advice and "no longer at most" in bias.advice
 
 
 def test_a_change_for_the_better_is_a_drift_only(
     monkeypatch: pytest.MonkeyPatch, golden: GoldenSet, baseline: Baseline
 ) -> None:
     truth = golden.test.measured_ms
-    monkeypatch.setitem(models.MODELS, "calibrated", lambda training: Wrong(training, lambda ms: truth))
+
+    def better(ms: Floats) -> Floats:
+        return np.concatenate([truth, ms[len(truth) :]])
+
+    monkeypatch.setitem(models.MODELS, "calibrated", lambda training: Wrong(training, better))
     assert red(judge([State.of(golden)], baseline)) == {"drift"}
 
 
@@ -108,7 +112,7 @@ def test_a_prediction_that_is_none_is_a_lack_of_coverage(wrong, bad: float) -> N
     findings = wrong(lambda ms: np.where(np.arange(len(ms)) < 2, bad, ms))
     assert red(findings) == {"coverage"}
     (finding,) = (f for f in findings if f.verdict == FAIL)
-    assert finding.value == "28 subnets" and "2 predictions are no positive numbers" in finding.advice
+    assert finding.value == "46 subnets" and "2 predictions are no positive numbers" in finding.advice
 
 
 def test_a_model_that_cannot_be_fitted_is_a_lack_of_coverage(
@@ -138,7 +142,17 @@ def test_a_block_without_an_entry_costs_only_the_subnets_that_have_it(
     assert red(findings) == {"coverage"}
     blocks, subnets = (f for f in findings if f.check == "coverage")
     assert f"no entry for 1 blocks, first {lost}" in blocks.advice
-    assert subnets.numbers["answered"] == sum(lost not in network for network in golden.test.networks) < 30
+    asked = [golden.space.blocks(arch) for arch in golden.asked]
+    assert subnets.numbers["answered"] == sum(lost not in network for network in asked) < len(asked) - 1
+
+
+def test_a_change_of_any_block_moves_a_probe(golden: GoldenSet) -> None:
+    tested = {block for network in golden.test.networks for block in network}
+    probed = {block for arch in golden.asked[30:] for block in golden.space.blocks(arch)}
+    assert not set(golden.table.entries) <= tested
+    assert (
+        probed == set(golden.table.entries) == set(golden.space.all_blocks(golden.table.header.resolutions))
+    )
 
 
 def test_models_come_and_go(monkeypatch: pytest.MonkeyPatch, golden: GoldenSet, baseline: Baseline) -> None:

@@ -13,13 +13,19 @@ from hypothesis import strategies as st
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from hwbench import shipped
-from hwbench.gating import freezing, golden
+from hwbench.gating import freezing, golden, noise
 from hwbench.gating.golden import building_key
 from lut.calibration import Calibration, calibration_path
 from lut.table import Table
 
 REFERENCE = shipped.reference_table("glyphs")
 """With a calibration of 60 subnets beside it."""
+
+
+@pytest.fixture
+def little_noise_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the margins do not matter they need not take seconds."""
+    monkeypatch.setattr(noise, "TOSSES", 3)
 
 
 @given(seed=st.integers(0, 2**32), count=st.integers(2, 80), name=st.sampled_from(["ofa", "compofa"]))
@@ -45,6 +51,7 @@ def test_a_subnet_at_several_resolutions_stays_on_one_side() -> None:
     assert abs(len(one) - len(two)) <= 5
 
 
+@pytest.mark.usefixtures("little_noise_study")
 def test_what_is_frozen_is_read_back(tmp_path: Path) -> None:
     entry = freezing.freeze(tmp_path / "g", REFERENCE, "mine", seed=0)
     found = golden.load(tmp_path / "g", golden.read_manifest(tmp_path / "g")["mine"])
@@ -65,6 +72,7 @@ def test_what_is_frozen_is_read_back(tmp_path: Path) -> None:
     assert not list((tmp_path / "g").glob("*.tmp"))
 
 
+@pytest.mark.usefixtures("little_noise_study")
 def test_the_same_measurements_freeze_to_the_same_bytes(tmp_path: Path) -> None:
     one, two, other = (
         freezing.freeze(tmp_path / str(i), REFERENCE, "m", seed) for i, seed in enumerate((0, 0, 1))
@@ -73,6 +81,7 @@ def test_the_same_measurements_freeze_to_the_same_bytes(tmp_path: Path) -> None:
     assert one.files["m.test.json"] != other.files["m.test.json"]
 
 
+@pytest.mark.usefixtures("little_noise_study")
 def test_a_second_set_joins_the_first_and_replaces_none(tmp_path: Path) -> None:
     freezing.freeze(tmp_path, REFERENCE, "a", seed=0)
     freezing.freeze(tmp_path, REFERENCE, "b", seed=0)

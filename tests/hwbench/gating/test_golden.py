@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from compofa.arch import Arch, arch_blocks
 from compofa.families import FAMILIES
-from compofa.spaces import get_space
+from compofa.spaces import SPACES, get_space
 from hwbench.gating.golden import (
     MANIFEST,
     MIN_SUBNETS,
@@ -22,6 +22,7 @@ from hwbench.gating.golden import (
     building_key,
     check_halves,
     load,
+    probes,
     read_manifest,
 )
 
@@ -141,3 +142,14 @@ def test_the_key_is_equal_exactly_when_the_blocks_are(seed: int, family: str) ->
     assert blocks(shuffled) == blocks(arch)
     if other.resolution == arch.resolution:
         assert (building_key(other) == building_key(arch)) == (blocks(other) == blocks(arch))
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_probes_have_every_block_of_their_space(name: str, family: str) -> None:
+    space = get_space(name, FAMILIES[family])
+    resolutions = space.family.resolutions[:2]
+    found = probes(space, resolutions)
+    assert all(space.contains(arch) for arch in found)
+    assert {block for arch in found for block in space.blocks(arch)} == set(space.all_blocks(resolutions))
+    assert len(found) <= 9 * len(resolutions)

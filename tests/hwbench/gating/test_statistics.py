@@ -47,23 +47,23 @@ def test_an_improvement_is_never_a_regression(key: str) -> None:
     bad = Judged(measured, measured * rng.normal(1.15, 0.25, 50))
     good = Judged(measured, measured * rng.normal(1, 0.01, 50))
     picks = draw(50)
-    assert change(SCORES[key], bad, good, picks).p == 1
-    worse = change(SCORES[key], good, bad, picks)
+    assert change(SCORES[key], bad, good, SCORES[key].margin, picks).p == 1
+    worse = change(SCORES[key], good, bad, SCORES[key].margin, picks)
     assert worse.p < 0.01
     assert worse.least is not None and worse.least > SCORES[key].margin
-    assert change(SCORES[key], good, good, picks).p == 1
+    assert change(SCORES[key], good, good, 0.0, picks).p == 1
 
 
 def test_a_change_within_chance_is_seldom_called_a_regression() -> None:
-    """Both sides are equally good, each with errors of its own: the share of red tests is near the level or
-    below, for a margin only makes it smaller."""
+    """Both sides are equally good, each with errors of its own: the share of red tests is near the level, though
+    no margin is granted."""
     rng = np.random.default_rng(2)
     picks = draw(60, resamples=499)
     red = 0
     for _ in range(200):
         measured = rng.uniform(1, 3, 60)
         before, after = (Judged(measured, measured * rng.normal(1, 0.04, 60)) for _ in range(2))
-        red += change(SCORES["mape_pct"], before, after, picks).p < LEVEL
+        red += change(SCORES["mape_pct"], before, after, 0.0, picks).p < LEVEL
     assert red <= 0.08 * 200
 
 
@@ -73,7 +73,7 @@ def test_pairing_finds_what_unpaired_errors_would_hide() -> None:
     noise = rng.normal(0, 0.05, 40)
     before = Judged(measured, measured * (1 + np.abs(noise)))
     after = Judged(measured, measured * (1.005 + np.abs(noise)))
-    found = change(SCORES["mape_pct"], before, after, draw(40))
+    found = change(SCORES["mape_pct"], before, after, 0.25, draw(40))
     assert found.after - found.before == pytest.approx(0.5, abs=0.01)
     assert found.p < 0.001
 

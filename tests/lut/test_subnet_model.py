@@ -1,0 +1,127 @@
+"""A model file holds measurements and a choice, and gives the same answers when it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compofa.families import GLYPHS
+from compofa.spaces import Genotypes, encode, get_space
+from lut import subnet_model
+from lut.predictors.auto import AutoPredictor
+from lut.predictors.base import Floats
+from lut.predictors.subnets import subnet_rows
+from lut.subnet_model import SubnetModel, merge_repeats
+
+
+def measured(count: int, seed: int = 0) -> tuple[Genotypes, Floats]:
+    rng, space = np.random.default_rng(seed), get_space("ofa", GLYPHS)
+    genotypes = encode(GLYPHS, [space.sample(rng) for _ in range(count)])
+    rows = subnet_rows(GLYPHS, genotypes)
+    return genotypes, (0.1 + rows.prior) * rng.normal(1, 0.02, count)
+
+
+@pytest.fixture(scope="module")
+def model() -> SubnetModel:
+    model = SubnetModel.fit(GLYPHS, "cpu_ms", *measured(60), AutoPredictor(("additive", "gp"), seed=1))
+    model.about["measured"] = "s.csv"
+    return model
+
+
+@pytest.fixture
+def saved(model: SubnetModel, tmp_path: Path) -> Path:
+    model.save(tmp_path / "m.json")
+    return tmp_path / "m.json"
+
+
+def test_what_was_saved_predicts_the_same(model: SubnetModel, saved: Path) -> None:
+    again, (others, _) = SubnetModel.load(saved), measured(500, seed=1)
+    np.testing.assert_allclose(again.predict(others), model.predict(others), rtol=1e-6)
+    assert (again.family, again.column, again.about) == (GLYPHS, "cpu_ms", {"measured": "s.csv"})
+    assert again.predictor.candidates == model.predictor.candidates
+
+
+def test_the_file_is_text_of_measurements(model: SubnetModel, saved: Path) -> None:
+    content = json.loads(saved.read_text())
+    assert content["origin"] == "predicted from measurements"
+    assert content["versions"]["numpy"] == np.__version__
+    assert [row["measured_ms"] for row in content["rows"]] == model.latency_ms.tolist()
+    assert len(saved.read_text().splitlines()) > 60
+
+
+def test_chunks_do_not_change_the_answer(model: SubnetModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    others, _ = measured(50, seed=1)
+    whole = model.predict(others)
+    monkeypatch.setattr(subnet_model, "CHUNK", 7)
+    np.testing.assert_allclose(model.predict(others), whole, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict_ms(others), model.predict(others).predicted_ms)
+    assert [len(part) for part in model.predict(others[:0])] == [0, 0, 0]
+
+
+def changed(path: Path, **fields: object) -> Path:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    return path
+
+
+def test_a_choice_of_another_version_is_made_again(model: SubnetModel, saved: Path) -> None:
+    again = SubnetModel.load(changed(saved, method=0, weights={"gone": 1.0}))
+    assert again.about["chosen_anew"]
+    assert again.predictor.weights == model.predictor.weights
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": "x"}, "not a hwbench model"),
+        ({"schema": 2}, "schema 2; this version of hwbench reads schema 1: fit the model again"),
+        ({"family": "nas"}, "unknown family 'nas'"),
+        ({"weights": {"gnn": 1.0}}, "unknown model 'gnn'"),
+        ({"rows": [{"arch": "r24"}]}, "not a subnet"),
+        ({"rows": []}, "latencies must be|no rows"),
+        ({"weights": {}}, "weights"),
+        ({"rows": 3}, "broken model"),
+        ({"settings": {}}, "broken model: KeyError 'models'"),
+    ],
+)
+def test_a_broken_file_is_refused(saved: Path, fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"m.json: .*({message})"):
+        SubnetModel.load(changed(saved, **fields))
+
+
+def test_a_wrong_latency_in_a_file_is_refused(saved: Path) -> None:
+    rows = json.loads(saved.read_text())["rows"]
+    rows[3]["measured_ms"] = -1
+    with pytest.raises(ValueError, match="positive, finite"):
+        SubnetModel.load(changed(saved, rows=rows))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 5000])
+def test_a_file_cut_short_is_refused(saved: Path, cut: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:cut])
+    with pytest.raises(ValueError, match="no JSON, or cut short"):
+        SubnetModel.load(saved)
+
+
+def test_resolutions_that_nothing_was_measured_at_are_known(model: SubnetModel) -> None:
+    few = SubnetModel(
+        GLYPHS, "x", model.genotypes[model.genotypes[:, 0] == 1], model.latency_ms, model.predictor
+    )
+    assert few.unseen_resolutions(model.genotypes) == (16, 24, 28, 32)
+    assert model.unseen_resolutions(model.genotypes) == ()
+
+
+def test_repeats_become_one() -> None:
+    genotypes, latency = measured(5)
+    same, unchanged, spread = merge_repeats(genotypes, latency)
+    assert spread is None and same is genotypes and unchanged is latency
+    twice, times = (
+        np.vstack([genotypes, genotypes[[3, 3, 1]]]),
+        np.append(latency, latency[[3, 3, 1]] * [1.1, 1.2, 1.1]),
+    )
+    merged, median, spread = merge_repeats(twice, times)
+    np.testing.assert_array_equal(merged, genotypes)
+    np.testing.assert_allclose(median, latency * [1, 1.05, 1, 1.1, 1])
+    assert spread == pytest.approx(100 * np.mean([0.05 / 1.05, 0.05 / 1.05, 0.1 / 1.1, 0, 0.1 / 1.1]))
