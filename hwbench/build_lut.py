@@ -227,7 +227,8 @@ def print_summary(summary: dict[str, Any], target: str) -> None:
         ("time", f"{summary['seconds']} s, of which {_in_backend(summary)}"),
     ]
     if summary["fewest_trials"] is not None:
-        rows.append(("tuning", f"{summary['fewest_trials']} trials or more for each operator"))
+        trials = summary["fewest_trials"]
+        rows.append(("tuning", f"{trials} trials or more for each operator" if trials else "none"))
     for name, value in rows:
         print(f"{name:8} {value}")
 
