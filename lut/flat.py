@@ -36,7 +36,14 @@ def rows(table: Table) -> list[Row]:
     What a spreadsheet has no cell for (versions, details, host) is JSON text.
     """
     of_all = _header_row(table.header)
-    return [of_all | _block_row(block) | asdict(measured) for block, measured in table.entries.items()]
+    return [of_all | _block_row(block) | _figures(measured) for block, measured in table.entries.items()]
+
+
+def _figures(measured: Measurement) -> dict[str, Any]:
+    """All but what else was found, which has no column: ``details`` is the target's."""
+    figures = asdict(measured)
+    del figures["details"]
+    return figures
 
 
 def _header_row(header: Header) -> Row:
