@@ -166,7 +166,7 @@ def _parse_entry(text: bytes) -> tuple[Block, Measurement | str]:
         block = Block.from_dict(fields.pop("block"))
         if fields.keys() == {"failed"}:
             return block, str(fields["failed"])
-        details = tuple(fields.pop("details", {}).items())
+        details = tuple(dict(fields.pop("details", {})).items())
         measurement = Measurement(**{**fields, "rounds_ms": tuple(fields["rounds_ms"])}, details=details)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not an entry of a table: {error}") from error

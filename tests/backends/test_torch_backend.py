@@ -44,12 +44,17 @@ def test_blocks_are_told_apart_and_timed_alone_too() -> None:
 
 
 def test_the_sum_of_blocks_is_near_the_network() -> None:
-    """Wide bounds, for a busy machine."""
+    """Wide bounds, and three tries, for a busy machine."""
     network = arch_blocks(GLYPHS, extreme(GLYPHS, largest=True))
-    backend = make()
-    total = sum(m.latency_ms for m in backend.block_latencies(network))
-    (whole,) = backend.network_latencies([network])
-    assert 0.5 < total / whole.latency_ms < 2
+    ratios = []
+    for _ in range(3):
+        backend = make()
+        total = sum(m.latency_ms for m in backend.block_latencies(network))
+        (whole,) = backend.network_latencies([network])
+        ratios.append(total / whole.latency_ms)
+        if 0.5 < ratios[-1] < 2:
+            return
+    pytest.fail(f"sum / network: {ratios}")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
