@@ -8,7 +8,8 @@ ICML 2004). The same errors make the intervals.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +30,17 @@ CLEARLY = 0.98
 LEAST_SHARE = 0.1
 """Of the fastest measured row: below it no prediction falls, however far it extrapolates."""
 Report = Callable[[str], None]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Some hundred rows make small matrices: on two threads, which wait for each other by spinning, fitting took
+    two to seven times as long."""
+    import scipy.linalg  # noqa: F401  only what is loaded can be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 class AutoPredictor(Predictor):
@@ -53,6 +65,7 @@ class AutoPredictor(Predictor):
         self.models, self.seed, self.note = tuple(models), seed, note
         self.candidates: dict[str, Any] = {}
 
+    @one_thread()
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         check_latencies(rows, latency_ms)
         unseen = self._cross_validate(rows, latency_ms)
@@ -62,6 +75,7 @@ class AutoPredictor(Predictor):
         total = sum(weight * unseen[name] for name, weight in weights.items())
         return self.refit(rows, latency_ms, weights, np.asarray(total))
 
+    @one_thread()
     def refit(self, rows: Rows, latency_ms: Floats, weights: Mapping[str, float], unseen_ms: Floats) -> Self:
         """Fit what an earlier :meth:`fit` on the same rows chose, without choosing again.
 

@@ -82,6 +82,7 @@ class XGBoost(Corrected):
             huber_slope=0.05,
             base_score=0.0,
             random_state=self.seed,
+            n_jobs=1,
         )
 
 
