@@ -1,7 +1,8 @@
 """A latency model of whole subnets, learned from measurements of some: no table of blocks is needed.
 
-It is kept as what was measured, the settings, and what cross-validation chose; reading it fits the chosen
-estimators again, so it outlives any version of any library, and anyone can read it.
+It is kept as what was measured, the settings, what cross-validation chose, and the few numbers that estimators
+search for long; reading it fits the chosen estimators again with these, so it outlives any version of any
+library, and anyone can read it.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class SubnetModel:
             "origin": "predicted from measurements",
             "settings": {"models": list(predictor.models), "seed": predictor.seed},
             "weights": predictor.weights,
+            "searched": predictor.searched(),
             "candidates": predictor.candidates,
             "about": self.about,
             "versions": library_versions(),
@@ -172,7 +174,8 @@ class SubnetModel:
             model = cls.fit(family, column, genotypes, measured, predictor)
             return cls(family, column, genotypes, measured, model.predictor, {**about, "chosen_anew": True})
         predictor.candidates = dict(content["candidates"])
-        predictor.refit(subnet_rows(family, genotypes), measured, content["weights"], unseen)
+        rows, searched = subnet_rows(family, genotypes), content.get("searched")
+        predictor.refit(rows, measured, content["weights"], unseen, searched)
         return cls(family, column, genotypes, measured, predictor, about)
 
 

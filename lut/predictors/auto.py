@@ -76,7 +76,14 @@ class AutoPredictor(Predictor):
         return self.refit(rows, latency_ms, weights, np.asarray(total))
 
     @one_thread()
-    def refit(self, rows: Rows, latency_ms: Floats, weights: Mapping[str, float], unseen_ms: Floats) -> Self:
+    def refit(
+        self,
+        rows: Rows,
+        latency_ms: Floats,
+        weights: Mapping[str, float],
+        unseen_ms: Floats,
+        searched: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Self:
         """Fit what an earlier :meth:`fit` on the same rows chose, without choosing again.
 
         Args:
@@ -84,6 +91,7 @@ class AutoPredictor(Predictor):
             latency_ms: shape (n,).
             weights: that :meth:`fit` found.
             unseen_ms: that :meth:`fit` found, shape (n,).
+            searched: by name what :meth:`searched` gave then; an estimator that is not in it searches again.
 
         Raises:
             ValueError: an estimator is unknown or not installed, or a latency is no positive number.
@@ -97,10 +105,19 @@ class AutoPredictor(Predictor):
         if not math.isclose(sum(weights.values()), 1) or min(weights.values()) < 0:
             raise ValueError(f"the weights of a mean sum to 1, these do not: {dict(weights)}")
         self.weights, self.unseen_ms = dict(weights), unseen_ms
-        self.fitted = {name: ESTIMATORS[name](self.seed).fit(rows, latency_ms) for name in weights}
+        self.fitted = {
+            name: ESTIMATORS[name](self.seed).refit(rows, latency_ms, searched[name])
+            if searched and searched.get(name)
+            else ESTIMATORS[name](self.seed).fit(rows, latency_ms)
+            for name in weights
+        }
         self.least_ms = LEAST_SHARE * float(latency_ms.min())
         self.conformal = Conformal(rows, latency_ms, unseen_ms, self.seed)
         return self
+
+    def searched(self) -> dict[str, dict[str, Any]]:
+        """What the chosen estimators searched for long, by name, for :meth:`refit`; JSON-ready."""
+        return {name: found for name, one in self.fitted.items() if (found := one.searched())}
 
     def predict(self, rows: Rows) -> Floats:
         parts = (weight * self.fitted[name].predict(rows) for name, weight in self.weights.items())

@@ -7,9 +7,9 @@ gaps of a table of blocks and answer for subnets nobody measured.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,18 @@ class Estimator(ABC):
     @abstractmethod
     def predict(self, rows: Rows) -> Floats:
         """Latencies in milliseconds, shape (n,)."""
+
+    def searched(self) -> dict[str, Any]:
+        """What :meth:`fit` searched for long and :meth:`refit` need not search again, JSON-ready."""
+        return {}
+
+    def refit(self, rows: Rows, latency_ms: Floats, searched: Mapping[str, Any]) -> Self:
+        """:meth:`fit` on the same rows as before, with what it :meth:`searched` then.
+
+        Raises:
+            ValueError: `searched` is not this estimator's.
+        """
+        return self.fit(rows, latency_ms)
 
     def cross_predict(self, rows: Rows, latency_ms: Floats, folds: Sequence[NDArray[np.intp]]) -> Floats:
         """What it predicts for each row when fitted on the other folds, shape (n,).

@@ -6,8 +6,8 @@ How much each group matters is found by the evidence of the data (Rasmussen and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,17 @@ class GaussianProcess(Estimator):
     min_rows = 20
 
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
+        return self._fit(rows, latency_ms, None)
+
+    def searched(self) -> dict[str, Any]:
+        """``log_variances``: the kernel's parameters after each round."""
+        return {"log_variances": self.log_variances.tolist()}
+
+    def refit(self, rows: Rows, latency_ms: Floats, searched: Mapping[str, Any]) -> Self:
+        return self._fit(rows, latency_ms, np.asarray(searched["log_variances"], dtype=float))
+
+    def _fit(self, rows: Rows, latency_ms: Floats, log_variances: Floats | None) -> Self:
+        """Search for the variances unless they are known, shape (rounds, parameters)."""
         self._prepare(rows, latency_ms)
         self.mean_ms = float(latency_ms.mean())
         weight = self.mean_ms / latency_ms  # divided by its latency, every row is 1
@@ -53,17 +64,33 @@ class GaussianProcess(Estimator):
         linear = np.array([part @ part.T for part in scaled.values()])
         distance = _distance(self.places, self.places)
         kernel = _Kernel(linear, distance, np.outer(weight, weight))
-        some = np.random.default_rng(self.seed).permutation(len(rows))[:EVIDENCE_ROWS]
+        self.log_variances, self.answer, self.inverse = self._solve(kernel, log_variances)
+        self._keep(self.log_variances[-1], scaled, self.answer, weight)
+        return self
+
+    def _solve(self, kernel: _Kernel, known: Floats | None) -> tuple[Floats, Floats, Floats]:
+        """In turns the variances and, from the errors that they leave, the noise of each row.
+
+        Args:
+            kernel: at n rows.
+            known: what an earlier search found, shape (rounds, parameters); None searches.
+
+        Returns:
+            Logarithms of the variances after each round, and what :meth:`_Kernel.solve` gives.
+        """
+        if known is not None:
+            kernel.check(known)
+        count = len(kernel.distance)
+        some = np.random.default_rng(self.seed).permutation(count)[:EVIDENCE_ROWS]
         part_of_it = kernel.at(some)
-        noise, logs = np.ones(len(rows)), kernel.start
-        for steps in STEPS:
-            logs = part_of_it.most_evident(logs, noise[some], steps)
-            answer, inverse = kernel.solve(logs, noise)
+        noise, rounds = np.ones(count), [kernel.start]
+        for turn, steps in enumerate(STEPS):
+            found = part_of_it.most_evident(rounds[-1], noise[some], steps) if known is None else known[turn]
+            rounds.append(found)
+            answer, inverse = kernel.solve(found, noise)
             noise = _student_noise(answer / np.diag(inverse))
         # The noise that the last round used is the one before; the next would change little.
-        self.answer, self.inverse = answer, inverse
-        self._keep(logs, scaled, answer, weight)
-        return self
+        return np.array(rounds[1:]), answer, inverse
 
     def cross_predict(self, rows: Rows, latency_ms: Floats, folds: Sequence[NDArray[np.intp]]) -> Floats:
         """With many rows in closed form from one fit: the variances (and the roofline), a dozen or two numbers, are
@@ -145,6 +172,15 @@ class _Kernel:
         self.linear, self.distance, self.weight = linear, distance, weight
         others = [GROUP_VARIANCE] * (len(linear) - 1)
         self.start = np.log([FIRST_VARIANCE, *others, SMOOTH_VARIANCE, SMOOTH_LENGTH, NOISE_VARIANCE])
+
+    def check(self, logs: Floats) -> None:
+        """Raise ValueError unless `logs` could be what searches found here, shape (rounds, parameters)."""
+        low, high = LOG_LIMITS
+        if logs.shape != (len(STEPS), len(self.start)) or not ((low <= logs) & (logs <= high)).all():
+            raise ValueError(
+                f"a Gaussian process on these rows has {len(STEPS)} times {len(self.start)} logarithms of variances "
+                f"from {low:g} to {high:g}, not those of the file: fit the model again"
+            )
 
     def at(self, rows: np.ndarray) -> _Kernel:
         """The kernel at some of the rows only."""

@@ -12,6 +12,7 @@ from compofa.families import GLYPHS
 from compofa.genotype import Genotypes, encode
 from compofa.spaces import get_space
 from lut import subnet_model
+from lut.predictors import gaussian_process
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats
 from lut.predictors.subnets import subnet_rows
@@ -62,6 +63,59 @@ def test_chunks_do_not_change_the_answer(model: SubnetModel, monkeypatch: pytest
     assert [len(part) for part in model.predict(others[:0])] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("name", ["gp", "roofline-gp"])
+def test_what_was_searched_for_is_not_searched_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = SubnetModel.fit(GLYPHS, "ms", *measured(60), AutoPredictor((name,)))
+    fitted.save(tmp_path / "m.json")
+    content = json.loads((tmp_path / "m.json").read_text())
+    assert np.shape(content["searched"][name]["log_variances"])[0] == len(gaussian_process.STEPS)
+    others = measured(200, seed=1)[0]
+    expected = fitted.predict(others)
+    searches = []
+    search = gaussian_process._Kernel.most_evident
+    monkeypatch.setattr(
+        gaussian_process._Kernel,
+        "most_evident",
+        lambda *arguments: searches.append(name) or search(*arguments),
+    )
+    again = SubnetModel.load(tmp_path / "m.json")
+    assert searches == []
+    np.testing.assert_allclose(again.predict(others), expected, rtol=1e-6)
+    assert again.predictor.searched() == fitted.predictor.searched()
+    for unknown in ({}, None):
+        anew = SubnetModel.load(changed(tmp_path / "m.json", searched=unknown))
+        assert len(searches) == len(gaussian_process.STEPS)
+        np.testing.assert_allclose(anew.predict(others), expected, rtol=1e-6)
+        searches.clear()
+
+
+def test_the_search_of_another_version_is_done_again(tmp_path: Path) -> None:
+    fitted = SubnetModel.fit(GLYPHS, "ms", *measured(60), AutoPredictor(("gp",)))
+    fitted.save(tmp_path / "m.json")
+    again = SubnetModel.load(
+        changed(tmp_path / "m.json", method=0, searched={"gp": {"log_variances": [[0]]}})
+    )
+    assert again.predictor.searched() == fitted.predictor.searched()
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([[0.0]], "not those of the file: fit the model again"),
+        ([[0.0] * 9] * 3, "not those of the file"),
+        ("x", "m.json: "),
+        (None, "not those of the file"),
+        ([[float("nan")]], "not those of the file"),
+    ],
+)
+def test_broken_variances_are_refused(tmp_path: Path, found: object, message: str) -> None:
+    SubnetModel.fit(GLYPHS, "ms", *measured(60), AutoPredictor(("gp",))).save(tmp_path / "m.json")
+    with pytest.raises(ValueError, match=message):
+        SubnetModel.load(changed(tmp_path / "m.json", searched={"gp": {"log_variances": found}}))
+
+
 def changed(path: Path, **fields: object) -> Path:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
     return path
@@ -84,6 +138,8 @@ def test_a_choice_of_another_version_is_made_again(model: SubnetModel, saved: Pa
         ({"rows": []}, "latencies must be|no rows"),
         ({"weights": {}}, "weights"),
         ({"rows": 3}, "broken model"),
+        ({"searched": 3}, "broken model"),
+        ({"weights": {"gp": 1.0}, "searched": {"gp": {"x": 1}}}, "broken model: KeyError 'log_variances'"),
         ({"settings": {}}, "broken model: KeyError 'models'"),
     ],
 )
