@@ -18,12 +18,14 @@ from hwbench.sources import (
     find_table,
     load_accuracies,
     load_latency_model,
+    load_subnet_latency,
 )
 
 if TYPE_CHECKING:
     from compofa.families import Family
     from compofa.spaces import Space
     from hwbench.frontier import Cloud
+    from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
 
 PREDICTED_SUBNETS = 5_000
@@ -40,7 +42,11 @@ def parser() -> cli.Parser:
         help="ofa, compofa or compofa-elastic; repeat it to compare (default: compofa and ofa)",
     )
     p.add_argument("--family", default="glyphs", help="whose subnets")
-    p.add_argument(
+    latencies = p.add_mutually_exclusive_group()
+    latencies.add_argument(
+        "--model", type=Path, metavar="FILE", help="latencies by a model of whole subnets that fit wrote"
+    )
+    latencies.add_argument(
         "--lut",
         type=Path,
         metavar="FILE",
@@ -102,8 +108,13 @@ def execute(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(args.space or ("compofa", "ofa")))
     for name in names:
         get_space(name, family)
-    lut, is_reference = find_table(args.lut, family)
-    model = load_latency_model(lut, family)
+    model: LatencyModel | SubnetLatency
+    if args.model:
+        lut, is_reference = args.model, False
+        model = load_subnet_latency(lut, family)
+    else:
+        lut, is_reference = find_table(args.lut, family)
+        model = load_latency_model(lut, family)
     files = accuracy_files(names, family, args.accuracy)
     results = [
         join(name, family, model, lut, file, args.seed) for name, file in zip(names, files, strict=True)
@@ -124,7 +135,9 @@ def execute(args: argparse.Namespace) -> int:
 # --- joining ---
 
 
-def join(name: str, family: Family, model: LatencyModel, lut: Path, file: Path, seed: int) -> SpaceResult:
+def join(
+    name: str, family: Family, model: LatencyModel | SubnetLatency, lut: Path, file: Path, seed: int
+) -> SpaceResult:
     """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
     resolutions that the table covers.
 
@@ -166,7 +179,7 @@ def join(name: str, family: Family, model: LatencyModel, lut: Path, file: Path, 
 
 
 def search_frontier(
-    space: Space, model: LatencyModel, predictor: Any, resolutions: Sequence[int], seed: int
+    space: Space, model: LatencyModel | SubnetLatency, predictor: Any, resolutions: Sequence[int], seed: int
 ) -> Cloud:
     """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
     import numpy as np
@@ -174,9 +187,11 @@ def search_frontier(
     from hwbench.frontier import Cloud
     from hwbench.searching.engine import search
     from hwbench.searching.problem import Problem
+    from hwbench.subnet_latency import SubnetLatency
 
     index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
-    problem = Problem(space, (model.lookup,), predictor.predict, index)
+    latency = model if isinstance(model, SubnetLatency) else model.lookup
+    problem = Problem(space, (latency,), predictor.predict, index)
     front = search(problem, np.empty((0, 1)), seed).frontier
     return Cloud(space.family, front.genotypes, front.latency_ms[:, 0], front.accuracy)
 
@@ -193,19 +208,29 @@ def reference_point(results: Sequence[SpaceResult]) -> tuple[float, float]:
 
 
 def describe(
-    results: Sequence[SpaceResult], model: LatencyModel, lut: Path, is_reference: bool
+    results: Sequence[SpaceResult], model: LatencyModel | SubnetLatency, lut: Path, is_reference: bool
 ) -> dict[str, Any]:
     """What the command found, JSON-ready."""
     reference = reference_point(results)
     return {
         "family": model.family.name,
-        "lut": str(lut),
+        **_describe_latency(model, lut, is_reference),
+        "reference_point": {"latency_ms": reference[0], "accuracy": reference[1]},
+        "spaces": [_describe_space(result, reference) for result in results],
+    }
+
+
+def _describe_latency(model: LatencyModel | SubnetLatency, file: Path, is_reference: bool) -> dict[str, Any]:
+    from hwbench.subnet_latency import SubnetLatency
+
+    if isinstance(model, SubnetLatency):
+        return model.describe(file)
+    return {
+        "lut": str(file),
         "lut_is_the_shipped_reference": is_reference,
         "target": model.target.to_dict(),
         "latency": model.provenance,
         "blocks": model.table.origins,
-        "reference_point": {"latency_ms": reference[0], "accuracy": reference[1]},
-        "spaces": [_describe_space(result, reference) for result in results],
     }
 
 
@@ -248,9 +273,12 @@ def _rows(cloud: Cloud | None) -> list[tuple[str, float, float]]:
     return list(zip(map(str, cloud.archs()), cloud.latency_ms.tolist(), cloud.accuracy.tolist(), strict=True))
 
 
-def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family: Family) -> None:
+def draw(
+    path: Path, results: Sequence[SpaceResult], model: LatencyModel | SubnetLatency, family: Family
+) -> None:
     """The picture of the comparison."""
     from hwbench import plots
+    from hwbench.subnet_latency import SubnetLatency
 
     series = [
         plots.FrontierSeries(
@@ -264,8 +292,11 @@ def draw(path: Path, results: Sequence[SpaceResult], model: LatencyModel, family
         )
         for result in results
     ]
-    latency = "calibrated table" if model.calibrated else "table sum, not calibrated"
-    latency += "" if model.table.origin == "measured" else f", {model.table.provenance}"
+    if isinstance(model, SubnetLatency):
+        latency = model.provenance
+    else:
+        latency = "calibrated table" if model.calibrated else "table sum, not calibrated"
+        latency += "" if model.table.origin == "measured" else f", {model.table.provenance}"
     plots.draw_frontiers(
         path,
         series=series,
@@ -279,7 +310,7 @@ def print_summary(document: dict[str, Any], target: str) -> None:
     """Print for people what was found."""
     reference = document["reference_point"]
     print(f"target   {target}")
-    print(f"latency  {document['latency']} ({document['lut']})")
+    print(f"latency  {document['latency']} ({document.get('lut') or document['model']})")
     rows = []
     for space in document["spaces"]:
         frontier = space["frontier"]

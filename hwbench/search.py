@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
     from compofa.spaces import Space
     from hwbench.accuracy_source import AccuracySource
+    from hwbench.searching.additive import Additive
     from hwbench.searching.engine import Found
     from hwbench.searching.problem import Evaluated, Problem
+    from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
+
+CALIBRATION = ".calibration.json"
+SPARE = 2.0
+"""Times the largest additive latency, which stands for no limit: a model that is not additive may say more."""
 
 
 def named_limit(text: str) -> tuple[str, float]:
@@ -88,7 +94,8 @@ def add_latency_arguments(p: cli.Parser) -> None:
         action="append",
         type=named_file,
         metavar="[NAME=]FILE",
-        help="the same by the calibration that validate wrote beside a table",
+        help="the same by what fit wrote, a model of whole subnets, or by the calibration that validate wrote "
+        "beside a table",
     )
 
 
@@ -101,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Targets:
     """Latency models by target name, and the file of each."""
 
-    models: dict[str, LatencyModel]
+    models: dict[str, LatencyModel | SubnetLatency]
     files: dict[str, Path]
 
 
@@ -170,9 +177,12 @@ def load_targets(
     """
     from compofa.families import get_family
     from hwbench.sources import find_table
+    from hwbench.subnet_latency import SubnetLatency
     from lut.calibration import load_model
 
-    given = [*(luts or ()), *((name, _table_of(path)) for name, path in models or ())]
+    fitted = [(name, path) for name, path in models or () if not path.name.endswith(CALIBRATION)]
+    tables = [(name, _table_of(path)) for name, path in models or () if path.name.endswith(CALIBRATION)]
+    given = [*(luts or ()), *tables, *fitted]
     if not given:
         path, _ = find_table(None, get_family(family or "glyphs"))
         given = [(path.name.split(".")[0], path)]
@@ -180,27 +190,25 @@ def load_targets(
     for name, path in given:
         if name in targets.models:
             raise ValueError(f"two targets are called {name!r}: name them, as in --lut A={path}")
-        targets.models[name], targets.files[name] = load_model(path), path
+        model = SubnetLatency.load(path) if (name, path) in fitted else load_model(path)
+        targets.models[name], targets.files[name] = model, path
         _check_family(targets, name, family)
-        if not targets.models[name].calibrated:
+        if not isinstance(model, SubnetLatency) and not model.calibrated:
             cli.note(f"{path} is not calibrated: latencies are plain sums")
     return targets
 
 
 def _table_of(model: Path) -> Path:
-    suffix = ".calibration.json"
-    if not model.name.endswith(suffix):
-        raise ValueError(f"{model} is no calibration: --model takes the {suffix} file that validate wrote")
     if not model.is_file():
         raise FileNotFoundError(2, "No such file or directory", str(model))
-    return model.with_name(model.name.removesuffix(suffix) + ".jsonl")
+    return model.with_name(model.name.removesuffix(CALIBRATION) + ".jsonl")
 
 
 def _check_family(targets: Targets, name: str, family: str | None) -> None:
     wanted = family or next(iter(targets.models.values())).family.name
     found = targets.models[name].family.name
     if found != wanted:
-        raise ValueError(f"{targets.files[name]} is a table of family {found}, not of {wanted}")
+        raise ValueError(f"{targets.files[name]} holds latencies of family {found}, not of {wanted}")
 
 
 def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Problem:
@@ -212,6 +220,7 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
     """
     from hwbench.searching.problem import Problem
     from hwbench.sources import covered_resolutions
+    from hwbench.subnet_latency import SubnetLatency
 
     common = set(accuracy.resolutions)
     for name, model in targets.models.items():
@@ -223,7 +232,9 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
         )
     return Problem(
         space=space,
-        latencies=tuple(model.lookup for model in targets.models.values()),
+        latencies=tuple(
+            model if isinstance(model, SubnetLatency) else model.lookup for model in targets.models.values()
+        ),
         accuracy=accuracy.predict,
         resolutions=tuple(i for i, r in enumerate(space.family.resolutions) if r in common),
     )
@@ -254,11 +265,18 @@ def limits_of(constraints: Sequence[dict[str, float]], problem: Problem, names: 
     """Constraints as limits, shape (constraints, targets); a target without one gets what no subnet exceeds."""
     import numpy as np
 
-    largest = [
-        float(np.nanmax(part.fixed + np.nan_to_num(part.slots).max(2).sum(1))) for part in problem.latency
-    ]
+    largest = [np.inf] * len(names)
+    if any(len(c) < len(names) for c in constraints):
+        largest = [SPARE * _most_ms(part) for part in problem.latency]
     rows = [[c.get(name, most) for name, most in zip(names, largest, strict=True)] for c in constraints]
     return np.array(rows).reshape(len(rows), len(names))
+
+
+def _most_ms(latency: Additive) -> float:
+    """More than any subnet takes."""
+    import numpy as np
+
+    return float(np.nanmax(latency.fixed + np.nan_to_num(latency.slots).max(2).sum(1)))
 
 
 # --- what comes out ---
@@ -282,12 +300,7 @@ def describe(searched: Searched) -> dict[str, Any]:
         "method": found.method,
         "exact": found.exact,
         "targets": {
-            name: {
-                "lut": str(searched.targets.files[name]),
-                "latency": model.provenance,
-                "blocks": model.table.origins,
-                **model.target.to_dict(),
-            }
+            name: describe_latency(model, searched.targets.files[name])
             for name, model in searched.targets.models.items()
         },
         "accuracy": str(searched.accuracy.path),
@@ -298,6 +311,20 @@ def describe(searched: Searched) -> dict[str, Any]:
         "seconds": searched.seconds,
         "results": results or [{"constraint": None, **row} for row in frontier],
         "frontier": frontier,
+    }
+
+
+def describe_latency(model: LatencyModel | SubnetLatency, path: Path) -> dict[str, Any]:
+    """What the latencies are, JSON-ready."""
+    from hwbench.subnet_latency import SubnetLatency
+
+    if isinstance(model, SubnetLatency):
+        return {**model.describe(path), "device": model.target}
+    return {
+        "lut": str(path),
+        "latency": model.provenance,
+        "blocks": model.table.origins,
+        **model.target.to_dict(),
     }
 
 
@@ -337,7 +364,8 @@ def _numbers(value: Any, digits: str) -> str:
 def print_summary(document: dict[str, Any]) -> None:
     """Print for people what was found."""
     for name, target in document["targets"].items():
-        print(f"latency   {target['latency']} ({target['lut']}), on {target['device']} ({name})")
+        file = target.get("lut") or target["model"]
+        print(f"latency   {target['latency']} ({file}), on {target['device']} ({name})")
     error = (
         ""
         if document["accuracy_mae"] is None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from compofa.accuracy_predictor import AccuracyPredictor
     from compofa.families import Family
     from compofa.spaces import Space
+    from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
 
 
@@ -58,15 +59,32 @@ def load_latency_model(lut: Path, family: Family) -> LatencyModel:
     return model
 
 
-def covered_resolutions(model: LatencyModel, space: Space, path: Path) -> tuple[int, ...]:
-    """The resolutions that the table was built for, at which it must know every block of `space`; says so if they
-    are not all that the family has.
+def load_subnet_latency(path: Path, family: Family) -> SubnetLatency:
+    """The model that ``hwbench fit`` wrote.
+
+    Raises:
+        ValueError: the file is broken, or of another family.
+    """
+    from hwbench.subnet_latency import SubnetLatency
+
+    model = SubnetLatency.load(path)
+    if model.family.name != family.name:
+        raise ValueError(f"{path} is a model of family {model.family.name}, not of {family.name}")
+    return model
+
+
+def covered_resolutions(model: LatencyModel | SubnetLatency, space: Space, path: Path) -> tuple[int, ...]:
+    """The resolutions that a model of subnets was fitted at, or that a table was built for, at which it must know
+    every block of `space`; says so if they are not all that the family has.
 
     Raises:
         MissingEntry: it lacks blocks there; names the first and says how many.
     """
+    from hwbench.subnet_latency import SubnetLatency
     from lut.lookup import MissingEntry
 
+    if isinstance(model, SubnetLatency):
+        return model.covered_resolutions(path)
     table, family = model.table, space.family
     if not table.entries:
         raise MissingEntry(f"{path} has no entry: finish it with hwbench build_lut")

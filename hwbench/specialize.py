@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hwbench import cli, search
 
@@ -64,6 +64,10 @@ def execute(args: argparse.Namespace) -> int:
         raise ValueError("give either --arch ARCH or --latency-ms L")
     if len(args.latency_ms) > 1 or len(args.lut or ()) + len(args.model or ()) > 1:
         raise ValueError("one subnet for one target: give --latency-ms, and --lut or --model, once")
+    if fitted := [path for _, path in args.model or () if not path.name.endswith(search.CALIBRATION)]:
+        raise ValueError(
+            f"{fitted[0]} is no calibration: specialize measures on a table's target; give its file"
+        )
     check_folder(args.out)
     from compofa.checkpoint import load_supernet
 
@@ -148,7 +152,7 @@ def find_model(args: argparse.Namespace, supernet: Supernet) -> LatencyModel | N
             raise
         cli.note(f"no predicted latency: {error}")
         return None
-    return next(iter(targets.models.values()))
+    return cast("LatencyModel", next(iter(targets.models.values())))
 
 
 # --- the subnet's files ---

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compofa.genotype import Genotypes
 from compofa.spaces import Space
-from hwbench.searching.additive import Additive
+from hwbench.searching.additive import Additive, fit
 from lut.lookup import Lookup
 
 Floats = NDArray[np.float64]
+LATENCY_SAMPLES = 4_000
+"""Random subnets that an additive stand-in of a latency model is fitted to."""
+
+
+class Latency(Protocol):
+    """A latency model of subnets; additive if it is a :class:`lut.lookup.Lookup`."""
+
+    def predict_ms(self, genotypes: Genotypes) -> Floats:
+        """Latencies, shape (n,), of genotypes, shape (n, 1 + slots)."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +77,39 @@ class Problem:
 
     Args:
         space: whose subnets.
-        latencies: one additive latency model a target, of the space's family.
+        latencies: one latency model a target, of the space's family.
         accuracy: accuracies (n,) of genotypes (n, 1 + slots).
         resolutions: indices of the family's resolutions to search, ascending.
     """
 
     space: Space
-    latencies: tuple[Lookup, ...]
+    latencies: tuple[Latency, ...]
     accuracy: Callable[[Genotypes], Floats]
     resolutions: tuple[int, ...]
 
     @cached_property
     def latency(self) -> tuple[Additive, ...]:
-        """The latencies as arrays."""
-        return tuple(Additive(lookup.fixed_ms, lookup.slot_ms) for lookup in self.latencies)
+        """The latencies as arrays; where a model is not additive, what comes close to it."""
+        return tuple(self._as_additive(latency) for latency in self.latencies)
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether :attr:`latency` is exact for every target."""
+        return all(isinstance(latency, Lookup) for latency in self.latencies)
+
+    def _as_additive(self, latency: Latency) -> Additive:
+        if isinstance(latency, Lookup):
+            return Additive(latency.fixed_ms, latency.slot_ms)
+        genotypes = self.sample(LATENCY_SAMPLES, np.random.default_rng(0))
+        latency_ms = latency.predict_ms(genotypes)
+        return fit(self.space.family, genotypes, latency_ms, (latency_ms.mean() / latency_ms) ** 2)
+
+    def overestimate(self, subnets: Evaluated) -> Floats:
+        """The most by which :attr:`latency` exceeds the models' own answers for any of `subnets`, as a share of
+        these, at least 0; shape (targets,)."""
+        stand_in = np.column_stack([latency(subnets.genotypes) for latency in self.latency])
+        most: Floats = np.maximum((stand_in / subnets.latency_ms).max(axis=0) - 1, 0.0)
+        return most
 
     @cached_property
     def units(self) -> tuple[Genotypes, ...]:
@@ -131,7 +160,7 @@ class Problem:
 
     def latency_ms(self, genotypes: Genotypes) -> Floats:
         """Latencies, shape (n, targets)."""
-        return np.column_stack([lookup.predict_ms(genotypes) for lookup in self.latencies])
+        return np.column_stack([latency.predict_ms(genotypes) for latency in self.latencies])
 
     def evaluate(self, genotypes: Genotypes) -> Evaluated:
         """`genotypes`, shape (n, 1 + slots), with the predictors' answers."""

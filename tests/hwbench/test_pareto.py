@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from compofa.accuracy import Accuracies
+from compofa.arch import Arch
 from compofa.families import GLYPHS
+from compofa.genotype import encode
 from compofa.spaces import get_space
 from hwbench import pareto, shipped
+from lut.predictors.auto import AutoPredictor
+from lut.predictors.subnets import subnet_rows
+from lut.subnet_model import SubnetModel
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +116,28 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     error = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(error) == 1
     assert message in error[0]
+
+
+def test_latencies_of_a_fitted_model(capsys, tmp_path):
+    rng, space = np.random.default_rng(0), get_space("ofa", GLYPHS)
+    genotypes = encode(GLYPHS, [space.sample(rng) for _ in range(60)])
+    latency = 0.1 + subnet_rows(GLYPHS, genotypes).prior
+    model = SubnetModel.fit(GLYPHS, "cpu_ms", genotypes, latency, AutoPredictor(("additive",)))
+    path = tmp_path / "m.json"
+    model.save(path)
+    picture = tmp_path / "p.svg"
+    given = ["--space", "compofa", "--space", "ofa", "--model", str(path)]
+    found = run_json(capsys, *given, "--out", str(picture))
+    assert (found["origin"], found["column"], found["model"]) == ("predicted", "cpu_ms", str(path))
+    compofa, ofa = found["spaces"]
+    assert compofa["enumerated"] and len(ofa["searched_frontier"]) > 20
+    for point in (*compofa["frontier"], *ofa["searched_frontier"]):
+        (again,) = model.predict_ms(encode(GLYPHS, [Arch.parse(point["arch"])]))
+        assert again == pytest.approx(point["latency_ms"], rel=1e-6)
+    assert picture.stat().st_size > 1000
+    assert pareto.main([*given[:2], "--model", str(path)]) == 0
+    assert "predicted by 1.0 additive, fitted on 60 measured subnets" in capsys.readouterr().out
+    assert pareto.main([*given, "--family", "imagenet-w1.0"]) == 2
+    assert "m.json is a model of family glyphs, not of imagenet-w1.0" in capsys.readouterr().err
+    assert pareto.main(["--model", str(tmp_path / "no.json")]) == 2
+    assert "no.json: No such file" in capsys.readouterr().err

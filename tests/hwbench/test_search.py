@@ -20,6 +20,9 @@ from compofa.genotype import encode
 from compofa.spaces import get_space
 from hwbench import search
 from lut import store
+from lut.predictors.auto import AutoPredictor
+from lut.predictors.subnets import subnet_rows
+from lut.subnet_model import SubnetModel
 from lut.table import Table
 
 OFA, COMPOFA = get_space("ofa", GLYPHS), get_space("compofa", GLYPHS)
@@ -170,7 +173,7 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
     assert search.main([*arguments, str(tmp_path / "x.calibration.json")]) == 2
     assert "x.calibration.json: No such file" in capsys.readouterr().err
     assert search.main([*arguments, str(files["lut"])]) == 2
-    assert "is no calibration" in capsys.readouterr().err
+    assert "a.jsonl: not a hwbench model of subnets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
             "give one --latency-ms for each",
         ),
         (["--lut", "{lut}"], 2, "two targets are called 'a': name them"),
-        (["--lut", "{imagenet}"], 2, "is a table of family imagenet-w1.0, not of glyphs"),
+        (["--lut", "{imagenet}"], 2, "holds latencies of family imagenet-w1.0, not of glyphs"),
         (["--accuracy", "{foreign}"], 2, "predicts accuracies of family imagenet-w1.0, not of glyphs"),
         (["--accuracy", "{lut}"], 2, "neither a safetensors file nor a torch state dict"),
         (
@@ -203,7 +206,7 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
         ),
         (["--accuracy", "missing"], 2, "missing: No such file"),
         (["--space", "nas"], 2, "unknown space 'nas'"),
-        (["--family", "imagenet-w1.0"], 2, "is a table of family glyphs, not of imagenet-w1.0"),
+        (["--family", "imagenet-w1.0"], 2, "holds latencies of family glyphs, not of imagenet-w1.0"),
         (["--csv", "no/such/folder/x.csv"], 2, "cannot write"),
     ],
 )
@@ -235,3 +238,71 @@ def test_resolutions_that_do_not_meet_are_refused(files, tmp_path, capsys) -> No
     replace(known, resolutions=(17, 18, 19, 21, 22)).save(path)
     assert search.main(["--lut", str(files["lut"]), "--accuracy", str(path)]) == 2
     assert "no resolution in common: the accuracies are of 17, 18" in capsys.readouterr().err
+
+
+# --- by a model of whole subnets ---
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> Path:
+    """A device on which the later of two clocks counts, so that no sum is right; no subnet measured at 20 px."""
+    space, rng = get_space("ofa", GLYPHS), np.random.default_rng(0)
+    sides = [r for r in GLYPHS.resolutions if r != 20]
+    genotypes = encode(GLYPHS, [space.sample(rng, int(rng.choice(sides))) for _ in range(120)])
+    rows = subnet_rows(GLYPHS, genotypes)
+    host = rows.linear["launches"].sum(axis=1)
+    work = rows.prior * np.median(host) / np.median(rows.prior)
+    model = SubnetModel.fit(GLYPHS, "cpu_ms", genotypes, np.maximum(host, work), AutoPredictor(("roofline",)))
+    model.about["target"] = "made up"
+    path = tmp_path_factory.mktemp("fitted") / "m.json"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("space", ["ofa", "compofa"])
+def test_limits_hold_for_what_a_fitted_model_predicts(run, fitted, space: str) -> None:
+    model = SubnetModel.load(fitted)
+    rng, chosen = np.random.default_rng(1), get_space(space, GLYPHS)
+    sides = [r for r in GLYPHS.resolutions if r != 20]
+    random = encode(GLYPHS, [chosen.sample(rng, int(rng.choice(sides))) for _ in range(500)])
+    random_ms = model.predict_ms(random)
+    limits = np.quantile(random_ms, [0.2, 0.6])
+    given = [part for limit in limits for part in ("--latency-ms", f"{limit:.6f}")]
+    found = run("--space", space, "--model", str(fitted), "--accuracy", "{predictor}", *given)
+    assert found["exact"] == (space == "compofa")
+    assert 20 not in found["resolutions"]
+    (target,) = found["targets"].values()
+    assert (target["origin"], target["column"], target["target"]) == ("predicted", "cpu_ms", "made up")
+    assert "predicted by 1.0 roofline, fitted on 120 measured subnets" in target["latency"]
+    for row in (*found["results"], *found["frontier"]):
+        (again,) = model.predict_ms(encode(GLYPHS, [Arch.parse(row["arch"])]))
+        assert again == pytest.approx(row["latency_ms"], rel=1e-9)
+    predictor = AccuracyPredictor.load(found["accuracy"])
+    for result, limit in zip(found["results"], limits, strict=True):
+        assert result["latency_ms"] <= result["constraint"]
+        assert predictor.predict(random)[random_ms <= limit].max() <= result["accuracy"] + 1e-6
+
+
+def test_a_fitted_model_and_a_table_are_two_targets(run, fitted) -> None:
+    found = run(
+        "--lut", "A={lut}", "--model", f"B={fitted}", "--accuracy", "{predictor}", "--latency-ms", "A=3",
+    )  # fmt: skip
+    (result,) = found["results"]
+    assert result["constraint"] == {"A": 3} and result["latency_ms"]["A"] <= 3
+    assert "blocks" in found["targets"]["A"] and "column" in found["targets"]["B"]
+
+
+def test_people_see_that_latencies_are_predicted(files, fitted, capsys) -> None:
+    arguments = ["--space", "compofa", "--model", str(fitted), "--accuracy", str(files["predictor"])]
+    assert search.main(arguments) == 0
+    assert "predicted by 1.0 roofline, fitted on 120 measured subnets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("space", ["ofa", "compofa"])
+def test_what_a_fitted_model_cannot_meet_is_one_line(files, fitted, capsys, space: str) -> None:
+    given = ["--space", space, "--model", str(fitted), "--accuracy", str(files["predictor"])]
+    assert search.main([*given, "--latency-ms", "0.001"]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert f"no subnet of {space} was found within 0.001 ms: the fastest takes" in line
+    assert search.main([*given, "--family", "imagenet-w1.0"]) == 2
+    assert "m.json holds latencies of family glyphs, not of imagenet-w1.0" in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""A model of whole subnets (``hwbench fit``) where a search or a frontier wants latencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compofa.families import Family
+from compofa.genotype import Genotypes
+from hwbench import cli
+from lut.predictors.base import Floats
+from lut.subnet_model import SubnetModel
+
+
+@dataclass(frozen=True)
+class SubnetLatency:
+    """Stands where :class:`lut.model.LatencyModel` does, but is not additive over blocks."""
+
+    model: SubnetModel
+
+    @classmethod
+    def load(cls, path: Path) -> SubnetLatency:
+        """What ``hwbench fit`` wrote to `path`.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no such file.
+        """
+        try:
+            model = SubnetModel.load(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (--model takes what hwbench fit wrote, or the .calibration.json that validate wrote)"
+            ) from error
+        if model.about.get("chosen_anew"):
+            cli.note(
+                f"another version of hwbench wrote {path}: it was chosen and fitted anew; fit writes it again"
+            )
+        return cls(model)
+
+    @property
+    def family(self) -> Family:
+        """Whose subnets it knows."""
+        return self.model.family
+
+    @property
+    def target(self) -> str:
+        """What the latencies are of, as far as the measured file told."""
+        told = self.model.about.get("target")
+        return f"{told}, column {self.model.column}" if told else f"column {self.model.column}"
+
+    @property
+    def provenance(self) -> str:
+        """How the answers come about."""
+        weights = " + ".join(f"{weight:.1f} {name}" for name, weight in self.model.predictor.weights.items())
+        return f"predicted by {weights}, fitted on {len(self.model.genotypes)} measured subnets"
+
+    def predict_ms(self, genotypes: Genotypes) -> Floats:
+        """Latency of each subnet, shape (n,), from genotypes of shape (n, 1 + slots)."""
+        return self.model.predict_ms(genotypes)
+
+    def covered_resolutions(self, path: Path) -> tuple[int, ...]:
+        """Those that something was measured at; says so if they are not all that the family has."""
+        measured = {self.family.resolutions[i] for i in self.model.genotypes[:, 0]}
+        covered = tuple(r for r in self.family.resolutions if r in measured)
+        if len(covered) < len(self.family.resolutions):
+            sides = ", ".join(map(str, covered))
+            cli.note(f"{path} was fitted at {sides} px only: subnets of other resolutions are left out")
+        return covered
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        """What the latencies are, JSON-ready."""
+        return {
+            "model": str(path),
+            "latency": self.provenance,
+            "origin": "predicted",
+            "column": self.model.column,
+            "target": self.model.about.get("target"),
+        }
