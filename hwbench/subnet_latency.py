@@ -30,9 +30,7 @@ class SubnetLatency:
         try:
             model = SubnetModel.load(path)
         except ValueError as error:
-            raise ValueError(
-                f"{error} (--model takes what hwbench fit wrote, or the .calibration.json that validate wrote)"
-            ) from error
+            raise ValueError(f"{error} (give a file that hwbench fit wrote)") from error
         if model.about.get("chosen_anew"):
             cli.note(
                 f"another version of hwbench wrote {path}: it was chosen and fitted anew; fit writes it again"
