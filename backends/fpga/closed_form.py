@@ -24,8 +24,9 @@ from backends.fpga.compute import Engine, Floats, LayerArrays, engine_cycles
 from backends.fpga.target import Dpu, FpgaTarget
 from backends.fpga.tiling import Plan, Tiles, check, cut_layers, plan
 
-CHUNK = 16384
-"""Layers at a time: enough that calling NumPy costs little, few enough for the caches."""
+CHUNK = 12288
+"""Layers at a time: enough that calling NumPy costs little, few enough for the caches, and for arrays below the
+128 KiB from which glibc's malloc asks the system for pages each time."""
 
 
 def pipeline_cycles(tiles: Floats, first: Floats, load: Floats, compute: Floats, store: Floats) -> Floats:
@@ -73,17 +74,21 @@ def best_plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
     """
     found = Plan.empty(len(arrays))
     for engine, index in arrays.by_engine():
-        found.put(index, _best(arrays[index], target, precision, engine)[0])
+        found.put(index, _best(arrays[index], target, _parts(target, engine), precision, engine)[0])
     return found
 
 
-def _best(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine) -> tuple[Plan, Floats]:
-    """The best tilings of layers that all run on `engine`, and their cycles."""
+def _best(
+    arrays: LayerArrays, target: FpgaTarget, parts: list[FpgaTarget], precision: str, engine: Engine
+) -> tuple[Plan, Floats]:
+    """The best tilings of layers that all run on `engine`, for all of it or one of `parts`, and their cycles."""
     best = plan(arrays, target, precision, engine)
     cycles = np.where(best.fits, plan_cycles(best, target), np.inf)
     part = target
-    for part in _parts(target, engine):
+    for part in parts:
         index = _worth_planning(arrays, part, precision, engine, best, cycles)
+        if not len(index):
+            continue
         other = plan(arrays[index], part, precision, engine)
         ends = np.where(other.fits, plan_cycles(other, target), np.inf)
         sooner = np.flatnonzero(ends < cycles[index])
@@ -116,13 +121,15 @@ def _parts(target: FpgaTarget, engine: Engine) -> list[FpgaTarget]:
     array = target.array
     if not isinstance(array, Dpu) or engine == "host":
         return []
-    names = ("pixels", "outputs") if engine == "mac" else ("alu_pixels", "alu_channels")
-    least_rows = LEAST_ROWS if engine == "mac" else LEAST_ALU_ROWS
-    rows, channels = (getattr(array, name) for name in names)
-    sizes = product(_halves(rows, least_rows), _halves(channels, LEAST_CHANNELS))
-    return [replace(target, array=replace(array, **dict(zip(names, size, strict=True)))) for size in sizes][
-        1:
-    ]
+    if engine == "mac":
+        sizes = product(_halves(array.pixels, LEAST_ROWS), _halves(array.outputs, LEAST_CHANNELS))
+        parts = [replace(array, pixels=rows, outputs=channels) for rows, channels in sizes]
+    else:
+        sizes = product(
+            _halves(array.alu_pixels, LEAST_ALU_ROWS), _halves(array.alu_channels, LEAST_CHANNELS)
+        )
+        parts = [replace(array, alu_pixels=rows, alu_channels=channels) for rows, channels in sizes]
+    return [replace(target, array=part) for part in parts[1:]]
 
 
 def _halves(size: int, least: int) -> list[int]:
@@ -141,9 +148,10 @@ def layer_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Flo
     """
     cycles = np.empty(len(arrays))
     for engine, index in arrays.by_engine():
+        parts = _parts(target, engine)
         for start in range(0, len(index), CHUNK):
             part = index[start : start + CHUNK]
-            cycles[part] = _best(arrays[part], target, precision, engine)[1]
+            cycles[part] = _best(arrays[part], target, parts, precision, engine)[1]
     return cycles + target.layer_cycles
 
 

@@ -54,7 +54,8 @@ class Plan:
     @classmethod
     def empty(cls, layers: int) -> Plan:
         """To be :meth:`put` into."""
-        return cls(*np.empty((8, layers)), fits=np.empty(layers, dtype=bool))
+        numbers = {field.name: np.empty(layers) for field in fields(cls) if field.name != "fits"}
+        return cls(**numbers, fits=np.empty(layers, dtype=bool))
 
     def __getitem__(self, part: NDArray[np.intp]) -> Plan:
         return Plan(*(getattr(self, field.name)[part] for field in fields(self)))
@@ -113,8 +114,8 @@ def plan(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine
     size = target.element_bytes(precision)
     compute = engine_cycles(arrays, target, precision, engine)
     if engine == "host":  # one tile that moves nothing over the port
-        one, none = np.ones((4, len(arrays))), np.zeros((3, len(arrays)))
-        return Plan(*one, compute, *none, fits=np.ones(len(arrays), dtype=bool))
+        one, none = np.ones(len(arrays)), np.zeros(len(arrays))
+        return Plan(one, one, one, one, compute, none, none, none, fits=np.ones(len(arrays), dtype=bool))
     cut = cut_layers(arrays, target, precision, engine)
     first, load = _loads(arrays, size, cut)
     return Plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -148,6 +149,42 @@ def test_a_part_of_the_array_is_used_only_where_it_ends_sooner() -> None:
     assert 0 < (gain > 0).mean() < 0.05
     parted = best.compute_cycles > whole.compute_cycles
     assert (gain[parted] > 0).all() and parted.any()
+
+
+@settings(max_examples=60)
+@given(st.lists(layers, min_size=1, max_size=20), st.sampled_from(DPUS))
+def test_no_part_of_the_array_that_was_not_planned_ends_sooner(found: list[Layer], name: str) -> None:
+    target = load_target(name)
+    array = target.array
+    assert isinstance(array, Dpu)
+    arrays = arrays_of(tuple(found), target)
+    best = plan_cycles(best_plan(arrays, target, "int8"), target)
+    for (rows, alu_rows), (outputs, lanes) in product(
+        halves(array.pixels, 4, array.alu_pixels, 2), halves(array.outputs, 8, array.alu_channels, 8)
+    ):
+        part = replace(array, pixels=rows, outputs=outputs, alu_pixels=alu_rows, alu_channels=lanes)
+        for engine, index in arrays.by_engine():
+            planned = plan(arrays[index], replace(target, array=part), "int8", engine)
+            assert (best[index] <= plan_cycles(planned, target)).all()
+
+
+def halves(mac: int, least_mac: int, alu: int, least_alu: int) -> list[tuple[int, int]]:
+    """A side of the MAC array and of the ALU, whole and halved once where that is allowed."""
+    half = (
+        (mac // 2 if mac % 2 == 0 and mac // 2 >= least_mac else mac),
+        (alu // 2 if alu % 2 == 0 and alu // 2 >= least_alu else alu),
+    )
+    return [(mac, alu), half]
+
+
+def test_the_least_size_of_a_buffer_is_that_of_the_least_part() -> None:
+    target = load_target("dpu-b4096")
+    small = replace(target, memory=replace(target.memory, input_bytes=64))
+    layer = Layer("conv", (64, 14, 14), 64, 3)
+    with pytest.raises(
+        ValueError, match=f"at least {2 * (4 - 1 + 3) * 14 * 64} bytes"
+    ):  # 4 rows and their halo
+        layer_cycles(arrays_of((layer,), small), small, "int8")
 
 
 @pytest.mark.parametrize("field", ["input_bytes", "weight_bytes", "output_bytes"])
