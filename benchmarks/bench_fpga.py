@@ -157,7 +157,11 @@ def main() -> None:
     """Print the figures."""
     blocks = get_space("ofa", get_family("imagenet-w1.0")).all_blocks()
     layers = tuple(dict.fromkeys(layer for block in blocks for layer in lower(block)))
-    for name in ("zcu102-b4096", "systolic-16x16"):
+    for name in (
+        "zcu102-b4096",
+        "dpu-b1152",
+        "systolic-16x16",
+    ):  # with parts to choose from, without, not a DPU
         speed(load_target(name), layers)
     table()
     against_rtl()

@@ -15,15 +15,18 @@ more than the sum of what its events differ from those means (:func:`bound`).
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backends.fpga.compute import Floats, LayerArrays, compute_cycles
+from backends.fpga.compute import Engine, Floats, LayerArrays, engine_cycles
 from backends.fpga.target import Dpu, FpgaTarget
-from backends.fpga.tiling import Plan, Tiles, check, plan
+from backends.fpga.tiling import Plan, Tiles, check, cut_layers, plan
 
-CHUNK = 16384
-"""Layers at a time: enough that calling NumPy costs little, few enough for the caches."""
+CHUNK = 12288
+"""Layers at a time: enough that calling NumPy costs little, few enough for the caches, and for arrays below the
+128 KiB from which glibc's malloc asks the system for pages each time."""
 
 
 def pipeline_cycles(tiles: Floats, first: Floats, load: Floats, compute: Floats, store: Floats) -> Floats:
@@ -69,40 +72,64 @@ def best_plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
     Raises:
         ValueError: a buffer is too small for some layer, or the array lacks the precision.
     """
-    best = plan(arrays, target, precision)
+    found = Plan.empty(len(arrays))
+    for engine, index in arrays.by_engine():
+        found.put(index, _best(arrays[index], target, _parts(target, engine), precision, engine)[0])
+    return found
+
+
+def _best(
+    arrays: LayerArrays, target: FpgaTarget, parts: list[FpgaTarget], precision: str, engine: Engine
+) -> tuple[Plan, Floats]:
+    """The best tilings of layers that all run on `engine`, for all of it or one of `parts`, and their cycles."""
+    best = plan(arrays, target, precision, engine)
     cycles = np.where(best.fits, plan_cycles(best, target), np.inf)
     part = target
-    for part, for_conv in _parts(target):
-        # No tiling ends before its arithmetic does, so most layers need not be cut again.
-        worth = (arrays.is_conv == for_conv) & (compute_cycles(arrays, part, precision) < cycles)
-        index = np.flatnonzero(worth)
-        other = plan(arrays[index], part, precision)
+    for part in parts:
+        index = _worth_planning(arrays, part, precision, engine, best, cycles)
+        if not len(index):
+            continue
+        other = plan(arrays[index], part, precision, engine)
         ends = np.where(other.fits, plan_cycles(other, target), np.inf)
-        sooner = ends < cycles[index]
+        sooner = np.flatnonzero(ends < cycles[index])
         index = index[sooner]
         cycles[index] = ends[sooner]
         best.put(index, other[sooner])
     if not best.fits.all():
-        check(arrays[~best.fits], part, precision)
-    return best
+        check(arrays[~best.fits], part, precision, engine)
+    return best, cycles
 
 
-def _parts(target: FpgaTarget) -> list[tuple[FpgaTarget, bool]]:
-    """`target` with part of its MAC array, for convolutions (True), and with part of its ALU, for the rest."""
+def _worth_planning(
+    arrays: LayerArrays, part: FpgaTarget, precision: str, engine: Engine, best: Plan, cycles: Floats
+) -> NDArray[np.intp]:
+    """The layers that might end sooner on `part` than by their `best` tiling so far, which takes `cycles`.
+
+    No tiling ends before its arithmetic does; and what is cut as before moves the same bytes, so it ends no sooner if
+    its arithmetic does not. Nearly all layers are one or the other, and the rest of their tiling need not be known.
+    """
+    compute = engine_cycles(arrays, part, precision, engine)
+    index = np.flatnonzero(compute < cycles)
+    cut = cut_layers(arrays[index], part, precision, engine)
+    alike = (cut.row_tiles == best.row_tiles[index]) & (cut.channel_tiles == best.channel_tiles[index])
+    alike &= (compute >= best.compute_cycles)[index] & best.fits[index]
+    return index[np.flatnonzero(~alike)]
+
+
+def _parts(target: FpgaTarget, engine: Engine) -> list[FpgaTarget]:
+    """`target` with part of its MAC array or of its ALU, the least last."""
     array = target.array
-    if not isinstance(array, Dpu):
+    if not isinstance(array, Dpu) or engine == "host":
         return []
-    macs = [
-        (replace(array, pixels=rows, outputs=channels), True)
-        for rows in _halves(array.pixels, LEAST_ROWS)
-        for channels in _halves(array.outputs, LEAST_CHANNELS)
-    ]
-    alus = [
-        (replace(array, alu_pixels=rows, alu_channels=channels), False)
-        for rows in _halves(array.alu_pixels, LEAST_ALU_ROWS)
-        for channels in _halves(array.alu_channels, LEAST_CHANNELS)
-    ]
-    return [(replace(target, array=part), conv) for part, conv in (*macs, *alus) if part != array]
+    if engine == "mac":
+        sizes = product(_halves(array.pixels, LEAST_ROWS), _halves(array.outputs, LEAST_CHANNELS))
+        parts = [replace(array, pixels=rows, outputs=channels) for rows, channels in sizes]
+    else:
+        sizes = product(
+            _halves(array.alu_pixels, LEAST_ALU_ROWS), _halves(array.alu_channels, LEAST_CHANNELS)
+        )
+        parts = [replace(array, alu_pixels=rows, alu_channels=channels) for rows, channels in sizes]
+    return [replace(target, array=part) for part in parts[1:]]
 
 
 def _halves(size: int, least: int) -> list[int]:
@@ -120,9 +147,11 @@ def layer_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Flo
         ValueError: a buffer is too small for some layer, or the array lacks the precision.
     """
     cycles = np.empty(len(arrays))
-    for start in range(0, len(arrays), CHUNK):
-        part = arrays[start : start + CHUNK]
-        cycles[start : start + CHUNK] = plan_cycles(best_plan(part, target, precision), target)
+    for engine, index in arrays.by_engine():
+        parts = _parts(target, engine)
+        for start in range(0, len(index), CHUNK):
+            part = index[start : start + CHUNK]
+            cycles[part] = _best(arrays[part], target, parts, precision, engine)[1]
     return cycles + target.layer_cycles
 
 

@@ -12,8 +12,9 @@ P output pixels, K = kernel^2 x input channels, N output channels, R x C the sys
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from backends.fpga.target import Dpu, FpgaTarget, Systolic
 Floats = NDArray[np.float64]
 """Whole numbers mostly, held as floats because NumPy divides those several times faster."""
 Bools = NDArray[np.bool_]
+
+Engine = Literal["mac", "alu", "host"]
+"""What runs a layer: the MAC array, the ALU beside it, or the host CPU."""
 
 CONV = KINDS.index("conv")
 HOST = -1
@@ -69,10 +73,17 @@ class LayerArrays:
     def __getitem__(self, part: slice | Bools | NDArray[np.intp]) -> LayerArrays:
         return LayerArrays(*(getattr(self, name)[part] for name in LayerArrays.__dataclass_fields__))
 
-    @property
-    def is_conv(self) -> Bools:
-        """Which layers run on the MAC array."""
-        return self.kind == CONV
+    def by_engine(self) -> Iterator[tuple[Engine, NDArray[np.intp]]]:
+        """The engines in use, each with the indices of its layers.
+
+        What runs on one engine obeys one equation: a mixed array would pay for both, and for choosing.
+        """
+        conv, host = self.kind == CONV, self.kind == HOST
+        chosen: tuple[tuple[Engine, Bools], ...] = (("mac", conv), ("alu", ~(conv | host)), ("host", host))
+        for engine, mask in chosen:
+            index = np.flatnonzero(mask)
+            if len(index):
+                yield engine, index
 
 
 def place(layers: Sequence[Layer], target: FpgaTarget) -> tuple[Layer, ...]:
@@ -129,24 +140,30 @@ def _row(layer: Layer, target: FpgaTarget) -> tuple[float, ...]:
 
 
 def compute_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Floats:
-    """Cycles of arithmetic for each layer, shape (layers,); steps on the host cost as much time as
-    ``cpu_bytes_per_cycle`` and ``cpu_call_cycles`` say."""
-    conv = arrays.is_conv
-    rate = target.precisions[precision]
-    mac_rate, alu_rate = rate * target.efficiency, rate * target.alu_efficiency
-    # Both for all layers: picking out the convolutions first would take longer.
-    cycles = np.where(conv, mac_cycles(arrays, target) / mac_rate, alu_cycles(arrays, target) / alu_rate)
-    # The ALU takes over what the array has finished, at the same time, so the slower one counts; what it has
-    # to do itself anyway (a depthwise convolution) the activation comes on top of.
-    pass_cycles = arrays.passes * _alu_pass(arrays, target) / alu_rate
-    cycles = np.where(conv, np.maximum(cycles, pass_cycles), cycles + pass_cycles)
-    host = arrays.kind == HOST
-    if host.any():
+    """Cycles of arithmetic for each layer, shape (layers,)."""
+    cycles = np.empty(len(arrays))
+    for engine, index in arrays.by_engine():
+        cycles[index] = engine_cycles(arrays[index], target, precision, engine)
+    return cycles
+
+
+def engine_cycles(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine) -> Floats:
+    """Cycles of arithmetic for layers that all run on `engine`, shape (layers,); steps on the host cost as much
+    time as ``cpu_bytes_per_cycle`` and ``cpu_call_cycles`` say."""
+    if engine == "host":
         moved = arrays.channels * arrays.height * arrays.width
         moved += arrays.out_channels * arrays.out_height * arrays.out_width
         moved *= target.element_bytes(precision)
-        cycles[host] = (target.cpu_call_cycles + moved / target.cpu_bytes_per_cycle)[host]
-    return cycles
+        return target.cpu_call_cycles + moved / target.cpu_bytes_per_cycle
+    rate = target.precisions[precision]
+    mac_rate, alu_rate = rate * target.efficiency, rate * target.alu_efficiency
+    touched = _alu_pass(arrays, target)
+    pass_cycles = arrays.passes * touched / alu_rate
+    # The ALU takes over what the array has finished, at the same time, so the slower one counts; what it has
+    # to do itself anyway (a depthwise convolution) the activation comes on top of.
+    if engine == "mac":
+        return np.maximum(mac_cycles(arrays, target) / mac_rate, pass_cycles)
+    return alu_cycles(arrays, target, touched) / alu_rate + pass_cycles
 
 
 def mac_cycles(arrays: LayerArrays, target: FpgaTarget) -> Floats:
@@ -180,17 +197,21 @@ def systolic_cycles(pixels: Floats, reduction: Floats, outputs: Floats, array: S
     return folds * (outputs + (2 * rows + columns - 2)) - 1
 
 
-def alu_cycles(arrays: LayerArrays, target: FpgaTarget) -> Floats:
-    """Cycles of depthwise convolutions, pooling and element-wise steps at the full rate, shape (layers,)."""
+def alu_cycles(arrays: LayerArrays, target: FpgaTarget, touched: Floats) -> Floats:
+    """Cycles of depthwise convolutions, pooling and element-wise steps at the full rate, shape (layers,).
+
+    Args:
+        arrays: the layers.
+        target: of a DPU or a systolic array.
+        touched: cycles for touching each output once.
+    """
     window = arrays.kernel * arrays.kernel
     if isinstance(target.array, Dpu):
-        return _alu_pass(arrays, target) * window
+        return touched * window
     assert isinstance(target.array, Systolic)
     pixels = arrays.out_height * arrays.out_width
-    vector = np.ceil(pixels * arrays.out_channels / target.array.columns) * window
-    single = np.ones(1)
-    channel = systolic_cycles(pixels, window, single, target.array) * arrays.out_channels
-    return np.where(arrays.kind == KINDS.index("depthwise"), channel, vector)
+    channel = systolic_cycles(pixels, window, np.ones(1), target.array) * arrays.out_channels
+    return np.where(arrays.kind == KINDS.index("depthwise"), channel, touched * window)
 
 
 def _alu_pass(arrays: LayerArrays, target: FpgaTarget) -> Floats:

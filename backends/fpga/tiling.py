@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.fpga.compute import HOST, Bools, Floats, LayerArrays, compute_cycles
+from backends.fpga.compute import Bools, Engine, Floats, LayerArrays, engine_cycles
 from backends.fpga.layers import KINDS
 from backends.fpga.target import Dpu, FpgaTarget, Memory, Systolic
 
@@ -51,7 +51,13 @@ class Plan:
         """Tiles of each layer."""
         return self.row_tiles * self.channel_tiles
 
-    def __getitem__(self, part: NDArray[np.bool_]) -> Plan:
+    @classmethod
+    def empty(cls, layers: int) -> Plan:
+        """To be :meth:`put` into."""
+        numbers = {field.name: np.empty(layers) for field in fields(cls) if field.name != "fits"}
+        return cls(**numbers, fits=np.empty(layers, dtype=bool))
+
+    def __getitem__(self, part: NDArray[np.intp]) -> Plan:
         return Plan(*(getattr(self, field.name)[part] for field in fields(self)))
 
     def put(self, index: NDArray[np.intp], other: Plan) -> None:
@@ -62,68 +68,86 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Least:
-    """The least tile of each layer, arrays of shape (layers,): one unit of rows by one of channels.
+    """The least tile of each layer on one engine: one unit of rows by one of channels. Arrays are (layers,).
 
     Args:
         rows, channels: of the output.
         inputs: input channels that the array reduces at a time.
         row_bytes: of one row of the input that the tile needs.
         input_bytes, weight_bytes, output_bytes: that it needs in each buffer.
+        engine: that runs the layers.
     """
 
-    rows: Floats
-    channels: Floats
+    rows: float | Floats
+    channels: int
     inputs: int
     row_bytes: Floats
     input_bytes: Floats
     weight_bytes: Floats
     output_bytes: Floats
+    engine: Engine
 
 
-def plan(arrays: LayerArrays, target: FpgaTarget, precision: str) -> Plan:
-    """The tiling of each layer.
+@dataclass(frozen=True)
+class Cut:
+    """The part of a :class:`Plan` that says how layers are cut; fields of the same names are the same.
+
+    Args:
+        resident: whether all weights of a layer stay in their buffer.
+        least: the least tiles.
+    """
+
+    row_tiles: Floats
+    channel_tiles: Floats
+    row_units: Floats
+    channel_units: Floats
+    resident: Bools
+    least: _Least
+
+
+def plan(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine) -> Plan:
+    """The tiling of each layer, all of them running on `engine`.
 
     Raises:
         ValueError: the array lacks the precision.
     """
     size = target.element_bytes(precision)
-    least = _least(arrays, target, size)
-    row_units = np.ceil(arrays.out_height / least.rows)
-    channel_units = np.ceil(arrays.out_channels / least.channels)
-    # Where one unit's weights do not fit, its sum is made in parts, kept in the accumulators meanwhile.
-    parts = np.maximum(np.ceil(least.weight_bytes / (target.memory.weight_bytes / 2)), 1)
-    channel_units *= parts
-    resident = size * arrays.weights <= target.memory.weight_bytes
-    rows, channels = _cut(arrays, least, target.memory, row_units, channel_units, parts, resident)
-    first, load = _loads(arrays, size, rows, channels, resident)
-    stored = size * arrays.out_channels * arrays.out_height * arrays.out_width
-    on_chip = arrays.kind != HOST  # the rest is one tile that moves nothing over the port
+    compute = engine_cycles(arrays, target, precision, engine)
+    if engine == "host":  # one tile that moves nothing over the port
+        one, none = np.ones(len(arrays)), np.zeros(len(arrays))
+        return Plan(one, one, one, one, compute, none, none, none, fits=np.ones(len(arrays), dtype=bool))
+    cut = cut_layers(arrays, target, precision, engine)
+    first, load = _loads(arrays, size, cut)
     return Plan(
-        row_tiles=np.maximum(rows * on_chip, 1),
-        channel_tiles=np.maximum(channels * on_chip, 1),
-        row_units=row_units,
-        channel_units=channel_units,
-        compute_cycles=compute_cycles(arrays, target, precision),
-        first_bytes=on_chip * first,
-        load_bytes=on_chip * load,
-        store_bytes=on_chip * stored,
-        fits=~on_chip | np.all([2 * b <= room for b, room in _needs(arrays, least, target.memory)], axis=0),
+        row_tiles=cut.row_tiles,
+        channel_tiles=cut.channel_tiles,
+        row_units=cut.row_units,
+        channel_units=cut.channel_units,
+        compute_cycles=compute,
+        first_bytes=first,
+        load_bytes=load,
+        store_bytes=size * arrays.out_channels * arrays.out_height * arrays.out_width,
+        fits=np.all([2 * b <= room for b, room in _needs(arrays, cut.least, target.memory)], axis=0),
     )
 
 
-def _least(arrays: LayerArrays, target: FpgaTarget, size: float) -> _Least:
+def _least(arrays: LayerArrays, target: FpgaTarget, size: float, engine: Engine) -> _Least:
     """The least tiles, `size` bytes an element."""
-    conv, array = arrays.is_conv, target.array
+    mac, array = engine == "mac", target.array
+    rows: float | Floats
     if isinstance(array, Dpu):
-        rows = np.where(conv, float(array.pixels), float(array.alu_pixels))
-        channels, inputs = np.where(conv, float(array.outputs), float(array.alu_channels)), array.inputs
+        rows, channels = (array.pixels, array.outputs) if mac else (array.alu_pixels, array.alu_channels)
+        inputs = array.inputs
     else:
         assert isinstance(array, Systolic)
-        rows = np.ceil(array.rows / arrays.out_width)
-        channels, inputs = np.where(conv, float(array.columns), 1.0), array.rows
+        rows, channels, inputs = (
+            np.ceil(array.rows / arrays.out_width),
+            array.columns if mac else 1,
+            array.rows,
+        )
     full_rows = np.minimum(rows, arrays.out_height)
     some = np.minimum(channels, arrays.out_channels)
-    row_bytes = size * arrays.width * np.where(conv, arrays.channels, some)
+    row_bytes = size * arrays.width * (arrays.channels if mac else some)
     needed = np.minimum((full_rows - 1) * arrays.stride + arrays.kernel, arrays.height)
     return _Least(
         rows=rows,
@@ -133,60 +157,72 @@ def _least(arrays: LayerArrays, target: FpgaTarget, size: float) -> _Least:
         input_bytes=needed * row_bytes,
         weight_bytes=size * arrays.weights / arrays.out_channels * some,
         output_bytes=size * full_rows * arrays.out_width * some,
+        engine=engine,
     )
 
 
-def _cut(
-    arrays: LayerArrays,
-    least: _Least,
-    memory: Memory,
-    row_units: Floats,
-    channel_units: Floats,
-    parts: Floats,
-    resident: Bools,
-) -> tuple[Floats, Floats]:
-    """Into how many tiles the rows and the channels of each layer are cut."""
-    conv = arrays.is_conv
+def cut_layers(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine) -> Cut:
+    """Into how many tiles the rows and the channels of each layer are cut, all of them running on `engine`, the MAC
+    array or the ALU.
+
+    Raises:
+        ValueError: the array lacks the precision.
+    """
+    size, memory = target.element_bytes(precision), target.memory
+    least = _least(arrays, target, size, engine)
+    row_units = np.ceil(arrays.out_height / least.rows)
+    channel_units = np.ceil(arrays.out_channels / least.channels)
+    # Where one unit's weights do not fit, its sum is made in parts, kept in the accumulators meanwhile.
+    parts = np.maximum(np.ceil(least.weight_bytes / (memory.weight_bytes / 2)), 1)
+    channel_units *= parts
+    resident = size * arrays.weights <= memory.weight_bytes
+    mac = least.engine == "mac"
     half_in, half_out = memory.input_bytes / 2, memory.output_bytes / 2
     weights = np.maximum(least.weight_bytes / parts, 1)
     fit = np.where(resident, channel_units, np.floor(memory.weight_bytes / 2 / weights))
     fit = np.minimum(fit, np.floor(half_out / least.output_bytes))
-    fit = np.where(conv, fit, np.minimum(fit, np.floor(half_in / least.input_bytes)))
-    at_once = np.clip(fit, 1, channel_units)
+    if not mac:  # its input has as many channels as the output
+        fit = np.minimum(fit, np.floor(half_in / least.input_bytes))
+    at_once = np.minimum(np.maximum(fit, 1), channel_units)
     channels = np.ceil(channel_units / at_once)
 
-    in_rows = np.floor(half_in / (least.row_bytes * np.where(conv, 1, at_once)))
+    in_rows = np.floor(half_in / (least.row_bytes if mac else least.row_bytes * at_once))
     out_rows = np.floor((in_rows - arrays.kernel) / arrays.stride) + 1
     fit = np.where(in_rows >= arrays.height, row_units, np.maximum(np.floor(out_rows / least.rows), 1))
     fit = np.minimum(fit, np.floor(half_out / (least.output_bytes * at_once)))
-    rows = np.ceil(row_units / np.clip(fit, 1, row_units))
+    rows = np.ceil(row_units / np.minimum(np.maximum(fit, 1), row_units))
 
     by_rows = arrays.channels * arrays.height * arrays.width >= arrays.weights
     more_rows = np.minimum(np.ceil(LEAST_TILES / channels), row_units)
     more_channels = np.minimum(np.ceil(LEAST_TILES / rows), channel_units)
-    return (
-        np.where(by_rows, np.maximum(rows, more_rows), rows),
-        np.where(by_rows, channels, np.maximum(channels, more_channels)),
+    return Cut(
+        row_tiles=np.where(by_rows, np.maximum(rows, more_rows), rows),
+        channel_tiles=np.where(by_rows, channels, np.maximum(channels, more_channels)),
+        row_units=row_units,
+        channel_units=channel_units,
+        resident=resident,
+        least=least,
     )
 
 
-def _loads(
-    arrays: LayerArrays, size: float, rows: Floats, channels: Floats, resident: Bools
-) -> tuple[Floats, Floats]:
-    """Bytes to load before the first of `rows` x `channels` tiles, and for all."""
-    conv = arrays.is_conv
+def _loads(arrays: LayerArrays, size: float, cut: Cut) -> tuple[Floats, Floats]:
+    """Bytes to load before the first tile, and for all."""
+    rows, channels, resident = cut.row_tiles, cut.channel_tiles, cut.resident
     weights = size * arrays.weights
     # Windows reach over the edge of their tile, so neighbours load some rows twice.
     halo = np.maximum(arrays.kernel - arrays.stride, 0)
     swept = np.minimum(arrays.height + (rows - 1) * halo, rows * arrays.height)
     sweep = size * swept * arrays.width * arrays.channels
-    rows_outer = sweep + np.where(resident, 1, rows) * weights
-    channels_outer = weights + channels * sweep
     second = size * arrays.added * arrays.out_channels * arrays.out_height * arrays.out_width
-    load = np.where(conv, np.minimum(rows_outer, channels_outer), sweep + weights) + second
-    # Weights that stay are needed in full before the second row of tiles, so they are loaded first.
-    kept = conv & resident & (rows > 1)
-    first = sweep / (rows * np.where(conv, 1, channels)) + weights / np.where(kept, 1, channels)
+    if cut.least.engine == "mac":
+        rows_outer = sweep + np.where(resident, 1, rows) * weights
+        load = np.minimum(rows_outer, weights + channels * sweep) + second
+        # Weights that stay are needed in full before the second row of tiles, so they are loaded first.
+        kept = resident & (rows > 1)
+        first = sweep / rows + weights / np.where(kept, 1, channels)
+    else:
+        load = sweep + weights + second
+        first = sweep / (rows * channels) + weights / channels
     return np.minimum(first + second / (rows * channels), load), load
 
 
@@ -197,17 +233,16 @@ def _needs(arrays: LayerArrays, least: _Least, memory: Memory) -> tuple[tuple[Fl
     return tuple(zip(needed, (memory.input_bytes, memory.weight_bytes, memory.output_bytes), strict=True))
 
 
-def check(arrays: LayerArrays, target: FpgaTarget, precision: str) -> None:
-    """Refuse a buffer of which one half cannot hold the least tile of some layer.
+def check(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engine) -> None:
+    """Refuse a buffer of which one half cannot hold the least tile of some layer; all run on `engine`.
 
     Raises:
         ValueError: names the buffer, the layer and the least size.
     """
-    needs = _needs(arrays, _least(arrays, target, target.element_bytes(precision)), target.memory)
+    needs = _needs(arrays, _least(arrays, target, target.element_bytes(precision), engine), target.memory)
     for field, (needed, room) in zip(("input_bytes", "weight_bytes", "output_bytes"), needs, strict=True):
-        bad = (2 * needed > room) & (arrays.kind != HOST)
-        if bad.any():
-            i = int(np.argmax(np.where(bad, needed, 0)))
+        if (2 * needed > room).any():
+            i = int(np.argmax(needed))
             kind = KINDS[int(arrays.kind[i])]
             shape = "x".join(str(int(a[i])) for a in (arrays.channels, arrays.height, arrays.width))
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from backends.fpga.compute import LayerArrays, compute_cycles, place
 from backends.fpga.layers import Layer, lower
 from backends.fpga.simulator import simulate
 from backends.fpga.target import Dpu, FpgaTarget, load_target, target_names
-from backends.fpga.tiling import plan, tiles_of
+from backends.fpga.tiling import Plan, plan, tiles_of
 from compofa.families import get_family
 from compofa.spaces import get_space
 
@@ -140,12 +141,50 @@ def test_doubling_a_dpu_never_slows_a_layer(found: list[Layer], name: str, sides
 def test_a_part_of_the_array_is_used_only_where_it_ends_sooner() -> None:
     target = load_target("zcu102-b4096")
     arrays = arrays_of(LAYERS, target)
-    whole, best = plan(arrays, target, "int8"), best_plan(arrays, target, "int8")
+    best, whole = best_plan(arrays, target, "int8"), Plan.empty(len(arrays))
+    for engine, index in arrays.by_engine():
+        whole.put(index, plan(arrays[index], target, "int8", engine))
     gain = plan_cycles(whole, target) - plan_cycles(best, target)
     assert (gain >= 0).all()
     assert 0 < (gain > 0).mean() < 0.05
     parted = best.compute_cycles > whole.compute_cycles
     assert (gain[parted] > 0).all() and parted.any()
+
+
+@settings(max_examples=60)
+@given(st.lists(layers, min_size=1, max_size=20), st.sampled_from(DPUS))
+def test_no_part_of_the_array_that_was_not_planned_ends_sooner(found: list[Layer], name: str) -> None:
+    target = load_target(name)
+    array = target.array
+    assert isinstance(array, Dpu)
+    arrays = arrays_of(tuple(found), target)
+    best = plan_cycles(best_plan(arrays, target, "int8"), target)
+    for (rows, alu_rows), (outputs, lanes) in product(
+        halves(array.pixels, 4, array.alu_pixels, 2), halves(array.outputs, 8, array.alu_channels, 8)
+    ):
+        part = replace(array, pixels=rows, outputs=outputs, alu_pixels=alu_rows, alu_channels=lanes)
+        for engine, index in arrays.by_engine():
+            planned = plan(arrays[index], replace(target, array=part), "int8", engine)
+            assert (best[index] <= plan_cycles(planned, target)).all()
+
+
+def halves(mac: int, least_mac: int, alu: int, least_alu: int) -> list[tuple[int, int]]:
+    """A side of the MAC array and of the ALU, whole and halved once where that is allowed."""
+    half = (
+        (mac // 2 if mac % 2 == 0 and mac // 2 >= least_mac else mac),
+        (alu // 2 if alu % 2 == 0 and alu // 2 >= least_alu else alu),
+    )
+    return [(mac, alu), half]
+
+
+def test_the_least_size_of_a_buffer_is_that_of_the_least_part() -> None:
+    target = load_target("dpu-b4096")
+    small = replace(target, memory=replace(target.memory, input_bytes=64))
+    layer = Layer("conv", (64, 14, 14), 64, 3)
+    with pytest.raises(
+        ValueError, match=f"at least {2 * (4 - 1 + 3) * 14 * 64} bytes"
+    ):  # 4 rows and their halo
+        layer_cycles(arrays_of((layer,), small), small, "int8")
 
 
 @pytest.mark.parametrize("field", ["input_bytes", "weight_bytes", "output_bytes"])
