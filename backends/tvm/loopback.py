@@ -30,11 +30,13 @@ class Farm:
 
     Args:
         address: of the tracker, as ``--rpc`` takes it.
+        key: of its servers.
         servers: processes, each with children of its own.
         ports: of the servers.
     """
 
     address: str
+    key: str
     servers: list[subprocess.Popen[bytes]]
     ports: list[int]
 
@@ -60,7 +62,7 @@ def farm(servers: int, key: str) -> Iterator[Farm]:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the tracker and {servers} servers did not start in {START_S:g} s")
             time.sleep(0.1)
-        yield Farm(address, processes[1:], ports)
+        yield Farm(address, key, processes[1:], ports)
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):

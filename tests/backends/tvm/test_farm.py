@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,12 +24,6 @@ KEY = "rpi4"
 def linear(count: int) -> list[Block]:
     """Blocks that compile quickly."""
     return [Block("linear", (8, 1, 1), 8 + i) for i in range(count)]
-
-
-@pytest.fixture(scope="module")
-def farm() -> Iterator[Farm]:
-    with loopback.farm(2, KEY) as some:
-        yield some
 
 
 def backend(farm: Farm, key: str = KEY, **options: str) -> TvmBackend:
