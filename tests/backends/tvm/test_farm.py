@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from backends.base import BackendUnavailable, Settings
 from backends.timing import TimingSettings
 from backends.tvm import emulator, loopback
 from backends.tvm.backend import TvmBackend
+from backends.tvm.library import compile_cpp
 from backends.tvm.loopback import Farm
 from backends.tvm.target import load_target
 from compofa.blocks import Block
@@ -69,6 +71,27 @@ def test_a_server_is_no_tracker(farm: Farm) -> None:
         ValueError, match=r"is no TVM tracker; without --key, --rpc is the address of an RPC server"
     ):
         TvmBackend(settings).block_latencies(linear(1))
+
+
+OTHER_VERSION = """
+extern "C" void TVMFFIGetVersion(unsigned* found) { found[0] = 0; found[1] = 1; found[2] = 99; }
+"""
+"""In place of the runtime's own answer; everything else of the board is real."""
+
+
+def test_a_board_with_another_version_is_refused(tmp_path: Path) -> None:
+    source, library = tmp_path / "version.cc", tmp_path / "version.so"
+    source.write_text(OTHER_VERSION)
+    compile_cpp("g++", ["-shared", "-fPIC", str(source)], library)
+    with loopback.farm(1, KEY, {"LD_PRELOAD": str(library)}) as other:
+        some = backend(other)
+        with pytest.raises(
+            ValueError,
+            match=r"the board at 127\.0\.0\.1:\d+ \(key rpi4\) runs TVM runtime 0\.1\.99, this machine 0\.1\.\d+: "
+            r"install the same there \(pip install apache-tvm==\S+ apache-tvm-ffi==\S+\)$",
+        ):
+            some.block_latencies(linear(1))
+        assert some.boards.workers == []
 
 
 def test_an_arm_board_end_to_end(arm64_runtime: None) -> None:
