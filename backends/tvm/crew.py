@@ -106,7 +106,10 @@ class Crew:
             Exception: what a worker raised: nothing can be done by any.
         """
         if not self.started:
-            self.workers = [self._start(trade) for trade in self.trades]
+            if self.replace:
+                self._vacant = list(self.trades)
+            else:
+                self.workers = [self._start(trade) for trade in self.trades]
             self.started = True
         waiting = deque(range(len(jobs)))
         deaths: dict[int, int] = {}
@@ -132,8 +135,11 @@ class Crew:
                         yield given_up, CannotRun(f"{worker.trade} {content}")
 
     def _hand_out(self, waiting: deque[int], jobs: Sequence[Any]) -> None:
-        while waiting and self._vacant:  # not before it is needed: something may be timed then
-            self.workers.append(self._start(self._vacant.pop()))
+        idle = sum(worker.job is None for worker in self.workers)
+        # None that is not needed: it costs seconds, and something may be timed when it starts.
+        for trade in self._vacant[: max(0, len(waiting) - idle)]:
+            self.workers.append(self._start(trade))
+            self._vacant.remove(trade)
         for worker in self.workers:
             if waiting and worker.ready and worker.job is None:
                 worker.job = waiting.popleft()

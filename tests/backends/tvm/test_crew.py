@@ -123,6 +123,14 @@ def test_a_job_that_ends_each_process_is_given_up(notes: Path) -> None:
     assert dict(some.run(["job"])) == {0: "JOB"}
 
 
+def test_no_more_are_started_than_there_are_jobs(notes: Path) -> None:
+    some = crew(notes, "a", "b", "c", replace=True)
+    assert dict(some.run(["job"])) == {0: "JOB"}
+    assert len(some.workers) == 1
+    assert len(dict(some.run(["job"] * 2))) == 2
+    assert len(some.workers) == 2
+
+
 def test_a_job_that_cannot_be_done_costs_no_other(notes: Path) -> None:
     some = crew(notes, "a", replace=False)
     done = dict(some.run(["refuse", "job"]))

@@ -37,7 +37,7 @@ def test_boards_share_the_blocks_and_one_that_hangs_is_dropped(
     farm: Farm, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One of two servers is stopped while it measures: it neither answers nor closes its connections."""
-    some = backend(farm, timeout="8")
+    some = backend(farm, timeout="6")
     blocks = linear(6)
     first = some.block_latencies(blocks)
     assert len(first) == 6 and all(m.latency_ms > 0 and m.origin == "measured" for m in first)
