@@ -248,6 +248,12 @@ class Backend(ABC):
         names = {option.name for option in cls.options}
         return {name: value for name, value in target.details if name in names}
 
+    @property
+    def chosen_options(self) -> dict[str, str]:
+        """Those of :meth:`options_of` the target that are not the defaults."""
+        defaults = {option.name: option.default for option in self.options}
+        return {n: value for n, value in self.options_of(self.target).items() if value != defaults[n]}
+
     @classmethod
     @abstractmethod
     def probe(cls) -> str | None:

@@ -75,7 +75,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     backend = make_backend(args)
     if backend.caution:
         cli.note(f"warning: {backend.caution}")
-    path = args.out or store.default_path(backend.target, family.name)
+    path = args.out or store.default_path(backend.target, family.name, backend.chosen_options)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(
         target=backend.target,

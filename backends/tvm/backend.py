@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from backends.base import (
     Backend,
     BackendUnavailable,
     Batch,
+    BlocksFailed,
+    CannotRun,
     Measurement,
     Network,
     Option,
@@ -32,7 +34,7 @@ from compofa.blocks import Block
 if TYPE_CHECKING:
     from backends.tvm.crew import Crew
     from backends.tvm.library import Recipe
-    from backends.tvm.measuring import Job
+    from backends.tvm.measuring import Done, Job
 
 PACKAGES = {
     "tvm": "apache-tvm",
@@ -45,7 +47,7 @@ INSTALL = (
     "pip install 'hwbench[tvm]', or pip install apache-tvm==0.27.0.post1 apache-tvm-ffi==0.1.14.post1 tornado"
 )
 BLOCKS_A_JOB = 32
-LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class TvmBackend(Backend):
@@ -165,8 +167,10 @@ class TvmBackend(Backend):
         try:
             for start in range(0, len(blocks), BLOCKS_A_JOB):
                 some = blocks[start : start + BLOCKS_A_JOB]
-                self.make_ready([(block,) for block in some])
+                _check(self.make_ready([(block,) for block in some]))
                 for _, found in crew.run([some]):
+                    if isinstance(found, CannotRun):
+                        raise found
                     yield from found
         finally:
             crew.close()
@@ -181,36 +185,49 @@ class TvmBackend(Backend):
     # --- measuring ---
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
-        found = {i: m for batch in self._blocks_done(blocks) for i, m in batch}
-        return [found[i] for i in range(len(blocks))]
+        found: dict[Block, Measurement] = {}
+        failures: dict[Block, str] = {}
+        for batch in self.as_they_come(blocks):
+            found |= dict(batch.entries)
+            failures |= batch.failures
+        if failures:
+            raise BlocksFailed(failures)
+        return [found[block] for block in blocks]
 
     def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
-        for done in self._blocks_done(blocks):
-            yield Batch([(blocks[i], measurement) for i, measurement in done])
+        from backends.tvm.measuring import Job
+
+        boards = len(self.boards.trades)
+        for some in _split(blocks, -(-len(blocks) // (BLOCKS_A_JOB * boards))):
+            refused = {block: why for (block,), why in self.make_ready([(block,) for block in some]).items()}
+            if refused:
+                yield Batch([], refused)
+            parts = _split([block for block in some if block not in refused], boards)
+            jobs: list[Job] = [Job(tuple((block,) for block in part), True) for part in parts]
+            for index, done in self._done(jobs):
+                yield Batch(
+                    [(parts[index][i], measurement) for i, measurement in done.measurements.items()],
+                    {parts[index][i]: why for i, why in done.failures.items()},
+                )
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
         from backends.tvm.measuring import Job
 
-        jobs = _split(range(len(networks)), len(self.boards.trades))
-        self.make_ready(networks)
+        parts = _split(range(len(networks)), len(self.boards.trades))
+        _check(self.make_ready(networks))
         found: dict[int, Measurement] = {}
-        for index, done in self.boards.run([Job(tuple(networks[i] for i in job), False) for job in jobs]):
-            self.timing_s += done.timing_s
-            found |= dict(zip(jobs[index], done.measurements, strict=True))
+        for index, done in self._done([Job(tuple(networks[i] for i in part), False) for part in parts]):
+            _check({networks[parts[index][i]]: why for i, why in done.failures.items()})
+            found |= {parts[index][i]: measurement for i, measurement in done.measurements.items()}
         return [found[i] for i in range(len(networks))]
 
-    def _blocks_done(self, blocks: Sequence[Block]) -> Iterator[list[tuple[int, Measurement]]]:
-        """(index, measurement) of each block, in batches as they are done."""
-        from backends.tvm.measuring import Job
-
-        boards = len(self.boards.trades)
-        for some in _split(range(len(blocks)), -(-len(blocks) // (BLOCKS_A_JOB * boards))):
-            self.make_ready([(blocks[i],) for i in some])
-            parts = _split(some, boards)
-            jobs: list[Job] = [Job(tuple((blocks[i],) for i in part), True) for part in parts]
-            for index, done in self.boards.run(jobs):
-                self.timing_s += done.timing_s
-                yield list(zip(parts[index], done.measurements, strict=True))
+    def _done(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Done]]:
+        """`jobs`, as the boards do them."""
+        for index, done in self.boards.run(jobs):
+            if isinstance(done, CannotRun):
+                raise done
+            self.timing_s += done.timing_s
+            yield index, done
 
     @cached_property
     def boards(self) -> Crew:
@@ -234,23 +251,26 @@ class TvmBackend(Backend):
         )
         return Crew([measurer] * count, self.silence_s, replace=False)
 
-    def make_ready(self, networks: Sequence[Network]) -> None:
-        """Tune and compile what was not before, on all cores; nothing is timed meanwhile."""
+    def make_ready(self, networks: Sequence[Network]) -> dict[Network, str]:
+        """Tune and compile what was not before, on all cores; nothing is timed meanwhile.
+
+        Returns:
+            The networks that TVM cannot tune or compile, each with the reason.
+        """
         from backends.tvm import library
         from backends.tvm.crew import Crew
         from backends.tvm.tuning import Tuner
 
         todo = [network for network in networks if library.find(self.recipe, network) is None]
         if not todo:
-            return
+            return {}
         library.prune(library.libraries_folder())
+        failures: dict[Network, str] = {}
         if self.trials:
-            tuners = Crew([Tuner(self.recipe, self.address, self.settings.seed)], TUNING_SILENCE_S)
-            for _ in tuners.run(todo):
-                pass
-            tuners.close()
-        for _ in self._compilers.run(todo):
-            pass
+            tuner = Tuner(self.recipe, self.address, self.settings.seed)
+            with closing(Crew([tuner], TUNING_SILENCE_S)) as tuners:
+                failures |= _failed(tuners, todo)
+        return failures | _failed(self._compilers, [network for network in todo if network not in failures])
 
     @cached_property
     def _compilers(self) -> Crew:
@@ -272,7 +292,19 @@ def _whole(text: str, name: str, least: int) -> int:
     return int(text)
 
 
-def _split(items: Sequence[int], parts: int) -> list[Sequence[int]]:
+def _failed(crew: Crew, networks: Sequence[Network]) -> dict[Network, str]:
+    """Those of `networks` that `crew` cannot do, and why."""
+    return {networks[i]: str(found) for i, found in crew.run(networks) if isinstance(found, CannotRun)}
+
+
+def _check(failures: Mapping[Network, str]) -> None:
+    from backends.tvm.measuring import title
+
+    for network, why in failures.items():
+        raise CannotRun(f"{title(network)}: {why}")
+
+
+def _split(items: Sequence[T], parts: int) -> list[Sequence[T]]:
     """`items` in at most `parts` runs of about equal length, none empty."""
     parts = max(1, min(parts, len(items)))
     ends = [round(i * len(items) / parts) for i in range(parts + 1)]

@@ -1,7 +1,8 @@
 """Child processes that do the work that can crash or hang: compiling, tuning, and measuring on a board each.
 
 A worker is told once what it is, then gets one job after the other. It gives a sign of life after each step; one
-that gives none for too long is killed. A job whose worker died goes to another: it is done once, or not at all.
+that gives none for too long is killed. A job whose worker died goes to another: it is done once, or not at all. One
+that cannot be done is told from a worker that cannot work: the others go on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from backends.base import BackendUnavailable
+from backends.base import BackendUnavailable, CannotRun
+from backends.tvm.errors import last_line
 
 Beat = Callable[[], None]
 """Call it after each step of a job: a sign of life."""
@@ -54,6 +56,7 @@ class Trade(ABC):
         """In the worker: get ready; returns what does a job.
 
         Raises:
+            CannotRun: from the returned function: this job cannot be done, the next may.
             Exception: what the caller of the crew is to get.
         """
 
@@ -91,17 +94,22 @@ class Crew:
     clock: Callable[[], float] = time.monotonic
     workers: list[_Worker] = field(default_factory=list)
     started: bool = False
+    _vacant: list[Trade] = field(default_factory=list)
     _last_words: Exception = field(default_factory=lambda: Lost("there is no worker"))
 
     def run(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Do all `jobs`; gives (index, result) as they are done.
+        """Do all `jobs`; gives (index, result) as they are done. The result of one that cannot be done, because
+        a worker said so or it ended too many that were replaced, is a CannotRun with the reason.
 
         Raises:
-            Lost: jobs remain, but no worker; or a job ended too many of them.
-            Exception: what a worker raised: the job cannot be done by any.
+            Lost: jobs remain, but no worker.
+            Exception: what a worker raised: nothing can be done by any.
         """
         if not self.started:
-            self.workers = [self._start(trade) for trade in self.trades]
+            if self.replace:
+                self._vacant = list(self.trades)
+            else:
+                self.workers = [self._start(trade) for trade in self.trades]
             self.started = True
         waiting = deque(range(len(jobs)))
         deaths: dict[int, int] = {}
@@ -121,9 +129,17 @@ class Crew:
                     self.close()
                     raise content
                 elif kind == "gone":
-                    self._bury(worker, content, waiting, deaths)
+                    given_up = self._bury(worker, content, waiting, deaths)
+                    if given_up is not None:
+                        remaining -= 1
+                        yield given_up, CannotRun(f"{worker.trade} {content}")
 
     def _hand_out(self, waiting: deque[int], jobs: Sequence[Any]) -> None:
+        idle = sum(worker.job is None for worker in self.workers)
+        # None that is not needed: it costs seconds, and something may be timed when it starts.
+        for trade in self._vacant[: max(0, len(waiting) - idle)]:
+            self.workers.append(self._start(trade))
+            self._vacant.remove(trade)
         for worker in self.workers:
             if waiting and worker.ready and worker.job is None:
                 worker.job = waiting.popleft()
@@ -159,22 +175,28 @@ class Crew:
         worker.ready = True if kind == "ready" else worker.ready
         return kind, content
 
-    def _bury(self, worker: _Worker, why: Exception, waiting: deque[int], deaths: dict[int, int]) -> None:
-        """Take leave of a worker; its job goes to the head of the queue."""
+    def _bury(
+        self, worker: _Worker, why: Exception, waiting: deque[int], deaths: dict[int, int]
+    ) -> int | None:
+        """Take leave of a worker; its job goes to the head of the queue, or is returned if it is given up."""
         self.workers.remove(worker)
         _end(worker)
+        given_up = False
         if worker.job is not None:
-            waiting.appendleft(worker.job)
             deaths[worker.job] = deaths.get(worker.job, 0) + 1
-        if self.replace and (worker.job is None or deaths[worker.job] >= ATTEMPTS):
+            given_up = self.replace and deaths[worker.job] >= ATTEMPTS
+            if not given_up:
+                waiting.appendleft(worker.job)
+        if self.replace and worker.job is None:  # it died while it started, as the next one would
             self._last_words = Lost(f"{worker.trade} {why}")
             self.close()
         elif self.replace:
             LOG.warning("%s %s; another takes its place", worker.trade, why)
-            self.workers.append(self._start(worker.trade))
+            self._vacant.append(worker.trade)
         else:
             self._last_words = why if isinstance(why, BackendUnavailable) else Lost(f"{worker.trade} {why}")
             LOG.warning("%s is dropped: %s", worker.trade, why)
+        return worker.job if given_up else None
 
     def _start(self, trade: Trade) -> _Worker:
         here, there = socket.socketpair()
@@ -203,7 +225,7 @@ class Crew:
         """End all workers, whatever they do."""
         for worker in self.workers:
             _end(worker)
-        self.workers = []
+        self.workers, self._vacant = [], []
         self.started = False
 
     def __del__(self) -> None:
@@ -249,7 +271,12 @@ def serve(pipe: Connection) -> None:
         work = trade.start(beat)
         say("ready")
         while True:
-            say("done", work(pipe.recv()))
+            job = pipe.recv()
+            try:
+                result = work(job)
+            except CannotRun as error:
+                result = CannotRun(str(error))
+            say("done", result)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except (BackendUnavailable, Gone) as error:
@@ -263,8 +290,7 @@ def _plain(error: Exception) -> Exception:
     for kind in (ValueError, OSError, RuntimeError):
         if type(error) is kind:
             return kind(*error.args)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return RuntimeError(f"TVM: {type(error).__name__}: {lines[-1] if lines else 'no message'}")
+    return RuntimeError(f"TVM: {last_line(error)}")
 
 
 if __name__ == "__main__":

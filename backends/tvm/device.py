@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backends.base import BackendUnavailable
 from backends.timing import Case
 from backends.tvm.address import Address
+from backends.tvm.errors import first_line
 from backends.tvm.library import timed_library
 from backends.tvm.target import TvmTarget
 
@@ -28,20 +29,17 @@ class Device:
         target: what it is compiled for.
         address: where it is.
         threads: that a run uses, on the fastest cores.
-        expected_version: of the TVM runtime; another is refused.
 
     Raises:
         BackendUnavailable: it cannot be reached.
         ValueError: its TVM is of another version; the compiler for the target is not there.
     """
 
-    def __init__(
-        self, target: TvmTarget, address: Address, threads: int, expected_version: str | None = None
-    ) -> None:
+    def __init__(self, target: TvmTarget, address: Address, threads: int) -> None:
         self._names = map(str, count())
         self._session = _open(address)
         self._timed = self._load(timed_library(target))
-        found, expected = self._timed["runtime_version"](), expected_version or _runtime_version()
+        found, expected = self._timed["runtime_version"](), _runtime_version()
         if found != expected:
             packages = " ".join(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi"))
             raise ValueError(
@@ -102,7 +100,7 @@ def _open(address: Address) -> Any:
             return rpc.connect_tracker(address.host, address.port).request(address.key)
         return rpc.connect(address.host, address.port)
     except Exception as error:
-        raise BackendUnavailable(f"no session with {address}: {_first_line(error)}") from error
+        raise BackendUnavailable(f"no session with {address}: {first_line(error)}") from error
 
 
 def _runtime_version() -> str:
@@ -117,7 +115,3 @@ def _runtime_version() -> str:
     found = _Version()
     tvm_ffi.LIB.TVMFFIGetVersion(ctypes.byref(found))
     return f"{found.major}.{found.minor}.{found.patch}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

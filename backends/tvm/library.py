@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import Network
+from backends.tvm.errors import refused_by_tvm
 from backends.tvm.target import TvmTarget
 from compofa.graph import network_to_onnx
 from compofa.home import home
@@ -123,8 +124,9 @@ def library(recipe: Recipe, network: Network) -> Library:
     """The library of `network`, compiled unless it was before.
 
     Raises:
-        ValueError: the compiler for the target is not there.
-        RuntimeError: it cannot be compiled or linked.
+        CannotRun: TVM cannot compile it.
+        ValueError: the C++ compiler for the target is not there.
+        RuntimeError: it cannot be linked.
     """
     if there := find(recipe, network):
         return there
@@ -133,10 +135,10 @@ def library(recipe: Recipe, network: Network) -> Library:
     from backends.tvm import tuning
 
     graph = recipe.graph(network)
-    lowered = lower(graph, tvm_target(recipe))
-    tuned, trials = tuning.apply(recipe, lowered) if recipe.trials else (lowered, 0)
     target = tvm_target(recipe)
-    with target:
+    with refused_by_tvm(), target:
+        lowered = lower(graph, target)
+        tuned, trials = tuning.apply(recipe, lowered) if recipe.trials else (lowered, 0)
         built = tvm.compile(tuned, target=target, relax_pipeline=tvm.relax.get_default_pipeline(target))
     path = libraries_folder() / f"{recipe.key(graph)}.so"
     _export(built, path, recipe.target)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,11 +30,13 @@ class Farm:
 
     Args:
         address: of the tracker, as ``--rpc`` takes it.
+        key: of its servers.
         servers: processes, each with children of its own.
         ports: of the servers.
     """
 
     address: str
+    key: str
     servers: list[subprocess.Popen[bytes]]
     ports: list[int]
 
@@ -44,23 +46,24 @@ class Farm:
 
 
 @contextmanager
-def farm(servers: int, key: str) -> Iterator[Farm]:
-    """Start `servers` boards under `key`; all are gone at the end.
+def farm(servers: int, key: str, environment: Mapping[str, str] | None = None) -> Iterator[Farm]:
+    """Start `servers` boards under `key`, with `environment` variables beside ours; all are gone at the end.
 
     Raises:
         TimeoutError: they did not start.
     """
     port, *ports = _free_ports(1 + servers)
     address = f"{HOST}:{port}"
-    processes = [_start("rpc_tracker", port)]
+    processes = [_start({}, "rpc_tracker", port)]
     try:
-        processes += [_start("rpc_server", p, "--tracker", address, "--key", key) for p in ports]
+        joins = ("--tracker", address, "--key", key)
+        processes += [_start(environment or {}, "rpc_server", p, *joins) for p in ports]
         deadline = time.monotonic() + START_S
         while not _registered(port, key, servers):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the tracker and {servers} servers did not start in {START_S:g} s")
             time.sleep(0.1)
-        yield Farm(address, processes[1:], ports)
+        yield Farm(address, key, processes[1:], ports)
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -68,14 +71,16 @@ def farm(servers: int, key: str) -> Iterator[Farm]:
             process.wait()
 
 
-def _start(module: str, port: int, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(
+    environment: Mapping[str, str], module: str, port: int, *arguments: str
+) -> subprocess.Popen[bytes]:
     ports = ["--host", HOST, "--port", str(port), "--port-end", str(port + 1)]
     return subprocess.Popen(
         [sys.executable, "-m", f"tvm.exec.{module}", *ports, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "TVM_NUM_THREADS": "1"},
+        env={**os.environ, "TVM_NUM_THREADS": "1", **environment},
         start_new_session=True,
     )
 

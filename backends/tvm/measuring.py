@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Measurement, Network, Verdict
+from backends.base import CannotRun, Measurement, Network, Verdict
 from backends.rotation import SENTINEL, time_blocks, time_networks
 from backends.timing import Case, Sentinel, TimingSettings
 from backends.tvm.address import Address
 from backends.tvm.crew import Beat, Gone, Trade
+from backends.tvm.errors import first_line
 from backends.tvm.library import Recipe, library
 from compofa.blocks import Block
 
@@ -34,10 +35,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a job: a measurement for each of its networks, and the seconds spent timing."""
+    """What came of a job.
 
-    measurements: list[Measurement]
+    Args:
+        measurements: by the index of the network in the job.
+        timing_s: seconds spent timing.
+        failures: likewise by index, why the others cannot be run.
+    """
+
+    measurements: dict[int, Measurement]
     timing_s: float
+    failures: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,29 +92,45 @@ class Measurer(Trade):
         def work(job: Job) -> Done:
             try:
                 return self._measure(job, device, sentinel, beat)
-            except (WrongNumbers, ValueError):
+            except (CannotRun, ValueError):
                 raise
             except Exception as error:
                 if self.address.host:
-                    raise Gone(f"went away: {_first_line(error)}") from error
+                    raise Gone(f"went away: {first_line(error)}") from error
                 raise
 
         return work
 
     def _measure(self, job: Job, device: Device, sentinel: Sentinel, beat: Beat) -> Done:
+        """One network after the other is left out until all that are left compute what they should."""
+        failures: dict[int, str] = {}
+        while True:
+            todo = {i: network for i, network in enumerate(job.networks) if i not in failures}
+            try:
+                found, timing_s = self._time(list(todo.values()), job.blocks, device, sentinel, beat)
+            except WrongNumbers as wrong:
+                blamed = {i: wrong.what for i, network in todo.items() if network == wrong.network}
+                if not blamed:
+                    raise  # what the others are compared with: it would go on for ever
+                failures |= blamed
+            else:
+                return Done(dict(zip(todo, found, strict=True)), timing_s, failures)
+
+    def _time(
+        self, networks: Sequence[Network], blocks: bool, device: Device, sentinel: Sentinel, beat: Beat
+    ) -> tuple[list[Measurement], float]:
         def make_case(network: Network, seed: int) -> Case:
             return self._case(device, network, seed, beat)
 
-        if job.blocks:
-            blocks: list[Block] = [block for (block,) in job.networks]
-            found, timing_s = time_blocks(blocks, make_case, self.block_timing, sentinel, self.seed)
+        if blocks:
+            single: list[Block] = [block for (block,) in networks]
+            found, timing_s = time_blocks(single, make_case, self.block_timing, sentinel, self.seed)
         else:
-            found, timing_s = time_networks(job.networks, make_case, self.network_timing, sentinel, self.seed)
-        trials = [library(self.recipe, network).trials for network in job.networks]
-        return Done(
-            [replace(m, details=(("tuning_trials", n),)) for m, n in zip(found, trials, strict=True)],
-            timing_s,
-        )
+            found, timing_s = time_networks(networks, make_case, self.network_timing, sentinel, self.seed)
+        trials = [library(self.recipe, network).trials for network in networks]
+        return [
+            replace(m, details=(("tuning_trials", n),)) for m, n in zip(found, trials, strict=True)
+        ], timing_s
 
     def _case(self, device: Device, network: Network, seed: int, beat: Beat) -> Case:
         program, _ = checked_program(self.recipe, device, network, seed)
@@ -167,8 +191,17 @@ class Verifier(Trade):
         ]
 
 
-class WrongNumbers(RuntimeError):
-    """A compiled network computes something else than ONNX Runtime."""
+class WrongNumbers(CannotRun):
+    """A compiled `network` computes something else than ONNX Runtime."""
+
+    def __init__(self, network: Network, what: str) -> None:
+        super().__init__(f"{title(network)}: {what}")
+        self.network, self.what = network, what
+
+
+def title(network: Network) -> str:
+    """Of a network, for a message."""
+    return " ".join(map(str, network)) if len(network) < 3 else f"a network of {len(network)} blocks"
 
 
 def checked_program(recipe: Recipe, device: Device, network: Network, seed: int) -> tuple[Program, float]:
@@ -202,16 +235,11 @@ def check(network: Network, expected: NDArray[np.float32], found: NDArray[np.flo
     Raises:
         WrongNumbers: it exceeds :data:`TOLERANCE`, or the shapes differ, or a value is not finite.
     """
-    name = " ".join(map(str, network)) if len(network) < 3 else f"a network of {len(network)} blocks"
     if expected.shape != found.shape:
-        raise WrongNumbers(f"{name}: the output has shape {found.shape}, not {expected.shape}")
+        raise WrongNumbers(network, f"the output has shape {found.shape}, not {expected.shape}")
     error = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not error <= TOLERANCE:
         raise WrongNumbers(
-            f"{name}: the output differs from ONNX Runtime's by {error:.2g}, more than {TOLERANCE:g}"
+            network, f"the output differs from ONNX Runtime's by {error:.2g}, more than {TOLERANCE:g}"
         )
     return error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from backends.base import Network
 from backends.tvm.address import Address
 from backends.tvm.crew import Beat, Trade
+from backends.tvm.errors import refused_by_tvm
 from backends.tvm.library import Recipe, lower, tvm_target
 from backends.tvm.target import TvmTarget
 from compofa.home import home
@@ -150,9 +151,11 @@ class Tuner(Trade):
 
     def _tune(self, network: Network, device: Device | None, beat: Beat) -> int:
         """Returns the number of trials that were made."""
-        lowered = lower(self.recipe.graph(network), tvm_target(self.recipe))
+        with refused_by_tvm():
+            lowered = lower(self.recipe.graph(network), tvm_target(self.recipe))
+            operators = _operators(self.recipe, lowered)
         made = 0
-        for operator, task in _operators(self.recipe, lowered).items():
+        for operator, task in operators.items():
             done = read_trials(self.recipe.database).get(operator, 0)
             while done < self.recipe.trials:
                 trials = min(TRIALS_AT_ONCE, self.recipe.trials - done)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -275,7 +276,8 @@ def test_the_default_place_and_the_newest_table(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
     assert store.newest_table("glyphs") is None
     first = store.default_path(TARGET, "glyphs")
-    assert first == tmp_path / "tables" / "glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1.jsonl"
+    assert first.parent == tmp_path / "tables"
+    assert re.fullmatch(r"glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1-[0-9a-f]{8}\.jsonl", first.name)
     first.parent.mkdir()
     second = store.default_path(replace(TARGET, batch=8), "glyphs")
     other = store.default_path(TARGET, "imagenet-w1.0")
@@ -286,6 +288,34 @@ def test_the_default_place_and_the_newest_table(tmp_path: Path, monkeypatch: pyt
     assert store.newest_table("glyphs") == first
     assert store.newest_table("imagenet-w1.0") == other
     assert store.newest_table("imagenet-w1.2") is None
+
+
+def test_targets_that_differ_have_default_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whichever field, be it one that only the hash tells; options are told to people as well."""
+    monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
+    assert {f.name for f in fields(Target)} == CHANGED_TARGET.keys(), "a new field must count, too"
+    targets = [TARGET, *(replace(TARGET, **{name: value}) for name, value in CHANGED_TARGET.items())]
+    paths = {store.default_path(target, "glyphs") for target in targets}
+    assert len(paths) == len(targets) == 8
+    assert store.default_path(Target.from_dict(TARGET.to_dict()), "glyphs") in paths
+    tuned = store.default_path(TARGET, "glyphs", {"tune": "64", "target": "boards/Rock 5.toml"})
+    assert "-t1-target-boards-rock-5-toml-tune-64-" in tuned.name
+    long = store.default_path(TARGET, "glyphs", {"target": "far/" * 200})
+    long.parent.mkdir()
+    long.touch()
+
+
+CHANGED_TARGET = {
+    "backend": "tvm",
+    "device": "A (processor) 3 GHz!",  # reads the same in a name
+    "precision": "int8",
+    "batch": 8,
+    "threads": 2,
+    "versions": (("onnxruntime", "0.1"),),
+    "details": (("provider", "another"),),
+}
 
 
 def test_entries_are_lines_that_a_person_can_read(table: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from backends.tvm import loopback
+from backends.tvm.loopback import Farm
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,10 @@ def arm64_runtime(tvm_home: Path) -> None:
     for name in LIBRARIES:
         if (there / name).exists():
             (here / name).symlink_to(there / name)
+
+
+@pytest.fixture(scope="session")
+def farm() -> Iterator[Farm]:
+    """Two boards, which take seconds to start; a test leaves them as it found them."""
+    with loopback.farm(2, "rpi4") as some:
+        yield some

@@ -21,6 +21,7 @@ from backends.tvm.library import Recipe, find, prune
 from backends.tvm.measuring import WrongNumbers, check
 from backends.tvm.target import load_target
 from compofa.blocks import Block
+from lut.store import default_path
 
 QUICK = TimingSettings(rounds=3, max_rounds=3, inner_ms=0.0, max_overhead=1.0, rotation=4, max_warmup_ms=5.0)
 SMALL = Block("linear", (8, 1, 1), 8)
@@ -61,6 +62,10 @@ def test_the_target_says_what_decides_the_speed(backend: TvmBackend) -> None:
     assert details["mcpu"] == load_target("host").mcpu
     assert dict(target.versions).keys() == {"apache-tvm"}
     assert TvmBackend.options_of(target) == {"target": "host", "tune": "0"}
+    assert backend.chosen_options == {}
+    tuned = TvmBackend(Settings(options={"tune": "64"}))
+    assert tuned.chosen_options == {"tune": "64"}
+    assert default_path(tuned.target, "glyphs") != default_path(target, "glyphs")
 
 
 @pytest.mark.needs_tvm

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backends.base import BackendUnavailable
+from backends.base import BackendUnavailable, CannotRun
 from backends.tvm.crew import Beat, Crew, Gone, Lost, Trade
 
 
@@ -51,6 +51,8 @@ def act(deed: str, beat: Beat) -> None:
         time.sleep(60)
     elif deed == "leave":
         raise Gone("went away")
+    elif deed == "refuse":
+        raise CannotRun("not this one")
     elif deed == "wrong":
         raise ValueError("this cannot be done")
     elif deed == "slow":
@@ -111,9 +113,29 @@ def test_when_all_have_gone_the_caller_hears_why(notes: Path) -> None:
 
 
 def test_a_job_that_ends_each_process_is_given_up(notes: Path) -> None:
-    with pytest.raises(Lost, match="ended with code -11"):
-        list(crew(notes, "a", replace=True).run(["job", "crash"]))
-    assert dict(crew(notes, "a", replace=True).run(["job"])) == {0: "JOB"}
+    """And costs no other job."""
+    some = crew(notes, "a", replace=True)
+    done = dict(some.run(["job", "crash", "another"]))
+    assert (done[0], done[2]) == ("JOB", "ANOTHER")
+    assert isinstance(done[1], CannotRun) and "a ended with code -11" in str(done[1])
+    assert isinstance(dict(some.run(["crash"]))[0], CannotRun)
+    assert some.workers == [], "nobody is started for nothing"
+    assert dict(some.run(["job"])) == {0: "JOB"}
+
+
+def test_no_more_are_started_than_there_are_jobs(notes: Path) -> None:
+    some = crew(notes, "a", "b", "c", replace=True)
+    assert dict(some.run(["job"])) == {0: "JOB"}
+    assert len(some.workers) == 1
+    assert len(dict(some.run(["job"] * 2))) == 2
+    assert len(some.workers) == 2
+
+
+def test_a_job_that_cannot_be_done_costs_no_other(notes: Path) -> None:
+    some = crew(notes, "a", replace=False)
+    done = dict(some.run(["refuse", "job"]))
+    assert isinstance(done[0], CannotRun) and str(done[0]) == "not this one"
+    assert done[1] == "JOB" and len(some.workers) == 1
 
 
 def test_what_a_worker_raises_reaches_the_caller(notes: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +12,7 @@ from backends.base import BackendUnavailable, Settings
 from backends.timing import TimingSettings
 from backends.tvm import emulator, loopback
 from backends.tvm.backend import TvmBackend
+from backends.tvm.library import compile_cpp
 from backends.tvm.loopback import Farm
 from backends.tvm.target import load_target
 from compofa.blocks import Block
@@ -27,12 +28,6 @@ def linear(count: int) -> list[Block]:
     return [Block("linear", (8, 1, 1), 8 + i) for i in range(count)]
 
 
-@pytest.fixture(scope="module")
-def farm() -> Iterator[Farm]:
-    with loopback.farm(2, KEY) as some:
-        yield some
-
-
 def backend(farm: Farm, key: str = KEY, **options: str) -> TvmBackend:
     settings = Settings(options={"rpc": farm.address, "key": key, **options})
     return TvmBackend(settings, block_timing=QUICK, network_timing=QUICK)
@@ -42,7 +37,7 @@ def test_boards_share_the_blocks_and_one_that_hangs_is_dropped(
     farm: Farm, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One of two servers is stopped while it measures: it neither answers nor closes its connections."""
-    some = backend(farm, timeout="8")
+    some = backend(farm, timeout="6")
     blocks = linear(6)
     first = some.block_latencies(blocks)
     assert len(first) == 6 and all(m.latency_ms > 0 and m.origin == "measured" for m in first)
@@ -76,6 +71,27 @@ def test_a_server_is_no_tracker(farm: Farm) -> None:
         ValueError, match=r"is no TVM tracker; without --key, --rpc is the address of an RPC server"
     ):
         TvmBackend(settings).block_latencies(linear(1))
+
+
+OTHER_VERSION = """
+extern "C" void TVMFFIGetVersion(unsigned* found) { found[0] = 0; found[1] = 1; found[2] = 99; }
+"""
+"""In place of the runtime's own answer; everything else of the board is real."""
+
+
+def test_a_board_with_another_version_is_refused(tmp_path: Path) -> None:
+    source, library = tmp_path / "version.cc", tmp_path / "version.so"
+    source.write_text(OTHER_VERSION)
+    compile_cpp("g++", ["-shared", "-fPIC", str(source)], library)
+    with loopback.farm(1, KEY, {"LD_PRELOAD": str(library)}) as other:
+        some = backend(other)
+        with pytest.raises(
+            ValueError,
+            match=r"the board at 127\.0\.0\.1:\d+ \(key rpi4\) runs TVM runtime 0\.1\.99, this machine 0\.1\.\d+: "
+            r"install the same there \(pip install apache-tvm==\S+ apache-tvm-ffi==\S+\)$",
+        ):
+            some.block_latencies(linear(1))
+        assert some.boards.workers == []
 
 
 def test_an_arm_board_end_to_end(arm64_runtime: None) -> None:
