@@ -26,7 +26,7 @@ demo: .venv/installed  ## measure this CPU, validate the table, draw the frontie
 	$(BIN)/python -m hwbench.pareto --space compofa --space ofa --lut demo/glyphs.jsonl --out demo/pareto.png --csv demo/pareto.csv
 
 test: .venv/installed .venv/tensorrt lint  ## everything but what takes minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-all: .venv/installed .venv/tensorrt lint
 	$(BIN)/python -m pytest -m ''
