@@ -155,18 +155,23 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     return session
 
 
-def bound_run(session: onnxruntime.InferenceSession, seed: int) -> Callable[[], None]:
-    """One run of a model with one input and one output, both bound beforehand; the input is random."""
+def bound_run(
+    session: onnxruntime.InferenceSession, seed: int, element: str = "float32", device: str = "cpu"
+) -> Callable[[], list[onnxruntime.OrtValue]]:
+    """One run of a model with one input and one output, both bound beforehand on `device`, with elements of
+    NumPy's type `element`; the input is random. A run returns once its work is done, with input and output."""
     import onnxruntime
 
     (given,), (taken,) = session.get_inputs(), session.get_outputs()
-    x = np.random.default_rng(seed).standard_normal(given.shape, dtype=np.float32)
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in (x, np.zeros(taken.shape, np.float32))]
+    x = np.random.default_rng(seed).standard_normal(given.shape, dtype=np.float32).astype(element)
+    arrays = (x, np.zeros(taken.shape, element))
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0) for array in arrays]
     binding = session.io_binding()
     binding.bind_ortvalue_input(given.name, values[0])
     binding.bind_ortvalue_output(taken.name, values[1])
 
-    def run() -> None:
+    def run() -> list[onnxruntime.OrtValue]:
         session.run_with_iobinding(binding)
+        return values
 
     return run

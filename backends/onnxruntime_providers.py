@@ -10,15 +10,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from backends.base import BackendUnavailable, CannotRun, Network, Settings, Target
 from backends.chained import CPU_TIMINGS, ChainBackend, Timings
 from backends.cuda_probe import cuda_device_name, cuda_reason
 from backends.device import Device, Run
 from backends.host import cpu_name, package_versions
+from backends.onnxruntime_cpu import bound_run
 from compofa.graph import network_to_onnx
 
 if TYPE_CHECKING:
@@ -148,7 +147,8 @@ class ProviderBackend(ChainBackend):
         precision = self.settings.precision
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=precision)
         session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
-        run = _bound(session, self.provider, ELEMENTS[precision], seed)
+        device = "cuda" if self.provider.on_device else "cpu"
+        run = bound_run(session, seed, ELEMENTS[precision], device)
         try:
             run()
         except Exception as error:  # ONNX Runtime's errors have no base of their own
@@ -224,22 +224,3 @@ def verify(found: list[str], provider: Provider) -> None:
             f"ONNX Runtime could not start {provider.name} and fell back to {', '.join(found) or 'nothing'}; "
             f"its libraries do not fit this machine: reinstall {provider.install}"
         )
-
-
-def _bound(session: onnxruntime.InferenceSession, provider: Provider, kind: str, seed: int) -> Run:
-    """One run, input and output bound on the provider's device; a run returns once its work is done."""
-    import onnxruntime
-
-    (given,), (taken,) = session.get_inputs(), session.get_outputs()
-    x = np.random.default_rng(seed).standard_normal(given.shape, dtype=np.float32).astype(kind)
-    place: tuple[Any, ...] = ("cuda", 0) if provider.on_device else ()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(a, *place) for a in (x, np.zeros(taken.shape, kind))]
-    binding = session.io_binding()
-    binding.bind_ortvalue_input(given.name, values[0])
-    binding.bind_ortvalue_output(taken.name, values[1])
-
-    def run() -> object:
-        session.run_with_iobinding(binding)
-        return values
-
-    return run

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from backends.base import Network
 from compofa.arch import Arch, arch_blocks, check_arch
 from lut import model
+from lut.atomic import write_atomically
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
 from lut.table import Table
@@ -103,9 +103,7 @@ class Calibration:
             "settings": {"terms": list(self.terms)},
             "rows": [{"arch": a, "first_ms": one, "second_ms": two} for a, one, two in rows],
         }
-        beside = path.with_name(path.name + ".tmp")
-        beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        os.replace(beside, path)
+        write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path, table: Table) -> Calibration:

@@ -8,7 +8,6 @@ library, and anyone can read it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +19,7 @@ import numpy as np
 from compofa.arch import Arch
 from compofa.families import Family, get_family
 from compofa.genotype import Genotypes, decode, encode
+from lut.atomic import write_atomically
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats, Rows
 from lut.predictors.subnets import subnet_rows
@@ -131,9 +131,7 @@ class SubnetModel:
             )
         )
         text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
-        beside = path.with_name(path.name + ".tmp")
-        beside.write_text(text + ',\n "rows": [\n' + ",\n".join(rows) + "\n]\n}\n")
-        os.replace(beside, path)
+        write_atomically(path, text + ',\n "rows": [\n' + ",\n".join(rows) + "\n]\n}\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:

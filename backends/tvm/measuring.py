@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,21 +67,30 @@ class Compiler(Trade):
 
 
 @dataclass(frozen=True)
-class Measurer(Trade):
-    """Measures on a device of its own."""
+class OnDevice(Trade):
+    """Runs code on a device of its own."""
 
     recipe: Recipe
     address: Address
-    block_timing: TimingSettings
-    network_timing: TimingSettings
-    seed: int
+    process: ClassVar[str]
+    """What it is called where the device is this machine."""
 
     def __str__(self) -> str:
-        return f"a board at {self.address}" if self.address.host else "the measuring process"
+        return f"a board at {self.address}" if self.address.host else self.process
 
     @property
     def environment(self) -> dict[str, str]:
         return {"TVM_NUM_THREADS": str(self.recipe.threads), "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Measurer(OnDevice):
+    """Measures."""
+
+    process = "the measuring process"
+    block_timing: TimingSettings
+    network_timing: TimingSettings
+    seed: int
 
     def start(self, beat: Beat) -> Callable[[Job], Done]:
         from backends.tvm.device import Device
@@ -146,20 +155,12 @@ class Measurer(Trade):
 
 
 @dataclass(frozen=True)
-class Verifier(Trade):
-    """Compares what blocks compute with ONNX Runtime, on a device or emulated."""
+class Verifier(OnDevice):
+    """Compares what blocks compute with ONNX Runtime, on the device or emulated."""
 
-    recipe: Recipe
-    address: Address
+    process = "the verifying process"
     seed: int
     emulate: bool
-
-    def __str__(self) -> str:
-        return f"a board at {self.address}" if self.address.host else "the verifying process"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"TVM_NUM_THREADS": str(self.recipe.threads), "OMP_NUM_THREADS": "1"}
 
     def start(self, beat: Beat) -> Callable[[Sequence[Block]], list[Verdict]]:
         from backends.tvm.device import Device

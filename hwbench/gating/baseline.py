@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from backends.host import package_versions
-from hwbench.gating.golden import write_atomically
 from hwbench.gating.models import Answers
+from lut.atomic import write_atomically
 from lut.model import Floats
 
 FORMAT = "hwbench-baseline"

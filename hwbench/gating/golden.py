@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ import numpy as np
 
 from compofa.arch import Arch, UnitChoice
 from compofa.spaces import Space, get_space
+from lut.atomic import write_atomically
 from lut.calibration import Calibration
 from lut.scores import mape_pct
 from lut.table import Table
@@ -236,14 +236,3 @@ def write_manifest(folder: Path, sets: dict[str, Entry]) -> None:
         "sets": {name: entry.to_dict() for name, entry in sorted(sets.items())},
     }
     write_atomically(folder / MANIFEST, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old content or the new, nothing between.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text)
-    os.replace(beside, path)
