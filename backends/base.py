@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed, Unavailable
 
 Network = tuple[Block, ...]
 
@@ -20,15 +21,15 @@ BATCH_OF_BLOCKS = 32
 """Measured together and written together: few enough to lose little, enough for drift to hit all alike."""
 
 
-class BackendUnavailable(RuntimeError):
+class BackendUnavailable(Unavailable):
     """A backend cannot run on this machine; the message says why and what to install."""
 
 
-class CannotRun(RuntimeError):
+class CannotRun(RunFailed):
     """A network cannot be run on the target: it does not fit, or what compiles it gave up; says why."""
 
 
-class BlocksFailed(RuntimeError):
+class BlocksFailed(RunFailed):
     """Some of the blocks asked for cannot be run on the target; the others can be asked for again.
 
     Args:
@@ -91,7 +92,7 @@ class Target:
                 details=tuple(sorted(dict(target.details).items())),
             )
         except (TypeError, ValueError) as error:
-            raise ValueError(f"not a target: {error}") from error
+            raise InputError(f"not a target: {error}") from error
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
@@ -232,10 +233,10 @@ class Backend(ABC):
         for name, value in given.items():
             if name not in options:
                 there = f"it has {', '.join(options)}" if options else "it has none"
-                raise ValueError(f"backend {cls.name} has no option {name}; {there}")
+                raise InputError(f"backend {cls.name} has no option {name}; {there}")
             if options[name].choices and value not in options[name].choices:
                 there = ", ".join(options[name].choices)
-                raise ValueError(f"option {name} of backend {cls.name} is one of {there}, not {value!r}")
+                raise InputError(f"option {name} of backend {cls.name} is one of {there}, not {value!r}")
 
     def option(self, name: str) -> str:
         """The value of the option `name`: as given, or its default."""
@@ -316,4 +317,4 @@ class Backend(ABC):
             RuntimeError: a block computes something else.
             ValueError: the backend cannot tell.
         """
-        raise ValueError(f"backend {self.name} cannot verify what it computes; tvm can")
+        raise InputError(f"backend {self.name} cannot verify what it computes; tvm can")

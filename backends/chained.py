@@ -14,6 +14,7 @@ from backends.device import Conditions, Device, Run
 from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts, working_bytes
 from backends.timing import Case, Sentinel, Timing, TimingSettings, summarise, time_interleaved
 from compofa.blocks import Block
+from compofa.errors import InputError
 
 SENTINEL: Network = (
     Block("mbconv", (40, 20, 20), 40, 120, kernel=5, se=True, act="hswish", shortcut=True),
@@ -63,12 +64,12 @@ class ChainBackend(Backend):
     def __init__(self, settings: Settings, timings: Timings) -> None:
         super().__init__(settings)
         if settings.precision not in self.element_bytes:
-            raise ValueError(
+            raise InputError(
                 f"backend {self.name} has no precision {settings.precision!r}; "
                 f"it has {', '.join(self.element_bytes)}"
             )
         if settings.batch < 1:
-            raise ValueError(f"the batch must be at least 1, not {settings.batch}")
+            raise InputError(f"the batch must be at least 1, not {settings.batch}")
         self.device, self.timings = self._open_device(), timings
         self.timing_s = 0.0
         self._watch: Sentinel | None = None

@@ -20,6 +20,7 @@ from backends.cuda_probe import cuda_reason
 from backends.device import Conditions, Device, Run
 from backends.gpu_clocks import GpuMonitor, open_monitor, verdict
 from backends.timing import Case, Clock
+from compofa.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +215,7 @@ def check_precision(precision: str, name: str, capability: tuple[int, int]) -> N
     needed = LEAST_CAPABILITY[precision]
     if capability < needed:
         there = ", ".join(p for p, least in LEAST_CAPABILITY.items() if capability >= least)
-        raise ValueError(
+        raise InputError(
             f"{name} (compute capability {capability[0]}.{capability[1]}) has no {precision}, which takes "
             f"{needed[0]}.{needed[1]}; it has {there}"
         )

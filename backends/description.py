@@ -13,6 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compofa.errors import InputError
+
 T = TypeVar("T")
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -50,11 +52,11 @@ def load_target(package: str, name: str, parse: Callable[[str, dict[str, Any]], 
         path = Path(str(files(package) / f"{name}.toml"))
     else:
         there = ", ".join(target_names(package))
-        raise ValueError(f"unknown target {name!r}; there are {there}, or give the path of a .toml file")
+        raise InputError(f"unknown target {name!r}; there are {there}, or give the path of a .toml file")
     try:
         return parse(path.stem, tomllib.loads(path.read_text()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path.name if name != str(path) else path}: {error}") from error
+        raise InputError(f"{path.name if name != str(path) else path}: {error}") from error
 
 
 def parse_table(kind: type[T], section: str, content: Any) -> T:
@@ -69,16 +71,16 @@ def parse_table(kind: type[T], section: str, content: Any) -> T:
         ValueError: a field is missing, unknown, of the wrong type, or refused by `kind`.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"the table [{section}] is missing")
+        raise InputError(f"the table [{section}] is missing")
     where = f" in [{section}]" if section else ""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := content.keys() - known.keys():
-        raise ValueError(f"unknown field {sorted(unknown)[0]}{where}; there are {', '.join(known)}")
+        raise InputError(f"unknown field {sorted(unknown)[0]}{where}; there are {', '.join(known)}")
     for name, field in known.items():
         if name not in content and field.default is MISSING:
-            raise ValueError(f"the field {name}{where} is missing")
+            raise InputError(f"the field {name}{where} is missing")
         if name in content and not _fits(content[name], str(field.type)):
-            raise ValueError(f"{name}{where} must be of type {field.type}, not {content[name]!r}")
+            raise InputError(f"{name}{where} must be of type {field.type}, not {content[name]!r}")
     return kind(**content)
 
 

@@ -13,6 +13,7 @@ from backends.host import cpu_name, package_versions
 from backends.rotation import BLOCK_TIMING, NETWORK_TIMING, SENTINEL, time_blocks, time_networks
 from backends.timing import Case, Sentinel, TimingSettings, host_timed
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
 
 if TYPE_CHECKING:
@@ -125,11 +126,11 @@ class OnnxRuntimeBackend(Backend):
 
 def _check(settings: Settings) -> None:
     if settings.precision not in PRECISIONS:
-        raise ValueError(
+        raise InputError(
             f"backend onnxruntime has no precision {settings.precision!r}; it has {', '.join(PRECISIONS)}"
         )
     if settings.batch < 1 or settings.threads < 1:
-        raise ValueError(f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}")
+        raise InputError(f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}")
 
 
 def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -151,7 +152,7 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
     if session.get_providers() != PROVIDERS:
-        raise RuntimeError(f"ONNX Runtime runs on {session.get_providers()}, not on {PROVIDERS} as asked")
+        raise RunFailed(f"ONNX Runtime runs on {session.get_providers()}, not on {PROVIDERS} as asked")
     return session
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from backends.base import Backend
+from compofa.errors import InputError
 
 GROUP = "hwbench.backends"
 BUILT_IN = {
@@ -41,10 +42,10 @@ def load(name: str) -> type[Backend]:
     """
     points = _entry_points()
     if name not in points:
-        raise ValueError(f"unknown backend {name!r}; there are {', '.join(points)}")
+        raise InputError(f"unknown backend {name!r}; there are {', '.join(points)}")
     backend = points[name].load()
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise ValueError(f"backend {name!r} is {points[name].value}, which is no subclass of Backend")
+        raise InputError(f"backend {name!r} is {points[name].value}, which is no subclass of Backend")
     return backend
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import Measurement
+from compofa.errors import InputError
 
 Case = Callable[[int], float]
 """Does its work the given number of times and returns the seconds that took, by whichever clock is right
@@ -67,9 +68,9 @@ class TimingSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.rounds <= self.max_rounds:
-            raise ValueError(f"rounds must be 1 to max_rounds, not {self.rounds} of {self.max_rounds}")
+            raise InputError(f"rounds must be 1 to max_rounds, not {self.rounds} of {self.max_rounds}")
         if self.rotation is not None and self.rotation < 1:
-            raise ValueError(f"a rotation needs at least one case, not {self.rotation}")
+            raise InputError(f"a rotation needs at least one case, not {self.rotation}")
 
 
 @dataclass(frozen=True)

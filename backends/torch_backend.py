@@ -17,6 +17,7 @@ from backends.base import CannotRun, Network, Option, Settings, Target
 from backends.chained import CPU_TIMINGS, GPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device, Run
 from backends.host import package_versions
+from compofa.errors import InputError
 
 MODES = {"cpu": ("eager", "compile"), "cuda": ("graph", "eager", "compile", "compile-graph")}
 """Of each device, the default first."""
@@ -138,8 +139,8 @@ class TorchCpu(Device):
 
 def _check(settings: Settings, kind: str, mode: str) -> None:
     if mode not in MODES[kind]:
-        raise ValueError(f"--mode {mode} needs --device cuda; on the cpu there are {', '.join(MODES['cpu'])}")
+        raise InputError(f"--mode {mode} needs --device cuda; on the cpu there are {', '.join(MODES['cpu'])}")
     if kind == "cpu" and settings.threads < 1:
-        raise ValueError(f"threads must be at least 1, not {settings.threads}")
+        raise InputError(f"threads must be at least 1, not {settings.threads}")
     if kind == "cpu" and settings.precision == "tf32":
-        raise ValueError("precision tf32 needs --device cuda; on the cpu there are fp32, fp16 and bf16")
+        raise InputError("precision tf32 needs --device cuda; on the cpu there are fp32, fp16 and bf16")

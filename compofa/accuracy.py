@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.arch import Arch, InvalidArch, check_arch
+from compofa.errors import InputError
 from compofa.families import Family, get_family
 from compofa.genotype import Genotypes, encode
 
@@ -91,7 +92,7 @@ class Accuracies:
                 break
             arch, correct = _read_line(path, number, line, table.header)
             if arch in table.correct:
-                raise ValueError(f"{path}, line {number}: {arch} comes twice")
+                raise InputError(f"{path}, line {number}: {arch} comes twice")
             table.correct[arch] = correct
         return table
 
@@ -100,14 +101,14 @@ def _read_header(path: Path, line: bytes) -> Header:
     try:
         fields = json.loads(line)
         if fields.pop("format") != FORMAT:
-            raise ValueError("another format")
+            raise InputError("another format")
         if (schema := fields.pop("schema")) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+            raise InputError(f"schema {schema}, this version reads {SCHEMA}")
         header = Header(**fields)
         get_family(header.family)
         return header
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold accuracies that hwbench measured: {error}") from error
+        raise InputError(f"{path} does not hold accuracies that hwbench measured: {error}") from error
 
 
 def _read_line(path: Path, number: int, line: bytes, header: Header) -> tuple[Arch, int]:
@@ -116,10 +117,10 @@ def _read_line(path: Path, number: int, line: bytes, header: Header) -> tuple[Ar
         arch, correct = Arch.parse(fields["arch"]), fields["correct"]
         check_arch(get_family(header.family), arch)
         if type(correct) is not int or not 0 <= correct <= header.images:
-            raise ValueError(f"correct is {correct!r}, not between 0 and {header.images}")
+            raise InputError(f"correct is {correct!r}, not between 0 and {header.images}")
         return arch, correct
     except (InvalidArch, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}, line {number}: {error}") from error
+        raise InputError(f"{path}, line {number}: {error}") from error
 
 
 def append(path: Path, header: Header, measured: Iterable[tuple[Arch, int]]) -> None:
@@ -131,7 +132,7 @@ def append(path: Path, header: Header, measured: Iterable[tuple[Arch, int]]) -> 
     """
     if path.exists():
         if (found := Accuracies.load(path).header) != header:
-            raise ValueError(f"{path} holds accuracies of {found.supernet} on {found.data}, not of this run")
+            raise InputError(f"{path} holds accuracies of {found.supernet} on {found.data}, not of this run")
         _drop_torn_line(path)
     with path.open("ab") as file:
         if file.tell() == 0:

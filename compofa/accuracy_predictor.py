@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.errors import InputError
 from compofa.families import Family, get_family
 from compofa.genotype import Genotypes
 
@@ -208,7 +209,7 @@ class AccuracyPredictor:
         genotypes = np.column_stack([index[genotypes[:, 0]], genotypes[:, 1:]])
         if (genotypes[:, 0] < 0).any():
             known = ", ".join(map(str, self.resolutions))
-            raise ValueError(f"the accuracy predictor knows only the resolutions {known}")
+            raise InputError(f"the accuracy predictor knows only the resolutions {known}")
         return genotypes
 
     @classmethod
@@ -227,7 +228,7 @@ class AccuracyPredictor:
             ValueError: fewer than 50 subnets.
         """
         if len(genotypes) < 50:
-            raise ValueError(f"an accuracy predictor needs 50 measured subnets or more, not {len(genotypes)}")
+            raise InputError(f"an accuracy predictor needs 50 measured subnets or more, not {len(genotypes)}")
         order = np.random.default_rng(seed).permutation(len(genotypes))
         held_out, rest = np.split(order, [round(HELD_OUT * len(order))])
         errors = {c.name: _cross_validate(c, family, genotypes[rest], accuracy[rest]) for c in CANDIDATES}
@@ -277,9 +278,9 @@ class AccuracyPredictor:
                     (file.get_tensor(f"{n}.weight"), file.get_tensor(f"{n}.bias")) for n in numbers
                 )
         except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} is not an accuracy predictor that hwbench wrote: {error}") from error
+            raise InputError(f"{path} is not an accuracy predictor that hwbench wrote: {error}") from error
         if header.get("schema") != SCHEMA or header.get("features") not in FEATURES:
-            raise ValueError(f"{path} is of another version of hwbench")
+            raise InputError(f"{path} is of another version of hwbench")
         resolutions = tuple(header.get("resolutions", ()))
         return cls(get_family(header["family"]), header["features"], layers, header["report"], resolutions)
 

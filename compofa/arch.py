@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from compofa.blocks import Block, make_divisible
+from compofa.errors import InputError
 from compofa.families import Family
 
 BlockChoice = tuple[int, int]
@@ -14,7 +15,7 @@ UnitChoice = tuple[BlockChoice, ...]
 """The active blocks of one unit."""
 
 
-class InvalidArch(ValueError):
+class InvalidArch(InputError):
     """A subnet that its family or space does not hold."""
 
 

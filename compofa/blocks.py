@@ -12,6 +12,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from compofa.errors import InputError
+
 KINDS = ("conv", "mbconv", "pool", "mix", "linear")
 ACTIVATIONS = ("none", "relu", "hswish")
 
@@ -61,23 +63,23 @@ class Block:
         object.__setattr__(self, "in_shape", tuple(self.in_shape))
         sizes = (*self.in_shape, self.out_channels, self.kernel, self.stride)
         if len(self.in_shape) != 3 or not all(type(s) is int and s > 0 for s in sizes):
-            raise ValueError(f"block sizes must be positive integers: {self!r}")
+            raise InputError(f"block sizes must be positive integers: {self!r}")
         if type(self.hidden_channels) is not int:
-            raise ValueError(f"hidden_channels must be an integer: {self!r}")
+            raise InputError(f"hidden_channels must be an integer: {self!r}")
         if self.kind not in KINDS:
-            raise ValueError(f"unknown block kind {self.kind!r}; there are {', '.join(KINDS)}")
+            raise InputError(f"unknown block kind {self.kind!r}; there are {', '.join(KINDS)}")
         if self.act not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {self.act!r}; there are {', '.join(ACTIVATIONS)}")
+            raise InputError(f"unknown activation {self.act!r}; there are {', '.join(ACTIVATIONS)}")
         if (self.kind == "mbconv") != (self.hidden_channels > 0):
-            raise ValueError(f"hidden_channels is for mbconv blocks, and they need it: {self!r}")
+            raise InputError(f"hidden_channels is for mbconv blocks, and they need it: {self!r}")
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernels are odd: {self!r}")
+            raise InputError(f"kernels are odd: {self!r}")
         if self.se and self.kind != "mbconv":
-            raise ValueError(f"only mbconv blocks have SE: {self!r}")
+            raise InputError(f"only mbconv blocks have SE: {self!r}")
         if self.shortcut and (
             self.kind != "mbconv" or self.stride != 1 or self.in_shape[0] != self.out_channels
         ):
-            raise ValueError(f"a shortcut needs an mbconv of stride 1 and equal channels: {self!r}")
+            raise InputError(f"a shortcut needs an mbconv of stride 1 and equal channels: {self!r}")
 
     @cached_property
     def out_shape(self) -> tuple[int, int, int]:
@@ -154,7 +156,7 @@ class Block:
         try:
             return cls(**fields)
         except TypeError as error:
-            raise ValueError(f"not a block: {error}") from error
+            raise InputError(f"not a block: {error}") from error
 
     def __str__(self) -> str:
         cin, height, width = self.in_shape
@@ -181,6 +183,6 @@ def check_chain(blocks: tuple[Block, ...]) -> None:
     """Raise ValueError unless each block takes what the one before it gives."""
     for before, after in pairwise(blocks):
         if before.out_shape != after.in_shape:
-            raise ValueError(
+            raise InputError(
                 f"{after} cannot follow {before}: it takes {after.in_shape}, not {before.out_shape}"
             )

@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from compofa.errors import InputError
 from compofa.families import get_family
+from compofa.files import replacing
 from compofa.supernet import Supernet
 
 SCHEMA = 1
@@ -27,9 +29,8 @@ def save_supernet(supernet: Supernet, path: Path, provenance: dict[str, Any]) ->
         "provenance": provenance,
     }
     state = {name: value.detach().cpu().contiguous() for name, value in supernet.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(state, partial, metadata={"hwbench_supernet": json.dumps(header)})
-    partial.replace(path)
+    with replacing(path) as beside:
+        save_file(state, beside, metadata={"hwbench_supernet": json.dumps(header)})
 
 
 def load_supernet(path: Path, kernel_transform: bool | None = None) -> tuple[Supernet, dict[str, Any]]:
@@ -51,7 +52,7 @@ def load_supernet(path: Path, kernel_transform: bool | None = None) -> tuple[Sup
     missing = [name for name in missing if ".matrices." not in name]
     unexpected = [name for name in unexpected if ".matrices." not in name]
     if missing or unexpected:
-        raise ValueError(f"{path} does not fit {family.name}: {(missing + unexpected)[0]} and others differ")
+        raise InputError(f"{path} does not fit {family.name}: {(missing + unexpected)[0]} and others differ")
     return supernet, header["provenance"]
 
 
@@ -64,7 +65,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = json.loads(metadata["hwbench_supernet"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a supernet that hwbench wrote: {error}") from error
+        raise InputError(f"{path} is not a supernet that hwbench wrote: {error}") from error
     if header.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has schema {header.get('schema')}, this version reads {SCHEMA}")
+        raise InputError(f"{path} has schema {header.get('schema')}, this version reads {SCHEMA}")
     return header, state

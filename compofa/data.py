@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compofa.errors import InputError
+
 Indices = Sequence[int] | NDArray[np.int64]
 
 GLYPHS_TRAIN_IMAGES = 32_000
@@ -104,7 +106,7 @@ class FolderData(ImageData):
 
     def __init__(self, folder: Path, workers: int = 8) -> None:
         if not folder.is_dir():
-            raise ValueError(f"no folder {folder}: imagefolder:PATH needs PATH/train and PATH/val")
+            raise InputError(f"no folder {folder}: imagefolder:PATH needs PATH/train and PATH/val")
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         self.files = [
             (file, label)
@@ -113,7 +115,7 @@ class FolderData(ImageData):
             if file.suffix.lower() in self.SUFFIXES
         ]
         if not self.files:
-            raise ValueError(f"{folder} holds no images: there should be one folder per class")
+            raise InputError(f"{folder} holds no images: there should be one folder per class")
         self.name, self.classes = f"imagefolder:{folder}", len(names)
         self.pool = ThreadPoolExecutor(workers)
 
@@ -184,4 +186,4 @@ def load_data(name: str, split: str) -> ImageData:
         return _glyphs(split)
     if name == "digits":
         return _digits(split)
-    raise ValueError(f"unknown data {name!r}; there are glyphs, digits, imagefolder:PATH")
+    raise InputError(f"unknown data {name!r}; there are glyphs, digits, imagefolder:PATH")

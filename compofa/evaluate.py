@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compofa.arch import Arch
 from compofa.checkpoint import load_supernet
 from compofa.data import ImageData, load_data
+from compofa.errors import InputError
 from compofa.supernet import Supernet
 
 BATCH = 256
@@ -105,7 +106,7 @@ def make_evaluator(supernet: Path, data: str) -> Evaluator:
     net, _ = load_supernet(supernet)
     train, test = load_data(data, "train"), load_data(data, "test")
     if test.classes != net.family.classes:
-        raise ValueError(f"{supernet} tells {net.family.classes} classes apart, {data} has {test.classes}")
+        raise InputError(f"{supernet} tells {net.family.classes} classes apart, {data} has {test.classes}")
     return Evaluator(net, train, test)
 
 

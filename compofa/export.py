@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
 from compofa.layers import Classifier, ConvBN, MBConv, Mix
 
@@ -23,7 +24,7 @@ TOLERANCE = 1e-3
 """Of the logits, relative to their largest: single precision, summed in another order."""
 
 
-class ExportMismatch(RuntimeError):
+class ExportMismatch(RunFailed):
     """The exported model computes something else than the network."""
 
 
@@ -54,7 +55,7 @@ def folded_weights(module: nn.Module) -> Arrays:
     if isinstance(module, Classifier):
         return _plain("linear", module.linear)
     if not isinstance(module, MBConv):
-        raise ValueError(f"a {type(module).__name__} is no block of a static network")
+        raise InputError(f"a {type(module).__name__} is no block of a static network")
     arrays = _folded("expand", module.expand) if module.expand else {}
     arrays |= _folded("depthwise", module.depthwise) | _folded("project", module.project)
     if module.se:

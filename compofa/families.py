@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compofa.blocks import make_divisible
+from compofa.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Family:
         """Raise ValueError unless the family has `resolution`."""
         if resolution not in self.resolutions:
             known = ", ".join(map(str, self.resolutions))
-            raise ValueError(f"family {self.name} has no resolution {resolution}; it has {known}")
+            raise InputError(f"family {self.name} has no resolution {resolution}; it has {known}")
 
 
 def _mobilenet_v3(name: str, width_mult: float) -> Family:
@@ -128,4 +129,4 @@ def get_family(name: str) -> Family:
     try:
         return FAMILIES[name]
     except KeyError:
-        raise ValueError(f"unknown family {name!r}; there are {', '.join(FAMILIES)}") from None
+        raise InputError(f"unknown family {name!r}; there are {', '.join(FAMILIES)}") from None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compofa.blocks import Block, check_chain
+from compofa.errors import InputError
 from compofa.graph import Weights, random_weights
 from compofa.layers import Classifier, ConvBN, MBConv, Mix, build_block
 
@@ -59,7 +60,7 @@ def folded_network(blocks: Sequence[Block], *, seed: int = 0) -> nn.Sequential:
         ValueError: there is no block, or the blocks do not fit together.
     """
     if not blocks:
-        raise ValueError("a network needs at least one block")
+        raise InputError("a network needs at least one block")
     check_chain(tuple(blocks))
     rng = np.random.default_rng(seed)
     return nn.Sequential(*(folded_block(block, random_weights(block, rng)) for block in blocks)).eval()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.blocks import Block, check_chain
+from compofa.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
@@ -107,13 +108,13 @@ def network_to_onnx(
     from onnx import helper
 
     if not blocks:
-        raise ValueError("a network needs at least one block")
+        raise InputError("a network needs at least one block")
     check_chain(tuple(blocks))
     if weights is None:
         rng = np.random.default_rng(seed)
         weights = [random_weights(block, rng) for block in blocks]
     elif len(weights) != len(blocks):
-        raise ValueError(f"{len(blocks)} blocks need as many sets of weights, not {len(weights)}")
+        raise InputError(f"{len(blocks)} blocks need as many sets of weights, not {len(weights)}")
 
     graph = _new_graph(precision)
     value = "x"
@@ -137,7 +138,7 @@ def network_to_onnx(
 
 def _new_graph(precision: str) -> Graph:
     if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        raise InputError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
     if precision == "int8":
         from compofa.graph_int8 import QuantizedGraph
 
@@ -149,7 +150,7 @@ def _check_weights(block: Block, weights: Weights) -> None:
     expected = weight_shapes(block)
     given = {name: tuple(array.shape) for name, array in weights.items()}
     if given != expected:
-        raise ValueError(f"{block} needs weights {expected}, not {given}")
+        raise InputError(f"{block} needs weights {expected}, not {given}")
 
 
 class Graph:

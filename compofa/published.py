@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.supernet import Supernet
 
@@ -53,14 +54,14 @@ def our_name(family: Family, name: str) -> str:
     if name.startswith("blocks."):
         _, number, branch, rest = name.split(".", 3)
         if branch not in ("mobile_inverted_conv", "conv"):
-            raise ValueError(f"unknown tensor {name!r} in a published supernet")
+            raise InputError(f"unknown tensor {name!r} in a published supernet")
         unit, position = divmod(int(number) - 1, family.max_depth)
         prefix = "" if number == "0" else f"units.{unit}.{position}."
         table = _ELASTIC_BLOCK if prefix else _FIRST_BLOCK
     for theirs, ours in table.items():
         if rest.startswith(theirs):
             return prefix + ours + rest.removeprefix(theirs)
-    raise ValueError(f"unknown tensor {name!r} in a published supernet")
+    raise InputError(f"unknown tensor {name!r} in a published supernet")
 
 
 def from_published(family: Family, state: Mapping[str, Tensor]) -> Supernet:
@@ -75,7 +76,7 @@ def from_published(family: Family, state: Mapping[str, Tensor]) -> Supernet:
         supernet.load_state_dict(ours)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"the state is not of a {family.name} supernet: {reason}") from error
+        raise InputError(f"the state is not of a {family.name} supernet: {reason}") from error
     return supernet
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compofa.accuracy_predictor import AccuracyPredictor, Layers
+from compofa.errors import InputError
 from compofa.families import Family
 
 RESOLUTIONS = tuple(range(112, 225, 16))
@@ -32,7 +33,7 @@ def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredicto
     numbers = sorted({int(key.split(".")[0]) for key in state if key.split(".")[0].isdecimal()})
     expected = {f"{n}.{part}" for n in numbers for part in ("weight", "bias")}
     if not numbers or set(state) != expected:
-        raise ValueError(
+        raise InputError(
             "not a published accuracy predictor: its keys are not 0.weight, 0.bias, 2.weight, ..."
         )
     layers: Layers = tuple(
@@ -48,12 +49,12 @@ def _check(family: Family, layers: Layers) -> None:
     sizes = [inputs, *(weight.shape[0] for weight, _ in layers)]
     for (before, after), (weight, bias) in zip(pairwise(sizes), layers, strict=True):
         if weight.shape != (after, before) or bias.shape != (after,):
-            raise ValueError(
+            raise InputError(
                 f"not a published accuracy predictor of {family.name}: a layer of shape {weight.shape} where "
                 f"{before} inputs arrive"
             )
     if sizes[-1] != 1:
-        raise ValueError(f"not a published accuracy predictor: {sizes[-1]} outputs, not 1")
+        raise InputError(f"not a published accuracy predictor: {sizes[-1]} outputs, not 1")
 
 
 def load_published(family: Family, path: Path) -> AccuracyPredictor:
@@ -66,7 +67,7 @@ def load_published(family: Family, path: Path) -> AccuracyPredictor:
     try:
         return from_published(family, _read(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -84,7 +85,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError("neither a safetensors file nor a torch state dict") from error
+        raise InputError("neither a safetensors file nor a torch state dict") from error
     if not isinstance(state, Mapping):
-        raise ValueError(f"holds a {type(state).__name__}, not a state dict")
+        raise InputError(f"holds a {type(state).__name__}, not a state dict")
     return state.get("state_dict", state)

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from compofa.errors import InputError
 from compofa.families import Family, get_family
 from compofa.spaces import Space, get_space
 
@@ -97,7 +98,7 @@ class Recipe:
     def __post_init__(self) -> None:
         get_family(self.family)
         if self.batch_size < 1 or not self.stages or self.epoch_scale <= 0:
-            raise ValueError(f"recipe {self.name}: batch_size, epoch_scale and stages must be positive")
+            raise InputError(f"recipe {self.name}: batch_size, epoch_scale and stages must be positive")
 
     @classmethod
     def load(cls, name: str) -> Recipe:
@@ -111,11 +112,11 @@ class Recipe:
         elif name.endswith(".toml") and Path(name).is_file():
             text = Path(name).read_text()
         else:
-            raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}, or give a .toml file")
+            raise InputError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}, or give a .toml file")
         try:
             return cls.parse(Path(name).stem, tomllib.loads(text))
         except (TypeError, tomllib.TOMLDecodeError) as error:
-            raise ValueError(f"recipe {name}: {error}") from error
+            raise InputError(f"recipe {name}: {error}") from error
 
     @classmethod
     def parse(cls, name: str, table: dict[str, Any]) -> Recipe:
@@ -128,6 +129,6 @@ class Recipe:
 def _stage(table: dict[str, Any]) -> Stage:
     known = {field.name for field in fields(Stage)}
     if unknown := table.keys() - known:
-        raise ValueError(f"a stage has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
+        raise InputError(f"a stage has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     return Stage(**values)

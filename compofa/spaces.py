@@ -19,6 +19,7 @@ from compofa.arch import (
     tail_blocks,
 )
 from compofa.blocks import Block
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes, block_choices
 
@@ -88,7 +89,7 @@ class Space:
         family = self.family
         count = self.size() * len(family.resolutions)
         if count > 10_000_000:
-            raise ValueError(f"{self.name} on {family.name} has {count:.1e} subnets: too many to enumerate")
+            raise InputError(f"{self.name} on {family.name} has {count:.1e} subnets: too many to enumerate")
         parts = [np.arange(len(family.resolutions), dtype=np.int16)[:, None]]
         parts += [self.unit_genotypes(unit) for unit in range(len(family.units))]
         index = np.indices([len(part) for part in parts], dtype=np.int32).reshape(len(parts), -1)
@@ -192,5 +193,5 @@ def get_space(name: str, family: Family) -> Space:
         ValueError: there is none; the message lists those there are.
     """
     if name not in SPACES:
-        raise ValueError(f"unknown space {name!r}; there are {', '.join(SPACES)}")
+        raise InputError(f"unknown space {name!r}; there are {', '.join(SPACES)}")
     return Space(name, family, compound=name != "ofa", fixed_kernel=name == "compofa")

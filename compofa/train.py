@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from compofa.arch import extreme
 from compofa.checkpoint import load_supernet, save_supernet
 from compofa.data import ImageData
+from compofa.errors import InputError
 from compofa.families import get_family
 from compofa.recipe import Recipe, Stage
 from compofa.supernet import Supernet
@@ -120,7 +121,7 @@ class Trainer:
         checkpoint_every_s: float = 60.0,
     ) -> None:
         if recipe.distill > 0 and teacher is None:
-            raise ValueError(f"recipe {recipe.name} distils from a teacher: give one with --teacher FILE")
+            raise InputError(f"recipe {recipe.name} distils from a teacher: give one with --teacher FILE")
         self.recipe, self.data, self.out = recipe, data, out
         self.device, self.amp = torch.device(device), amp
         self.checkpoint_every_s = checkpoint_every_s
@@ -141,7 +142,7 @@ class Trainer:
     def _load_teacher(self, path: Path) -> Supernet:
         supernet, _ = load_supernet(path, self.recipe.kernel_transform)
         if supernet.family != self.family:
-            raise ValueError(
+            raise InputError(
                 f"{path} is a {supernet.family.name} of {supernet.family.classes} classes;"
                 f" recipe {self.recipe.name} needs {self.family.name} of {self.family.classes}"
             )
@@ -159,7 +160,7 @@ class Trainer:
     def _resume(self) -> None:
         state = torch.load(self.out / STATE_FILE, map_location=self.device, weights_only=True)
         if state["identity"] != json.dumps(self._identity(), sort_keys=True):
-            raise ValueError(
+            raise InputError(
                 f"{self.out} holds a run of another recipe or data set: choose another --out, or empty it"
             )
         self.supernet.load_state_dict(state["supernet"])

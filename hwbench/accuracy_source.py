@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compofa.accuracy import FORMAT, Accuracies
 from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes
 from compofa.published_accuracy import load_published
@@ -74,7 +75,7 @@ def _load_predictor(path: Path, family: Family) -> AccuracyPredictor:
 
 def _from_predictor(path: Path, predictor: AccuracyPredictor, family: Family) -> AccuracySource:
     if predictor.family.name != family.name:
-        raise ValueError(
+        raise InputError(
             f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
         )
     error = predictor.report.get("held_out", {}).get("mae")
@@ -102,7 +103,7 @@ def _check_choices(path: Path, accuracies: Accuracies, space: Space) -> None:
     for slot in range(space.family.slots):
         wanted = set(space.unit_genotypes(slot // depth)[:, slot % depth].tolist())
         if missing := wanted - set(genotypes[:, 1 + slot].tolist()):
-            raise ValueError(
+            raise InputError(
                 f"{path} holds no subnet with {len(missing)} of the choices that space {space.name} has in unit "
                 f"{1 + slot // depth}: measure more with hwbench evaluate --space {space.name} --sample N"
             )
@@ -118,7 +119,7 @@ def _lookup(accuracies: Accuracies) -> Callable[[Genotypes], Floats]:
     def predict(genotypes: Genotypes) -> Floats:
         place = np.minimum(np.searchsorted(keys, wanted := _keys(genotypes)), len(keys) - 1)
         if (keys[place] != wanted).any():
-            raise ValueError("the accuracy of some subnets was not measured")
+            raise InputError("the accuracy of some subnets was not measured")
         return accuracy[place]
 
     return predict

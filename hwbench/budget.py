@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def check_budget(budget: int) -> None:
     from lut.predictors.residual import MIN_ROWS
 
     if budget < MIN_ROWS:
-        raise ValueError(
+        raise InputError(
             f"--budget must be at least {MIN_ROWS}: fewer measurements do not predict other blocks"
         )
 

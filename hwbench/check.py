@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compofa.errors import InputError
 from hwbench import cli
 from hwbench.gating.findings import CODES, FAIL, MEANINGS
 
@@ -68,7 +69,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     start = clock()
     entries = read_manifest(args.golden)
     if not entries:
-        raise ValueError(f"{args.golden} holds no golden sets; --freeze TABLE makes one")
+        raise InputError(f"{args.golden} holds no golden sets; --freeze TABLE makes one")
     path = args.baseline or args.golden / BASELINE
     states, findings = checks.load_states(args.golden, list(entries.values()))
     if args.update_baseline:

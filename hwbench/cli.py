@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from compofa.errors import HwbenchError, InputError, Unavailable
+
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done; failed or infeasible; wrong usage or bad input; backend unavailable; Ctrl-C."""
 
@@ -42,7 +44,7 @@ COMMANDS = {
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
-class UsageError(ValueError):
+class UsageError(InputError):
     """The command line is wrong."""
 
 
@@ -129,21 +131,20 @@ def run(
 
 def exit_code(error: Exception) -> int:
     """The exit code that `error` stands for."""
-    from backends.base import BackendUnavailable
-
-    if isinstance(error, BackendUnavailable):
+    if isinstance(error, Unavailable):
         return UNAVAILABLE
-    bad_input = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+    bad_input = (InputError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
     return USAGE if isinstance(error, bad_input) else FAILED
 
 
 def _describe(error: Exception) -> str:
     """One line; our own errors explain themselves, a bug names its kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HwbenchError) and text:
+        return text
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = " ".join(str(error).split())
-    explained = isinstance(error, (ValueError, RuntimeError, LookupError)) and not isinstance(error, KeyError)
-    return text if explained and text else f"{type(error).__name__}: {text} (HWBENCH_DEBUG=1 shows where)"
+    return f"{type(error).__name__}: {text} (a bug; HWBENCH_DEBUG=1 shows where)"
 
 
 def _complain(prog: str, message: str, code: int) -> int:
@@ -194,16 +195,16 @@ def check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:
         ValueError: it cannot be written; says why.
     """
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path} must end in one of {', '.join(suffixes)}")
+        raise InputError(f"{path} must end in one of {', '.join(suffixes)}")
     if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
+        raise InputError(f"cannot write {path}: it is a folder")
     try:
         if path.exists():
             path.open("ab").close()
         else:
             tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 # --- output ---

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def choose(space: Space, sample: int | None, seed: int) -> list[Arch]:
     total = space.size() * len(space.family.resolutions)
     if sample is None:
         if total > 100_000:
-            raise ValueError(f"{space.name} has {total:.1e} subnets: say how many with --sample N")
+            raise InputError(f"{space.name} has {total:.1e} subnets: say how many with --sample N")
         return list(space.enumerate())
     if sample > total:
-        raise ValueError(f"{space.name} has only {total} subnets, not {sample}")
+        raise InputError(f"{space.name} has only {total} subnets, not {sample}")
     rng = np.random.default_rng(seed)
     found: dict[Arch, None] = {}
     while len(found) < sample:
@@ -135,10 +136,10 @@ def read_archs(path: Path, space: Space) -> list[Arch]:
             arch = Arch.parse(row[column or 0])
             space.check(arch)
         except (InvalidArch, IndexError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            raise InputError(f"{path}, line {number}: {error}") from error
         found[arch] = None
     if not found:
-        raise ValueError(f"{path} holds no subnets")
+        raise InputError(f"{path} holds no subnets")
     return list(found)
 
 

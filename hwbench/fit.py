@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def split(count: int, samples: int | None, seed: int) -> tuple[Any, Any]:
     if samples is None:
         return np.arange(count), np.arange(0)
     if samples > count:
-        raise ValueError(f"--samples {samples}, but only {count} distinct subnets were measured")
+        raise InputError(f"--samples {samples}, but only {count} distinct subnets were measured")
     order = np.random.default_rng(seed).permutation(count)
     return order[:samples], order[samples:]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 from hwbench.sources import (
     accuracy_files,
@@ -156,7 +157,7 @@ def join(
     accuracies = load_accuracies(file, family)
     archs = [arch for arch in accuracies.correct if arch.resolution in covered and space.contains(arch)]
     if not archs:
-        raise ValueError(f"{file} holds no subnet of space {name} at {', '.join(map(str, covered))} px")
+        raise InputError(f"{file} holds no subnet of space {name} at {', '.join(map(str, covered))} px")
     genotypes = encode(family, archs)
     measured = Cloud(
         family,

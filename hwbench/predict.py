@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     loaded = clock()
     file = read_subnets(args.subnets, model.family)
     if there := [name for name in ADDED if name in file.header]:
-        raise ValueError(f"{args.subnets} has a column {there[0]} already: delete or rename it")
+        raise InputError(f"{args.subnets} has a column {there[0]} already: delete or rename it")
     read = clock()
     prediction = model.predict(file.genotypes, args.coverage)
     predicted = clock()

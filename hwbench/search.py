@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def load_targets(
     targets = Targets({}, {})
     for name, path in given:
         if name in targets.models:
-            raise ValueError(f"two targets are called {name!r}: name them, as in --lut A={path}")
+            raise InputError(f"two targets are called {name!r}: name them, as in --lut A={path}")
         model = SubnetLatency.load(path) if (name, path) in fitted else load_model(path)
         targets.models[name], targets.files[name] = model, path
         _check_family(targets, name, family)
@@ -208,7 +209,7 @@ def _check_family(targets: Targets, name: str, family: str | None) -> None:
     wanted = family or next(iter(targets.models.values())).family.name
     found = targets.models[name].family.name
     if found != wanted:
-        raise ValueError(f"{targets.files[name]} holds latencies of family {found}, not of {wanted}")
+        raise InputError(f"{targets.files[name]} holds latencies of family {found}, not of {wanted}")
 
 
 def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Problem:
@@ -226,7 +227,7 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
     for name, model in targets.models.items():
         common &= set(covered_resolutions(model, space, targets.files[name]))
     if not common:
-        raise ValueError(
+        raise InputError(
             f"the tables and the accuracies of {accuracy.path} have no resolution in common: "
             f"the accuracies are of {', '.join(map(str, accuracy.resolutions))}"
         )
@@ -248,16 +249,16 @@ def read_constraints(limits: Sequence[tuple[str, float]], names: Sequence[str]) 
     """
     for name, limit in limits:
         if name and name not in names:
-            raise ValueError(
+            raise InputError(
                 f"--latency-ms {name}={limit:g}: there is no target {name!r}, only {', '.join(names)}"
             )
         if not name and len(names) > 1:
-            raise ValueError(f"--latency-ms {limit:g}: say of which target, as in {names[0]}={limit:g}")
+            raise InputError(f"--latency-ms {limit:g}: say of which target, as in {names[0]}={limit:g}")
     if len(names) == 1:
         return [{names[0]: limit} for _, limit in limits]
     together = dict(limits)
     if len(together) < len(limits):
-        raise ValueError("with several targets give one --latency-ms for each")
+        raise InputError("with several targets give one --latency-ms for each")
     return [together] if together else []
 
 

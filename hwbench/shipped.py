@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from compofa.errors import InputError
+
 ACCURACY_FAMILIES = ("glyphs",)
 """Families with shipped accuracies."""
 
@@ -17,7 +19,7 @@ def artefact(name: str) -> Path:
     """
     path = Path(str(files("hwbench.artefacts") / name))
     if not path.is_file():
-        raise ValueError(f"hwbench does not ship {name}")
+        raise InputError(f"hwbench does not ship {name}")
     return path
 
 
@@ -35,7 +37,7 @@ def recipe_of(space: str) -> str:
 def accuracies(family: str, space: str) -> Path:
     """Measured accuracies for `space`, in the supernet trained for it."""
     if family not in ACCURACY_FAMILIES:
-        raise ValueError(
+        raise InputError(
             f"no accuracies are shipped for family {family}: give measured ones with --accuracy FILE"
         )
     return artefact(f"{family}-{recipe_of(space)}.accuracy.jsonl")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
     try:
         path = shipped.reference_table(family.name)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"no table of {family.name}: build one with hwbench build_lut --family {family.name}, or give --lut FILE"
         ) from None
     cli.note("no table was built on this machine: these are the latencies of the shipped reference table")
@@ -48,7 +49,7 @@ def load_latency_model(lut: Path, family: Family) -> LatencyModel:
 
     model = load_model(lut)
     if model.family.name != family.name:
-        raise ValueError(
+        raise InputError(
             f"{lut} is a table of family {model.family.name}, not of {family.name}: say --family {model.family.name}, "
             "or give another --lut"
         )
@@ -69,7 +70,7 @@ def load_subnet_latency(path: Path, family: Family) -> SubnetLatency:
 
     model = SubnetLatency.load(path)
     if model.family.name != family.name:
-        raise ValueError(f"{path} is a model of family {model.family.name}, not of {family.name}")
+        raise InputError(f"{path} is a model of family {model.family.name}, not of {family.name}")
     return model
 
 
@@ -112,7 +113,7 @@ def accuracy_files(spaces: Sequence[str], family: Family, given: Sequence[Path] 
     if not given:
         return [shipped.accuracies(family.name, space) for space in spaces]
     if len(given) not in (1, len(spaces)):
-        raise ValueError(f"{len(given)} times --accuracy for {len(spaces)} spaces: give one, or one for each")
+        raise InputError(f"{len(given)} times --accuracy for {len(spaces)} spaces: give one, or one for each")
     return list(given) * (len(spaces) if len(given) == 1 else 1)
 
 
@@ -126,7 +127,7 @@ def load_accuracies(path: Path, family: Family) -> Accuracies:
 
     accuracies = Accuracies.load(path)
     if accuracies.header.family != family.name:
-        raise ValueError(
+        raise InputError(
             f"{path} holds accuracies of family {accuracies.header.family}, not of {family.name}"
         )
     return accuracies
@@ -143,7 +144,7 @@ def find_predictor(accuracy_file: Path, family: Family) -> AccuracyPredictor | N
         return None
     predictor = AccuracyPredictor.load(path)
     if predictor.family.name != family.name:
-        raise ValueError(
+        raise InputError(
             f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
         )
     return predictor

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from compofa.errors import InputError
 from hwbench import cli, search
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(args: argparse.Namespace) -> int:
     """Choose, extract, recalibrate, test, export, measure, and say so on the card."""
     if bool(args.arch) == bool(args.latency_ms):
-        raise ValueError("give either --arch ARCH or --latency-ms L")
+        raise InputError("give either --arch ARCH or --latency-ms L")
     if len(args.latency_ms) > 1 or len(args.lut or ()) + len(args.model or ()) > 1:
-        raise ValueError("one subnet for one target: give --latency-ms, and --lut or --model, once")
+        raise InputError("one subnet for one target: give --latency-ms, and --lut or --model, once")
     if fitted := [path for _, path in args.model or () if not path.name.endswith(search.CALIBRATION)]:
-        raise ValueError(
+        raise InputError(
             f"{fitted[0]} is no calibration: specialize measures on a table's target; give its file"
         )
     check_folder(args.out)
@@ -103,7 +104,7 @@ def check_folder(path: Path) -> None:
         ValueError: it holds something, or is a file.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} is not an empty folder: choose another --out")
+        raise InputError(f"{path} is not an empty folder: choose another --out")
     path.mkdir(parents=True, exist_ok=True)
 
 
@@ -171,7 +172,7 @@ def export(args: argparse.Namespace, supernet: Supernet, arch: Arch) -> dict[str
 
     train, test = load_data(args.data, "train"), load_data(args.data, "test")
     if test.classes != supernet.family.classes:
-        raise ValueError(
+        raise InputError(
             f"{args.supernet} tells {supernet.family.classes} classes apart, {args.data} has {test.classes}"
         )
     evaluator = Evaluator(supernet, train, test)

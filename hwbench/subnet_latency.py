@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes
 from hwbench import cli
@@ -30,7 +31,7 @@ class SubnetLatency:
         try:
             model = SubnetModel.load(path)
         except ValueError as error:
-            raise ValueError(f"{error} (give a file that hwbench fit wrote)") from error
+            raise InputError(f"{error} (give a file that hwbench fit wrote)") from error
         if model.about.get("chosen_anew"):
             cli.note(
                 f"another version of hwbench wrote {path}: it was chosen and fitted anew; fit writes it again"

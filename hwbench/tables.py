@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 from hwbench.table_views import describe, describe_change, print_comparison, print_description
 
@@ -186,7 +187,7 @@ def _check_out(args: argparse.Namespace) -> None:
     out: Path = args.out
     taken = any(out.iterdir()) if out.is_dir() else out.exists()
     if taken and not args.force:
-        raise ValueError(f"{out} is there already: choose another, or say --force to replace it")
+        raise InputError(f"{out} is there already: choose another, or say --force to replace it")
     if not out.is_dir():
         cli.check_writable(out)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def newest_table(family: str) -> Path:
     get_family(family)
     if path := store.newest_table(family):
         return path
-    raise ValueError(
+    raise InputError(
         f"no table of {family} in {store.tables_folder()}: run hwbench build_lut --family {family}, or give --lut"
     )
 
@@ -145,10 +146,10 @@ def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generato
 
     resolutions = table.complete_resolutions(space)
     if not resolutions:
-        raise ValueError(f"the table covers space {space.name} at no resolution; finish it with build_lut")
+        raise InputError(f"the table covers space {space.name} at no resolution; finish it with build_lut")
     most = space.size() * len(resolutions)
     if not MIN_NETWORKS <= count <= most:
-        raise ValueError(f"--subnets must be {MIN_NETWORKS} to {most} here, not {count}")
+        raise InputError(f"--subnets must be {MIN_NETWORKS} to {most} here, not {count}")
     if most <= 10 * count:
         everything = list(space.enumerate(resolutions))
         return tuple(everything[i] for i in rng.permutation(most)[:count])
@@ -185,7 +186,7 @@ def check_target(recorded: Target, present: Target, force: bool) -> bool:
 
     differences = "; ".join(target_differences(recorded, present))
     if differences and not force:
-        raise ValueError(
+        raise InputError(
             f"the table is of another target: {differences} (--force-target goes on all the same)"
         )
     if differences:

@@ -17,8 +17,9 @@ import numpy as np
 
 from backends.base import Network
 from compofa.arch import Arch, arch_blocks, check_arch
+from compofa.errors import InputError
+from compofa.files import write_atomically
 from lut import model
-from lut.atomic import write_atomically
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
 from lut.table import Table
@@ -51,10 +52,10 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if len(self.archs) < MIN_NETWORKS:
-            raise ValueError(f"a calibration needs {MIN_NETWORKS} subnets or more, not {len(self.archs)}")
+            raise InputError(f"a calibration needs {MIN_NETWORKS} subnets or more, not {len(self.archs)}")
         for time in (*self.first_ms, *self.second_ms):
             if type(time) not in (int, float) or not (math.isfinite(time) and time > 0):
-                raise ValueError(f"a latency must be a positive number of milliseconds, not {time}")
+                raise InputError(f"a latency must be a positive number of milliseconds, not {time}")
         if not self.terms:
             object.__setattr__(self, "terms", model.choose_terms(self._values, self.measured_ms))
 
@@ -118,25 +119,25 @@ class Calibration:
             _check_head(content, table)
             return _from_rows(table, content["rows"], tuple(content["settings"]["terms"]))
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: broken calibration: {type(error).__name__} {error}") from error
+            raise InputError(f"{path}: broken calibration: {type(error).__name__} {error}") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not a hwbench calibration: no JSON") from error
+            raise InputError(f"{path}: not a hwbench calibration: no JSON") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
 
 
 def _check_head(content: dict[str, Any], table: Table) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("not a hwbench calibration")
+        raise InputError("not a hwbench calibration")
     if content["schema"] != SCHEMA:
-        raise ValueError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
+        raise InputError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
     if content["table"] != table.header.digest or content["target"] != table.target.to_dict():
-        raise ValueError("the calibration belongs to another table; run validate again on this one")
+        raise InputError("the calibration belongs to another table; run validate again on this one")
 
 
 def _from_rows(table: Table, rows: list[dict[str, Any]], terms: tuple[str, ...]) -> Calibration:
     if unknown := set(terms) - set(model.TERMS):
-        raise ValueError(f"unknown terms {sorted(unknown)}; there are {', '.join(model.TERMS)}")
+        raise InputError(f"unknown terms {sorted(unknown)}; there are {', '.join(model.TERMS)}")
     archs = tuple(Arch.parse(row["arch"]) for row in rows)
     for arch in archs:
         check_arch(table.family, arch)

@@ -9,6 +9,7 @@ import numpy as np
 
 from backends.base import Measurement
 from compofa.blocks import Block
+from compofa.errors import InputError
 from compofa.spaces import get_space
 from lut.predictors.base import Floats
 from lut.table import Table
@@ -61,11 +62,11 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.old.header.family != self.new.header.family:
-            raise ValueError(
+            raise InputError(
                 f"the tables are of different families, {self.old.header.family} and {self.new.header.family}"
             )
         if not self.changes:
-            raise ValueError("the tables have no block in common")
+            raise InputError("the tables have no block in common")
 
     @cached_property
     def changes(self) -> dict[Block, Change]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from backends.base import Measurement
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed
 from lut.store import Header, check_measurement
 from lut.table import Table
 
@@ -80,17 +81,17 @@ def from_rows(given: Iterable[Mapping[str, Any]], typed: Callable[[Mapping[str, 
             mine = _header(row)
             header = header or mine
             if mine != header:
-                raise ValueError("it is of another table than the rows before it")
+                raise InputError("it is of another table than the rows before it")
             block = _block(row)
             if block in entries:
-                raise ValueError(f"{block} is there twice")
+                raise InputError(f"{block} is there twice")
             entries[block] = _measurement(row)
         except KeyError as error:
-            raise ValueError(f"row {number} lacks the column {error}") from error
+            raise InputError(f"row {number} lacks the column {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"row {number}: {error}") from error
+            raise InputError(f"row {number}: {error}") from error
     if header is None:
-        raise ValueError("it holds no entries")
+        raise InputError("it holds no entries")
     return Table(header, entries)
 
 
@@ -147,25 +148,25 @@ def read_csv(path: Path) -> Table:
         with path.open(newline="", encoding="utf-8") as file:
             return from_rows(csv.DictReader(file, strict=True), _typed)
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path} is not a table as CSV: {error}") from error
+        raise InputError(f"{path} is not a table as CSV: {error}") from error
 
 
 def _typed(row: Mapping[str, str | None]) -> Row:
     """`row` with numbers and booleans instead of text."""
     if None in row or None in row.values():
-        raise ValueError("a row is shorter or longer than the first one")
+        raise InputError("a row is shorter or longer than the first one")
     return {name: READERS.get(name, str)(text) for name, text in row.items() if text is not None}
 
 
 def _boolean(text: str) -> bool:
     if text not in ("True", "False"):
-        raise ValueError(f"{text!r} is neither True nor False")
+        raise InputError(f"{text!r} is neither True nor False")
     return text == "True"
 
 
 def _float(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"a latency must be a finite number of milliseconds, not {text}")
+        raise InputError(f"a latency must be a finite number of milliseconds, not {text}")
     return value
 
 
@@ -211,7 +212,7 @@ def read_parquet(path: Path) -> Table:
         try:
             return from_rows(arrow.parquet.read_table(file).to_pylist())
         except (ValueError, OSError, arrow.ArrowException) as error:
-            raise ValueError(f"{path} is not a table as Parquet: {error}") from error
+            raise InputError(f"{path} is not a table as Parquet: {error}") from error
 
 
 def _pyarrow() -> Any:
@@ -219,7 +220,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise RuntimeError(
+        raise RunFailed(
             "Parquet needs pyarrow, which is not installed: pip install 'hwbench[parquet]', or write CSV"
         ) from error
     return pyarrow

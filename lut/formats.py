@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from compofa.errors import InputError
 from lut import flat, ofa_yaml, store
 from lut.table import Table
 
@@ -38,7 +39,7 @@ def read_table(path: Path, family: str | None = None) -> Table:
         return ofa_yaml.read_ofa(path, family)
     table = READERS.get(path.suffix.lower(), Table.load)(path)
     if family and table.header.family != family:
-        raise ValueError(f"{path} is a table of family {table.header.family}, not of {family}")
+        raise InputError(f"{path} is a table of family {table.header.family}, not of {family}")
     return table
 
 
@@ -56,16 +57,16 @@ def write_table(table: Table, path: Path) -> list[Path]:
         OSError: it cannot be written.
     """
     if not table.entries:
-        raise ValueError("the table has no entry: there is nothing to write")
+        raise InputError("the table has no entry: there is nothing to write")
     if path.is_dir() or not path.suffix:
         return ofa_yaml.write_ofa(table, path)
     suffix = path.suffix.lower()
     if suffix in ofa_yaml.SUFFIXES:
-        raise ValueError(
+        raise InputError(
             f"{path}: OFA's layout is a file for each resolution: give a folder, without a suffix"
         )
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: no format is called {suffix}; there are {', '.join(SUFFIXES)} and folders")
+        raise InputError(f"{path}: no format is called {suffix}; there are {', '.join(SUFFIXES)} and folders")
     beside = path.with_name(f".{path.name}.tmp{suffix}")
     try:
         WRITERS.get(suffix, _write_ours)(table, beside)

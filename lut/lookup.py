@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from compofa.arch import head_blocks, slot_block, tail_blocks
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed
 from compofa.families import Family
 from compofa.genotype import Genotypes, block_choices
 
@@ -23,7 +24,7 @@ CHUNK = 4096
 speed at 1024 (calls) and at 16384 (cache)."""
 
 
-class MissingEntry(LookupError):
+class MissingEntry(RunFailed, LookupError):
     """A block of the network is not in the table."""
 
 
@@ -95,13 +96,13 @@ class Lookup:
     def _check(self, genotypes: Genotypes) -> None:
         resolutions, slots, choices = self.slot_ms.shape
         if genotypes.ndim != 2 or genotypes.shape[1] != 1 + slots:
-            raise ValueError(
+            raise InputError(
                 f"genotypes of {self.family.name} have shape (n, {1 + slots}), not {genotypes.shape}"
             )
         if not len(genotypes):
             return
         if genotypes.min() < 0 or genotypes[:, 0].max() >= resolutions or genotypes[:, 1:].max() >= choices:
-            raise ValueError(f"not genotypes of {self.family.name}: a resolution or a choice is out of range")
+            raise InputError(f"not genotypes of {self.family.name}: a resolution or a choice is out of range")
 
     def _explain(self, genotypes: Genotypes) -> str:
         """What is missing for `genotypes`, each of which misses something."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from backends.base import Measurement
 from compofa.blocks import Block
+from compofa.errors import InputError
 from lut.table import Table
 
 RULES = ("refuse", "first", "quieter")
@@ -31,12 +32,12 @@ def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str
     entries: dict[Block, Measurement] = {}
     for table, name in zip(tables, names, strict=True):
         if differences := first.header.differences(table.target, table.header.family):
-            raise ValueError(
+            raise InputError(
                 f"{names[0]} and {name} are tables of different things: {'; '.join(differences)}"
             )
         both = [block for block, m in table.entries.items() if _conflict(entries.get(block), m)]
         if both and rule == "refuse":
-            raise ValueError(
+            raise InputError(
                 f"{name} has measured {len(both)} blocks that a table before it has, too, the first being {both[0]}: "
                 "say --on-conflict first or quieter"
             )

@@ -20,6 +20,7 @@ from typing import Any
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
+from compofa.errors import InputError
 from compofa.families import FAMILIES, Family, get_family
 from compofa.spaces import get_space
 from lut.store import Header
@@ -75,7 +76,7 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
     """
     files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
     if not files:
-        raise ValueError(f"{path} holds no OFA table (no {' or '.join(SUFFIXES)} file)")
+        raise InputError(f"{path} holds no OFA table (no {' or '.join(SUFFIXES)} file)")
     contents = {file: _load_yaml(file) for file in files}
     owner = get_family(family) if family else _guess_family(contents.values())
     space = get_space("ofa", owner)
@@ -86,9 +87,9 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
         here = {ofa_key(b) for b in space.all_blocks((side,))} if side in owner.resolutions else known.keys()
         for key, fields in entries.items():
             if key not in known:
-                raise ValueError(f"{file}: {key} is no block of {owner.name}{_other_owner(key, owner)}")
+                raise InputError(f"{file}: {key} is no block of {owner.name}{_other_owner(key, owner)}")
             if key not in here:
-                raise ValueError(f"{file}: {key} is no block at {side} px, as the file's name says")
+                raise InputError(f"{file}: {key} is no block at {side} px, as the file's name says")
             # Equal to the last digit, runs are the same ones: a block after the pool is in every file.
             found.setdefault(known[key], {})[_moments(file, key, fields)] = None
     header = Header(
@@ -131,26 +132,26 @@ def _load_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{file} is not an OFA table: it holds no entries")
+        raise InputError(f"{file} is not an OFA table: it holds no entries")
     return content
 
 
 def _moments(file: Path, key: str, fields: Any) -> Moments:
     try:
         if unknown := fields.keys() - {"count", "mean", "std", "origin"}:
-            raise ValueError(f"{file}: {key} has {sorted(map(str, unknown))[0]}, which no OFA table has")
+            raise InputError(f"{file}: {key} has {sorted(map(str, unknown))[0]}, which no OFA table has")
         count, mean, std = (fields[name] for name in ("count", "mean", "std"))
     except (AttributeError, KeyError) as error:
-        raise ValueError(f"{file}: {key} needs numbers count, mean and std") from error
+        raise InputError(f"{file}: {key} needs numbers count, mean and std") from error
     if not all(type(number) in (int, float) for number in (count, mean, std)):
-        raise ValueError(f"{file}: {key} needs numbers count, mean and std, not {count!r}, {mean!r}, {std!r}")
+        raise InputError(f"{file}: {key} needs numbers count, mean and std, not {count!r}, {mean!r}, {std!r}")
     if not (math.isfinite(mean) and mean > 0 and 1 <= count < math.inf and math.isfinite(std) and std >= 0):
-        raise ValueError(f"{file}: {key} has no positive mean (count {count:g}, mean {mean:g}, std {std:g})")
+        raise InputError(f"{file}: {key} has no positive mean (count {count:g}, mean {mean:g}, std {std:g})")
     origin = fields.get("origin", "measured")
     if origin not in Measurement.ORIGINS:
-        raise ValueError(f"{file}: {key} has an unknown origin {origin!r}")
+        raise InputError(f"{file}: {key} has an unknown origin {origin!r}")
     return str(origin), float(count), float(mean), float(std)
 
 

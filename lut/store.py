@@ -28,6 +28,7 @@ from typing import Any, Self
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
+from compofa.errors import InputError, RunFailed
 from compofa.home import home
 
 FORMAT = "hwbench-table"
@@ -37,7 +38,7 @@ LONGEST_NAME = 200
 HEADER_START = b'{"format":"' + FORMAT.encode() + b'"'
 
 
-class TableBusy(RuntimeError):
+class TableBusy(RunFailed):
     """Another process is writing this table."""
 
 
@@ -82,9 +83,9 @@ class Header:
             ValueError: it is no header of a table, or of a schema that this version does not read.
         """
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise ValueError("not a hwbench table")
+            raise InputError("not a hwbench table")
         if fields.get("schema") != SCHEMA:
-            raise ValueError(
+            raise InputError(
                 f"schema {fields.get('schema')!r}; this version of hwbench reads schema {SCHEMA}"
             )
         try:
@@ -97,7 +98,7 @@ class Header:
                 host=dict(fields["host"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"broken header: {error}") from error
+            raise InputError(f"broken header: {error}") from error
 
     @property
     def digest(self) -> str:
@@ -140,18 +141,18 @@ def check_measurement(measurement: Measurement) -> None:
     times += [value for name, value in measurement.details if name.endswith("_ms")]  # type: ignore[misc]
     for time in times:
         if type(time) not in (int, float) or not math.isfinite(time):
-            raise ValueError(f"a latency must be a finite number of milliseconds, not {time}")
+            raise InputError(f"a latency must be a finite number of milliseconds, not {time}")
     if measurement.latency_ms <= 0:
-        raise ValueError(f"a latency must be positive, not {measurement.latency_ms:g} ms")
+        raise InputError(f"a latency must be positive, not {measurement.latency_ms:g} ms")
     if measurement.origin not in Measurement.ORIGINS:
-        raise ValueError(f"unknown origin {measurement.origin!r}; there are {', '.join(Measurement.ORIGINS)}")
+        raise InputError(f"unknown origin {measurement.origin!r}; there are {', '.join(Measurement.ORIGINS)}")
 
 
 def _entry_line(block: Block, measurement: Measurement) -> bytes:
     try:
         check_measurement(measurement)
     except ValueError as error:
-        raise ValueError(f"the backend's answer for {block} is unusable: {error}") from error
+        raise InputError(f"the backend's answer for {block} is unusable: {error}") from error
     fields = asdict(measurement)
     details = fields.pop("details")
     return _line({"block": block.to_dict(), **fields, **({"details": dict(details)} if details else {})})
@@ -171,7 +172,7 @@ def _parse_entry(text: bytes) -> tuple[Block, Measurement | str]:
         details = tuple(dict(fields.pop("details", {})).items())
         measurement = Measurement(**{**fields, "rounds_ms": tuple(fields["rounds_ms"])}, details=details)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"not an entry of a table: {error}") from error
+        raise InputError(f"not an entry of a table: {error}") from error
     check_measurement(measurement)
     return block, measurement
 
@@ -180,7 +181,7 @@ def _parse_json(text: bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError alike
-        raise ValueError("not JSON") from error
+        raise InputError("not JSON") from error
 
 
 # --- reading ---
@@ -233,9 +234,9 @@ def _parse(path: Path, content: bytes) -> Contents:
         try:
             block, found = _parse_entry(line)
             if _is_final(entries, block):
-                raise ValueError(f"{block} is there twice; delete one of the two lines")
+                raise InputError(f"{block} is there twice; delete one of the two lines")
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            raise InputError(f"{path}, line {number}: {error}") from error
         failures.pop(block, None)  # the latest word on a block holds: a failure may be tried again
         if isinstance(found, str):
             failures[block] = found
@@ -257,13 +258,13 @@ def _whole(lines: list[bytes]) -> list[bytes]:
 def _parse_header(path: Path, line: bytes) -> Header:
     try:
         if not line:
-            raise ValueError("the file is empty, not a hwbench table")
+            raise InputError("the file is empty, not a hwbench table")
         if not line.endswith(b"\n"):
             cut_short = line.startswith(HEADER_START)
-            raise ValueError("the header is cut short" if cut_short else "not a hwbench table")
+            raise InputError("the header is cut short" if cut_short else "not a hwbench table")
         return Header.from_dict(_parse_json(line))
     except ValueError as error:
-        raise ValueError(f"{path}, line 1: {error}") from error
+        raise InputError(f"{path}, line 1: {error}") from error
 
 
 # --- writing ---
@@ -303,7 +304,7 @@ class Writer:
         new: dict[Block, Measurement] = {}
         for block, measurement in items:
             if _is_final(self.entries, block) or block in new:
-                raise ValueError(f"{self.path} has {block} already")
+                raise InputError(f"{self.path} has {block} already")
             new[block] = measurement
         self._write(b"".join(_entry_line(block, measurement) for block, measurement in new.items()))
         for block, measurement in new.items():
@@ -355,7 +356,7 @@ class Writer:
             return header, {}, {}
         found, entries, failures = _parse(self.path, whole or content)
         if differences := found.differences(header.target, header.family):
-            raise ValueError(
+            raise InputError(
                 f"{self.path} is a table of something else ({'; '.join(differences)}): choose another file"
             )
         os.ftruncate(self._file, len(whole))

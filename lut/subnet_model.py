@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from compofa.arch import Arch
+from compofa.errors import InputError
 from compofa.families import Family, get_family
+from compofa.files import write_atomically
 from compofa.genotype import Genotypes, decode, encode
-from lut.atomic import write_atomically
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats, Rows
 from lut.predictors.subnets import subnet_rows
@@ -145,18 +146,18 @@ class SubnetModel:
         try:
             content = json.loads(path.read_bytes())
             if not isinstance(content, dict) or content.get("format") != FORMAT:
-                raise ValueError("not a hwbench model of subnets")
+                raise InputError("not a hwbench model of subnets")
             if content["schema"] != SCHEMA:
-                raise ValueError(
+                raise InputError(
                     f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}: fit the model again"
                 )
             return cls._from_content(content)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: broken model: {type(error).__name__} {error}") from error
+            raise InputError(f"{path}: broken model: {type(error).__name__} {error}") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not a hwbench model of subnets: no JSON, or cut short") from error
+            raise InputError(f"{path}: not a hwbench model of subnets: no JSON, or cut short") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
 
     @classmethod
     def _from_content(cls, content: dict[str, Any]) -> Self:
@@ -167,7 +168,7 @@ class SubnetModel:
             for name in ("measured_ms", "unseen_ms")
         )
         if not len(measured):
-            raise ValueError("the model holds no rows")
+            raise InputError("the model holds no rows")
         settings = content["settings"]
         predictor = AutoPredictor(settings["models"], settings["seed"])
         column, about = str(content["column"]), dict(content["about"])

@@ -18,6 +18,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes, decode
 from lut.predictors.base import Floats
@@ -56,13 +57,13 @@ class SubnetsCsv:
         """
         targets = [name for name in self.header if name not in _design(self.header, self.family)]
         if column not in targets:
-            raise ValueError(f"{self.path} has no column {column!r} of latencies; it has {_list(targets)}")
+            raise InputError(f"{self.path} has no column {column!r} of latencies; it has {_list(targets)}")
         at = self.header.index(column)
         values = np.array([_number(row[at]) for row in self.cells])
         bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         if len(bad):
             first = int(bad[0])
-            raise ValueError(
+            raise InputError(
                 f"{self.path}, line {self.lines[first]}: {column} is {self.cells[first][at]!r}, not a positive "
                 f"number of milliseconds ({len(bad)} of {len(values)} rows are wrong: correct or delete them)"
             )
@@ -80,7 +81,7 @@ class SubnetsCsv:
         at = self.header.index(TARGET)
         found = sorted({row[at] for row in self.cells})
         if len(found) > 1:
-            raise ValueError(f"{self.path} mixes measurements of {len(found)} targets: {_list(found)}")
+            raise InputError(f"{self.path} mixes measurements of {len(found)} targets: {_list(found)}")
         return found[0]
 
 
@@ -104,12 +105,12 @@ def read_subnets(path: Path, family: Family) -> SubnetsCsv:
     header, cells, lines = _read(path)
     names = _design(header, family)
     if missing := [name for name in names if name not in header]:
-        raise ValueError(
+        raise InputError(
             f"{path} lacks {_list(missing)}: subnets of {family.name} need the columns {names[0]}, "
             f"{names[1]}.., {_slot('k', 0)}.., {_slot('e', 0)}.."
         )
     if not cells:
-        raise ValueError(f"{path} holds no subnets, only a header")
+        raise InputError(f"{path} holds no subnets, only a header")
     numbers = _Numbers()
     picked = [header.index(name) for name in names]
     values = np.array([[numbers[row[i]] for i in picked] for row in cells])
@@ -117,7 +118,7 @@ def read_subnets(path: Path, family: Family) -> SubnetsCsv:
         genotypes = _encode(family, values)
     except _Wrong as wrong:
         text = cells[wrong.row][picked[wrong.column]]
-        raise ValueError(
+        raise InputError(
             f"{path}, line {lines[wrong.row]}: {names[wrong.column]} is {text!r}; {family.name} has {wrong.allowed} "
             f"({wrong.count} of {len(cells)} rows are outside the family)"
         ) from None
@@ -132,14 +133,14 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
             header = tuple(name.strip() for name in next(reader, []))
             rows = [(row, reader.line_num) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV file: {error}") from error
+        raise InputError(f"{path} is no CSV file: {error}") from error
     if not header:
-        raise ValueError(f"{path} is empty, not a CSV file of subnets")
+        raise InputError(f"{path} is empty, not a CSV file of subnets")
     if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise ValueError(f"{path} has the column {_list(twice)} twice")
+        raise InputError(f"{path} has the column {_list(twice)} twice")
     for row, line in rows:
         if len(row) != len(header):
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} (is the file cut short?)"
             )
     return header, [row for row, _ in rows], [line for _, line in rows]
@@ -250,7 +251,7 @@ def write_rows(
 ) -> None:
     """:func:`write_csv` into an open text file."""
     if wrong := [name for name, column in added.items() if len(column) != len(cells)]:
-        raise ValueError(f"column {wrong[0]} has {len(added[wrong[0]])} numbers for {len(cells)} rows")
+        raise InputError(f"column {wrong[0]} has {len(added[wrong[0]])} numbers for {len(cells)} rows")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*header, *added])
     numbers = [[f"{value:.6g}" for value in column.tolist()] for column in added.values()]

@@ -15,6 +15,7 @@ from backends.fpga.layers import Layer, lower
 from backends.fpga.streaming import stream_cycles
 from backends.fpga.target import FpgaTarget, Streaming, load_target
 from compofa.blocks import Block
+from compofa.errors import InputError
 
 DEFAULT_TARGET = "zcu102-b4096"
 MODEL_VERSION = "1"
@@ -44,12 +45,12 @@ class FpgaBackend(Backend):
         self.accelerator: FpgaTarget = load_target(self.option("target"))
         self.accelerator.element_bytes(settings.precision)
         if not 1 <= settings.threads <= self.accelerator.cores:
-            raise ValueError(
+            raise InputError(
                 f"--threads is the number of cores in use, 1 to {self.accelerator.cores} "
                 f"on {self.accelerator.name}, not {settings.threads}"
             )
         if settings.batch < 1:
-            raise ValueError(f"the batch must be at least 1, not {settings.batch}")
+            raise InputError(f"the batch must be at least 1, not {settings.batch}")
 
     @classmethod
     def probe(cls) -> str | None:

@@ -17,6 +17,7 @@ from backends.fpga.closed_form import layer_cycles
 from backends.fpga.compute import Floats, LayerArrays, place
 from backends.fpga.layers import Layer
 from backends.fpga.target import FpgaTarget
+from compofa.errors import InputError
 
 PARAMETERS: dict[str, tuple[float, float]] = {
     "bytes_per_cycle": (1.0, 64.0),
@@ -69,9 +70,9 @@ class Board:
 
     def __post_init__(self) -> None:
         if len(self.networks) != len(self.measured_ms):
-            raise ValueError(f"{len(self.networks)} networks but {len(self.measured_ms)} latencies")
+            raise InputError(f"{len(self.networks)} networks but {len(self.measured_ms)} latencies")
         if not (np.isfinite(self.measured_ms).all() and (self.measured_ms > 0).all()):
-            raise ValueError("measured latencies must be positive numbers of milliseconds")
+            raise InputError("measured latencies must be positive numbers of milliseconds")
 
     def without(self, i: int) -> Board:
         """The same without network `i`."""
@@ -175,9 +176,9 @@ def _value(target: FpgaTarget, name: str) -> float:
 
 def _check_names(board: Board, names: Sequence[str]) -> None:
     if unknown := set(names) - PARAMETERS.keys():
-        raise ValueError(f"cannot fit {sorted(unknown)[0]}; what can be fitted is {', '.join(PARAMETERS)}")
+        raise InputError(f"cannot fit {sorted(unknown)[0]}; what can be fitted is {', '.join(PARAMETERS)}")
     if len(board.networks) < len(names):
-        raise ValueError(
+        raise InputError(
             f"{len(board.networks)} networks cannot identify {len(names)} parameters ({', '.join(names)})"
         )
 
@@ -195,7 +196,7 @@ def _check_identified(residuals: Callable[[Floats], Floats], at: Floats, names: 
     _, sizes, directions = np.linalg.svd(jacobian, full_matrices=False)
     if sizes[-1] < LEAST_EFFECT:
         worst = names[int(np.argmax(np.abs(directions[-1])))]
-        raise ValueError(
+        raise InputError(
             f"these networks cannot identify {worst}: measure some that depend on it, or fit without it"
         )
 

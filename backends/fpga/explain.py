@@ -11,6 +11,7 @@ from backends.fpga.layers import Layer
 from backends.fpga.simulator import Timeline, simulate
 from backends.fpga.target import Dpu, FpgaTarget, Streaming, Systolic
 from backends.fpga.tiling import tiles_of
+from compofa.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def explain(layers: Sequence[Layer], target: FpgaTarget, precision: str) -> list
             array lacks.
     """
     if isinstance(target.array, Streaming):
-        raise ValueError(f"target {target.name} is a pipeline: its layers have no tiles to trace")
+        raise InputError(f"target {target.name} is a pipeline: its layers have no tiles to trace")
     placed = place(layers, target)
     arrays = LayerArrays.of(placed, target)
     planned = best_plan(arrays, target, precision)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compofa.blocks import Block
+from compofa.errors import InputError
 
 KINDS = ("conv", "depthwise", "pool", "scale", "add", "act")
 ON_THE_ALU = ("depthwise", "pool", "scale", "add", "act")
@@ -52,13 +53,13 @@ class Layer:
     def __post_init__(self) -> None:
         sizes = (*self.in_shape, self.out_channels, self.kernel, self.stride)
         if len(self.in_shape) != 3 or not all(type(size) is int and size > 0 for size in sizes):
-            raise ValueError(f"layer sizes must be positive integers: {self!r}")
+            raise InputError(f"layer sizes must be positive integers: {self!r}")
         if self.kind not in KINDS:
-            raise ValueError(f"unknown layer kind {self.kind!r}; there are {', '.join(KINDS)}")
+            raise InputError(f"unknown layer kind {self.kind!r}; there are {', '.join(KINDS)}")
         if self.act not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {self.act!r}; there are {', '.join(ACTIVATIONS)}")
+            raise InputError(f"unknown activation {self.act!r}; there are {', '.join(ACTIVATIONS)}")
         if self.kind != "conv" and self.out_channels != self.in_shape[0]:
-            raise ValueError(f"only a conv changes the channels: {self!r}")
+            raise InputError(f"only a conv changes the channels: {self!r}")
 
     @property
     def out_shape(self) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from backends import description
 from backends.description import parse_table
+from compofa.errors import InputError
 
 TARGETS = "backends.fpga.targets"
 DATAFLOWS = ("os", "ws", "is")
@@ -26,7 +27,7 @@ def _check_positive(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
         if not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name} must be above 0, not {value:g}")
+            raise InputError(f"{name} must be above 0, not {value:g}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Dpu:
     def __post_init__(self) -> None:
         _check_positive(self, "pixels", "inputs", "outputs", "alu_pixels", "alu_channels")
         if self.hswish not in PLACES or self.se not in PLACES[1:]:
-            raise ValueError(f"hswish is one of {', '.join(PLACES)} and se alu or cpu: {self}")
+            raise InputError(f"hswish is one of {', '.join(PLACES)} and se alu or cpu: {self}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Systolic:
     def __post_init__(self) -> None:
         _check_positive(self, "rows", "columns")
         if self.dataflow not in DATAFLOWS:
-            raise ValueError(f"unknown dataflow {self.dataflow!r}; there are {', '.join(DATAFLOWS)}")
+            raise InputError(f"unknown dataflow {self.dataflow!r}; there are {', '.join(DATAFLOWS)}")
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ class Memory:
             self, "input_bytes", "weight_bytes", "output_bytes", "bytes_per_cycle", "burst_efficiency"
         )
         if self.burst_efficiency > 1:
-            raise ValueError(f"burst_efficiency is at most 1, not {self.burst_efficiency:g}")
+            raise InputError(f"burst_efficiency is at most 1, not {self.burst_efficiency:g}")
         if self.latency_cycles < 0:
-            raise ValueError(f"latency_cycles must not be negative, not {self.latency_cycles}")
+            raise InputError(f"latency_cycles must not be negative, not {self.latency_cycles}")
 
     @property
     def rate(self) -> float:
@@ -171,12 +172,12 @@ class FpgaTarget:
     def __post_init__(self) -> None:
         _check_positive(self, "clock_mhz", "cores", "efficiency", "alu_efficiency", "cpu_bytes_per_cycle")
         if self.efficiency > 1 or self.alu_efficiency > 1:
-            raise ValueError("efficiency and alu_efficiency are at most 1")
+            raise InputError("efficiency and alu_efficiency are at most 1")
         if min(self.layer_cycles, self.call_cycles, self.cpu_call_cycles) < 0:
-            raise ValueError("layer_cycles, call_cycles and cpu_call_cycles must not be negative")
+            raise InputError("layer_cycles, call_cycles and cpu_call_cycles must not be negative")
         for precision, rate in self.precisions.items():
             if not _bits(precision) or not rate > 0:
-                raise ValueError(f"precisions are such as int8 = 1.0, not {precision} = {rate}")
+                raise InputError(f"precisions are such as int8 = 1.0, not {precision} = {rate}")
 
     def element_bytes(self, precision: str) -> float:
         """Bytes of one weight or activation.
@@ -185,7 +186,7 @@ class FpgaTarget:
             ValueError: the array does not compute in `precision`.
         """
         if precision not in self.precisions:
-            raise ValueError(
+            raise InputError(
                 f"target {self.name} cannot compute in {precision}; it has {', '.join(self.precisions)}"
             )
         return _bits(precision) / 8
@@ -231,7 +232,7 @@ def parse_target(name: str, content: dict[str, Any]) -> FpgaTarget:
     """
     family = content.get("family")
     if family not in ARRAYS:
-        raise ValueError(f"family must be one of {', '.join(ARRAYS)}, not {family!r}")
+        raise InputError(f"family must be one of {', '.join(ARRAYS)}, not {family!r}")
     given = {
         **content,
         "name": name,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from backends.fpga.compute import Bools, Engine, Floats, LayerArrays, engine_cycles
 from backends.fpga.layers import KINDS
 from backends.fpga.target import Dpu, FpgaTarget, Memory, Systolic
+from compofa.errors import InputError
 
 LEAST_TILES = 4
 """Tiles to cut a layer into if its size allows: then at most about a quarter of its traffic is not hidden."""
@@ -245,7 +246,7 @@ def check(arrays: LayerArrays, target: FpgaTarget, precision: str, engine: Engin
             i = int(np.argmax(needed))
             kind = KINDS[int(arrays.kind[i])]
             shape = "x".join(str(int(a[i])) for a in (arrays.channels, arrays.height, arrays.width))
-            raise ValueError(
+            raise InputError(
                 f"{field} = {room} is too small for one tile of the {kind} layer "
                 f"{shape}-{int(arrays.out_channels[i])}-k{int(arrays.kernel[i])}: "
                 f"at least {int(np.ceil(2 * needed[i]))} bytes are needed"

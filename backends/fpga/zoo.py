@@ -19,6 +19,7 @@ from pathlib import Path
 
 from backends.fpga.layers import Layer, squeeze_excite
 from compofa.blocks import make_divisible
+from compofa.errors import InputError
 
 Layers = tuple[Layer, ...]
 Shape = tuple[int, int, int]
@@ -296,9 +297,9 @@ def measurements(board: str, zoo: Path | None = None) -> tuple[Measured, ...]:
     elif board == "zcu102" and zoo is not None:
         found = _read_zoo(zoo, "ZCU102")
     elif board == "zcu102":
-        raise ValueError("the measurements of zcu102 are not shipped: give the zoo's CSV")
+        raise InputError("the measurements of zcu102 are not shipped: give the zoo's CSV")
     else:
-        raise ValueError(f"no measurements of board {board!r}; there are kv260, zcu102")
+        raise InputError(f"no measurements of board {board!r}; there are kv260, zcu102")
     return tuple(Measured(name, board, 1000 / found[name]) for name in NETWORKS if name in found)
 
 
@@ -310,7 +311,7 @@ def _read_zoo(path: Path, board: str) -> dict[str, float]:
         ]
         return {_our_name(row["zoo_name"]): float(row["fps_thread1"]) for row in rows if row["fps_thread1"]}
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no CSV of the zoo's throughput: {error}") from error
+        raise InputError(f"{path} is no CSV of the zoo's throughput: {error}") from error
 
 
 def _our_name(zoo_name: str) -> str:

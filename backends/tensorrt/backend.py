@@ -23,6 +23,7 @@ from backends.device import Device, Run
 from backends.tensorrt.build import Request, bind, random_input
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from backends.tensorrt.worker import COMMAND, Builder, BuildFailed, request_files
+from compofa.errors import InputError
 from compofa.graph import network_to_onnx
 from compofa.home import home
 
@@ -164,7 +165,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"--build-timeout is a positive number of seconds, not {text!r}")
+        raise InputError(f"--build-timeout is a positive number of seconds, not {text!r}")
     return seconds
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.tensorrt.engines import replace_file
+from compofa.errors import RunFailed
 
 if TYPE_CHECKING:
     from backends.tensorrt import calls
@@ -27,7 +28,7 @@ TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "int8": 0.2}
 precision, summed in another order; in int8 a value at the edge falls to the next of 255 levels."""
 
 
-class WrongOutput(RuntimeError):
+class WrongOutput(RunFailed):
     """The engine computes something else than the model."""
 
 

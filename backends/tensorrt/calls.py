@@ -12,11 +12,13 @@ from typing import SupportsFloat, SupportsInt
 
 import tensorrt as trt
 
+from compofa.errors import RunFailed
+
 Progress = Callable[[str, int, int], None]
 """Phase, steps done, steps in all."""
 
 
-class TensorRTFailed(RuntimeError):
+class TensorRTFailed(RunFailed):
     """TensorRT could not do it; its own messages."""
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO
 
 from backends.tensorrt.build import Request
+from compofa.errors import RunFailed
 
 COMMAND = (sys.executable, "-m", "backends.tensorrt.build")
 
 
-class BuildFailed(RuntimeError):
+class BuildFailed(RunFailed):
     """An engine could not be built; says why."""
 
 

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from backends.base import BackendUnavailable
+from compofa.errors import InputError
 
 CONNECT_S = 5.0
 
@@ -33,9 +34,9 @@ class Address:
         """
         host, colon, port = rpc.rpartition(":")
         if rpc and not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError(f"--rpc is HOST:PORT, not {rpc!r}")
+            raise InputError(f"--rpc is HOST:PORT, not {rpc!r}")
         if key and not rpc:
-            raise ValueError("--key is of boards at a tracker: give --rpc HOST:PORT of the tracker, too")
+            raise InputError("--key is of boards at a tracker: give --rpc HOST:PORT of the tracker, too")
         return cls(host, int(port), key) if rpc else cls()
 
     def __str__(self) -> str:
@@ -62,7 +63,7 @@ class Address:
         keys = self._registered()
         if self.key not in keys:
             there = f"there are {', '.join(sorted(set(keys)))}" if keys else "none is registered"
-            raise ValueError(f"no board has the key {self.key!r} at tracker {self.host}:{self.port}; {there}")
+            raise InputError(f"no board has the key {self.key!r} at tracker {self.host}:{self.port}; {there}")
         return keys.count(self.key)
 
     def _registered(self) -> list[str]:
@@ -79,7 +80,7 @@ class Address:
                 _, summary = json.loads(_receive(connection, size))
                 return [server["key"].removeprefix("server:") for server in summary["server_info"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{self.host}:{self.port} is no TVM tracker; without --key, --rpc is the address of an RPC server"
             ) from error
 

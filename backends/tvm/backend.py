@@ -30,6 +30,7 @@ from backends.timing import TimingSettings
 from backends.tvm.address import Address
 from backends.tvm.target import TvmTarget, load_target
 from compofa.blocks import Block
+from compofa.errors import InputError
 
 if TYPE_CHECKING:
     from backends.tvm.crew import Crew
@@ -100,9 +101,9 @@ class TvmBackend(Backend):
         self.block_timing, self.network_timing = block_timing, network_timing
         self.timing_s = 0.0
         if settings.precision != "fp32":
-            raise ValueError(f"backend tvm has no precision {settings.precision!r}; it has fp32")
+            raise InputError(f"backend tvm has no precision {settings.precision!r}; it has fp32")
         if settings.batch < 1 or not 1 <= settings.threads <= self.compiled_for.cores:
-            raise ValueError(
+            raise InputError(
                 f"the batch must be at least 1 and threads 1 to {self.compiled_for.cores}, the cores of "
                 f"{self.compiled_for.name}, not {settings.batch} and {settings.threads}"
             )
@@ -177,7 +178,7 @@ class TvmBackend(Backend):
 
     def _needs_board(self) -> None:
         if not self.compiled_for.is_host and not self.address.host:
-            raise ValueError(
+            raise InputError(
                 f"target {self.compiled_for.name} runs on a board: give --rpc HOST:PORT (docs/tvm.md says how to "
                 "bring one up), or check it without one: hwbench verify --backend tvm --emulate"
             )
@@ -288,7 +289,7 @@ COMPILING_SILENCE_S = 900.0
 
 def _whole(text: str, name: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise ValueError(f"--{name} is a whole number, at least {least}, not {text!r}")
+        raise InputError(f"--{name} is a whole number, at least {least}, not {text!r}")
     return int(text)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from backends.base import BackendUnavailable, CannotRun
 from backends.tvm.errors import last_line
+from compofa.errors import InputError, RunFailed
 
 Beat = Callable[[], None]
 """Call it after each step of a job: a sign of life."""
@@ -40,11 +41,11 @@ ATTEMPTS = 2
 """A job that ended so many workers is not given to another."""
 
 
-class Lost(RuntimeError):
+class Lost(RunFailed):
     """No worker is left that could do what there is to do."""
 
 
-class Gone(RuntimeError):
+class Gone(RunFailed):
     """Raised in a worker that cannot go on, such as one whose board went away; another may do its job."""
 
 
@@ -287,10 +288,10 @@ def serve(pipe: Connection) -> None:
 
 def _plain(error: Exception) -> Exception:
     """`error` as one that can be sent: TVM's own classes are unknown to the parent."""
-    for kind in (ValueError, OSError, RuntimeError):
+    for kind in (InputError, OSError, RunFailed):
         if type(error) is kind:
             return kind(*error.args)
-    return RuntimeError(f"TVM: {last_line(error)}")
+    return RunFailed(f"TVM: {last_line(error)}")
 
 
 if __name__ == "__main__":

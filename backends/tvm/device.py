@@ -17,6 +17,7 @@ from backends.tvm.address import Address
 from backends.tvm.errors import first_line
 from backends.tvm.library import timed_library
 from backends.tvm.target import TvmTarget
+from compofa.errors import InputError
 
 BIG_CORES = 1
 """TVM's name for threads on the fastest cores first."""
@@ -42,7 +43,7 @@ class Device:
         found, expected = self._timed["runtime_version"](), _runtime_version()
         if found != expected:
             packages = " ".join(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi"))
-            raise ValueError(
+            raise InputError(
                 f"the board at {address} runs TVM runtime {found}, this machine {expected}: install the same "
                 f"there (pip install {packages})"
             )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from backends.base import BackendUnavailable
 from backends.tvm.target import TvmTarget
+from compofa.errors import RunFailed
 from compofa.home import home
 
 TRIPLE = "aarch64-linux-gnu"
@@ -97,9 +98,7 @@ def emulate(
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()
-            raise RuntimeError(
-                f"{QEMU} ended with code {done.returncode}: {said[-1] if said else 'no message'}"
-            )
+            raise RunFailed(f"{QEMU} ended with code {done.returncode}: {said[-1] if said else 'no message'}")
         counts = _counts(folder / "log") if plugin else [None] * len(programs)
         return [
             Emulated(np.fromfile(folder / f"y{i}", "<f4").reshape(shape), counts[i])

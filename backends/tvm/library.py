@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from backends.base import Network
 from backends.tvm.errors import refused_by_tvm
 from backends.tvm.target import TvmTarget
+from compofa.errors import RunFailed
 from compofa.graph import network_to_onnx
 from compofa.home import home
 
@@ -228,5 +229,5 @@ def compile_cpp(compiler: str, arguments: Sequence[str], path: Path) -> None:
     if done.returncode:
         os.unlink(name)
         first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-        raise RuntimeError(f"{compiler} failed: {first}")
+        raise RunFailed(f"{compiler} failed: {first}")
     os.replace(name, path)

@@ -15,6 +15,7 @@ from typing import Any
 from backends import description
 from backends.description import parse_table
 from backends.host import CPUINFO, cpu_name
+from compofa.errors import InputError
 
 TARGETS = "backends.tvm.targets"
 
@@ -67,13 +68,13 @@ class TvmTarget:
 
     def __post_init__(self) -> None:
         if self.cores < 1:
-            raise ValueError(f"cores must be at least 1, not {self.cores}")
+            raise InputError(f"cores must be at least 1, not {self.cores}")
         if self.triple and not (self.device and self.mcpu):
-            raise ValueError("a triple needs device and mcpu beside it: only this machine's can be found out")
+            raise InputError("a triple needs device and mcpu beside it: only this machine's can be found out")
         if wrong := [f for f in self.features if not isinstance(f, str) or f[:1] not in ("+", "-")]:
-            raise ValueError(f"features are such as +neon or -sve, not {wrong[0]!r}")
+            raise InputError(f"features are such as +neon or -sve, not {wrong[0]!r}")
         if not self.compiler.strip():
-            raise ValueError("the compiler is missing")
+            raise InputError("the compiler is missing")
 
     @property
     def digest(self) -> str:
@@ -97,7 +98,7 @@ class TvmTarget:
     def check_compiler(self) -> None:
         """Raise ValueError, with the remedy, unless the compiler is there."""
         if shutil.which(self.compiler) is None:
-            raise ValueError(
+            raise InputError(
                 f"target {self.name} needs the compiler {self.compiler}, which is not there: {self.install}"
             )
 

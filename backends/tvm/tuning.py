@@ -22,6 +22,7 @@ from backends.tvm.crew import Beat, Trade
 from backends.tvm.errors import refused_by_tvm
 from backends.tvm.library import Recipe, lower, tvm_target
 from backends.tvm.target import TvmTarget
+from compofa.errors import InputError
 from compofa.home import home
 
 if TYPE_CHECKING:
@@ -53,17 +54,17 @@ def check_database(folder: Path, recipe: Recipe) -> None:
     file = folder / "target.json"
     if not file.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder} is no tuning database of hwbench: it lacks target.json")
+            raise InputError(f"{folder} is no tuning database of hwbench: it lacks target.json")
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(wanted) + "\n")
     try:
         found = json.loads(file.read_text())
         names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is broken: {error}") from error
+        raise InputError(f"{file} is broken: {error}") from error
     if names:
         differs = ", ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in names)
-        raise ValueError(f"the tuning database {folder} is of another target: {differs}")
+        raise InputError(f"the tuning database {folder} is of another target: {differs}")
 
 
 def read_trials(folder: Path) -> dict[str, int]:

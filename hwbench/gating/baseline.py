@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from backends.host import package_versions
+from compofa.errors import InputError
+from compofa.files import write_atomically
 from hwbench.gating.models import Answers
-from lut.atomic import write_atomically
 from lut.model import Floats
 
 FORMAT = "hwbench-baseline"
@@ -82,26 +83,26 @@ class Baseline:
         try:
             content = json.loads(path.read_bytes())
             if not isinstance(content, dict) or content.get("format") != FORMAT:
-                raise ValueError("not a baseline of hwbench check")
+                raise InputError("not a baseline of hwbench check")
             if content["schema"] != SCHEMA:
-                raise ValueError(
+                raise InputError(
                     f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}"
                 )
             sets = {name: _parse(fields) for name, fields in content["sets"].items()}
             return cls(sets, dict(content["environment"]))
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: broken baseline: {type(error).__name__} {error}") from error
+            raise InputError(f"{path}: broken baseline: {type(error).__name__} {error}") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not a baseline of hwbench check: no JSON") from error
+            raise InputError(f"{path}: not a baseline of hwbench check: no JSON") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}") from error
 
 
 def _parse(fields: dict[str, Any]) -> Frozen:
     predicted = {model: np.array(values, dtype=float) for model, values in fields["predicted_ms"].items()}
     for model, values in predicted.items():
         if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(f"predictions of {model} are no list of positive numbers")
+            raise InputError(f"predictions of {model} are no list of positive numbers")
     return Frozen(str(fields["data"]), float(fields["coverage"]), predicted)
 
 
@@ -113,7 +114,7 @@ def freeze(digest: str, coverage: float, answers: dict[str, Answers]) -> Frozen:
     """
     for model, answer in answers.items():
         if answer.trouble:
-            raise ValueError(f"model {model} cannot be a baseline: {answer.trouble}")
+            raise InputError(f"model {model} cannot be a baseline: {answer.trouble}")
     return Frozen(digest, coverage, {model: answer.predicted_ms for model, answer in answers.items()})
 
 

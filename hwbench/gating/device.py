@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compofa.errors import InputError
 from compofa.genotype import encode
 from hwbench.gating import golden as golden_sets
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
@@ -80,7 +81,7 @@ def find_set(path: Path, sets: list[GoldenSet]) -> tuple[GoldenSet, Calibration]
         trouble = (
             f"{path} belongs to no golden set: copy a set's table, and run validate --lut COPY on the device"
         )
-    raise ValueError(trouble)
+    raise InputError(trouble)
 
 
 def check(golden: GoldenSet, fresh: Calibration) -> list[Finding]:
@@ -92,7 +93,7 @@ def check(golden: GoldenSet, fresh: Calibration) -> list[Finding]:
     seen = {building_key(arch) for arch in golden.training.archs}
     new = np.array([building_key(arch) not in seen for arch in fresh.archs])
     if new.sum() < golden_sets.MIN_SUBNETS:
-        raise ValueError(
+        raise InputError(
             f"only {new.sum()} of the {len(new)} fresh subnets are not among those the model is fitted on, "
             f"{golden_sets.MIN_SUBNETS} are needed: run validate with another --seed or more --subnets"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from backends import registry
 from backends.base import Measurement, Target
 from compofa.arch import Arch
+from compofa.errors import InputError
 from hwbench.gating import golden, noise
 from hwbench.gating.golden import Entry, Figures, building_key
 from hwbench.gating.statistics import SCORES
@@ -62,7 +63,7 @@ def freeze(folder: Path, table_path: Path, name: str, seed: int) -> Entry:
     sets = golden.read_manifest(folder) if (folder / golden.MANIFEST).exists() else {}
     files = [folder / file for file in golden.file_names(name)]
     if taken := [str(path) for path in files if path.exists()]:
-        raise ValueError(f"{taken[0]} is there already: delete set {name} first, or choose another --name")
+        raise InputError(f"{taken[0]} is there already: delete set {name} first, or choose another --name")
     measured = Table.load(table_path)
     calibration = _rounded(Calibration.load(calibration_path(table_path), measured))
     halves = [_part(calibration, half) for half in split(calibration.archs, seed)]
@@ -85,7 +86,7 @@ def freeze(folder: Path, table_path: Path, name: str, seed: int) -> Entry:
 
 def _part(calibration: Calibration, indices: Sequence[int]) -> Calibration:
     if len(indices) < golden.MIN_SUBNETS:
-        raise ValueError(
+        raise InputError(
             f"{len(calibration.archs)} subnets are too few for a golden set: each half needs {golden.MIN_SUBNETS}; "
             f"run validate --subnets {2 * golden.MIN_SUBNETS} or more"
         )

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from compofa.arch import Arch, UnitChoice
+from compofa.errors import InputError
+from compofa.files import write_atomically
 from compofa.spaces import Space, get_space
-from lut.atomic import write_atomically
 from lut.calibration import Calibration
 from lut.scores import mape_pct
 from lut.table import Table
@@ -120,23 +121,23 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError("not a manifest of golden sets")
+            raise InputError("not a manifest of golden sets")
         if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
+            raise InputError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
         return {name: _parse_entry(name, dict(fields)) for name, fields in content["sets"].items()}
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not a manifest of golden sets: no JSON") from error
+        raise InputError(f"{path}: not a manifest of golden sets: no JSON") from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: broken manifest: {type(error).__name__} {error}") from error
+        raise InputError(f"{path}: broken manifest: {type(error).__name__} {error}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
     check_name(name)
     files = {str(file): str(digest) for file, digest in fields.pop("files").items()}
     if set(files) != set(file_names(name)):
-        raise ValueError(f"set {name} must have the files {', '.join(file_names(name))}")
+        raise InputError(f"set {name} must have the files {', '.join(file_names(name))}")
     limits, margins = (Figures(**fields.pop(key)) for key in ("limits", "margins"))
     return Entry(name, files, limits, margins, fields)
 
@@ -144,7 +145,7 @@ def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
 def check_name(name: str) -> None:
     """Raise ValueError unless `name` can name a set: it becomes part of file names and of reports."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError(f"a golden set cannot be called {name!r}: letters, digits, '.', '_' and '-' only")
+        raise InputError(f"a golden set cannot be called {name!r}: letters, digits, '.', '_' and '-' only")
 
 
 def file_names(name: str) -> tuple[str, str, str]:
@@ -161,7 +162,7 @@ def load(folder: Path, entry: Entry) -> GoldenSet:
     """
     for name, digest in entry.files.items():
         if sha256(folder / name) != digest:
-            raise ValueError(
+            raise InputError(
                 f"{folder / name} is not the file that was frozen (its SHA-256 differs): restore it, or freeze "
                 "the set anew"
             )
@@ -181,16 +182,16 @@ def check_halves(training: Calibration, test: Calibration) -> None:
     """Raise ValueError unless the halves are large enough, share nothing, and are in milliseconds."""
     for half, name in ((training, "training"), (test, "test")):
         if len(half.archs) < MIN_SUBNETS:
-            raise ValueError(
+            raise InputError(
                 f"the {name} half has {len(half.archs)} subnets, fewer than {MIN_SUBNETS}: too few to judge by"
             )
         ratio = float(np.median(half.measured_ms / half.raw_ms))
         if not 1 / PLAUSIBLE < ratio < PLAUSIBLE:
-            raise ValueError(
+            raise InputError(
                 f"measured latencies are {ratio:.3g} x the sums of their blocks: are both in milliseconds?"
             )
     if shared := {building_key(a) for a in training.archs} & {building_key(a) for a in test.archs}:
-        raise ValueError(
+        raise InputError(
             f"{len(shared)} subnets of the test half are made of the same blocks as training ones"
         )
 

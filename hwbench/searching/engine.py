@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import moocore
 import numpy as np
 
+from compofa.errors import RunFailed
 from compofa.genotype import Genotypes, decode
 from hwbench.searching import additive, breed, polish, programme
 from hwbench.searching.additive import Additive
@@ -33,7 +34,7 @@ WEIGHTINGS = 9
 """Of two targets' latencies."""
 
 
-class Infeasible(RuntimeError):
+class Infeasible(RunFailed):
     """No subnet meets a constraint; the message names the fastest one."""
 
 

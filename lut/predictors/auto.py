@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from compofa.errors import InputError
 from lut.predictors import ESTIMATORS
 from lut.predictors.base import Estimator, Floats, Predictor, Rows, random_folds
 from lut.predictors.conformal import Conformal
@@ -70,7 +71,7 @@ class AutoPredictor(Predictor):
         check_latencies(rows, latency_ms)
         unseen = self._cross_validate(rows, latency_ms)
         if not unseen:
-            raise ValueError("; ".join(f"{name}: {why}" for name, why in self.candidates.items()))
+            raise InputError("; ".join(f"{name}: {why}" for name, why in self.candidates.items()))
         weights = choose(unseen, latency_ms)
         total = sum(weight * unseen[name] for name, weight in weights.items())
         return self.refit(rows, latency_ms, weights, np.asarray(total))
@@ -101,9 +102,9 @@ class AutoPredictor(Predictor):
         for name in weights:
             check_model(name)
             if why := ESTIMATORS[name].unavailable():
-                raise ValueError(f"the model needs {name}, but {why}")
+                raise InputError(f"the model needs {name}, but {why}")
         if not math.isclose(sum(weights.values()), 1) or min(weights.values()) < 0:
-            raise ValueError(f"the weights of a mean sum to 1, these do not: {dict(weights)}")
+            raise InputError(f"the weights of a mean sum to 1, these do not: {dict(weights)}")
         self.weights, self.unseen_ms = dict(weights), unseen_ms
         self.fitted = {
             name: ESTIMATORS[name](self.seed).refit(rows, latency_ms, searched[name])
@@ -183,7 +184,7 @@ def simplest_of_the_best(errors: Mapping[str, float]) -> str:
 def check_model(name: str) -> None:
     """Raise ValueError unless there is an estimator called `name`."""
     if name not in ESTIMATORS:
-        raise ValueError(f"unknown model {name!r}; there are auto, {', '.join(ESTIMATORS)}")
+        raise InputError(f"unknown model {name!r}; there are auto, {', '.join(ESTIMATORS)}")
 
 
 def fold_count(count: int) -> int:
@@ -200,8 +201,8 @@ def too_few(kind: type[Estimator], count: int) -> str | None:
 def check_latencies(rows: Rows, latency_ms: Floats) -> None:
     """Raise ValueError unless there is a positive latency for each row."""
     if not len(rows):
-        raise ValueError("no rows to learn from")
+        raise InputError("no rows to learn from")
     if latency_ms.shape != (len(rows),):
-        raise ValueError(f"{len(rows)} rows, but latencies of shape {latency_ms.shape}")
+        raise InputError(f"{len(rows)} rows, but latencies of shape {latency_ms.shape}")
     if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):
-        raise ValueError("latencies must be positive, finite milliseconds")
+        raise InputError("latencies must be positive, finite milliseconds")

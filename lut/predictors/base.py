@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.errors import InputError
+
 Floats = NDArray[np.float64]
 
 
@@ -42,12 +44,12 @@ class Rows:
 
     def __post_init__(self) -> None:
         if not {"launches", "work"} <= self.linear.keys():
-            raise ValueError(f"feature rows need launches and work, and have {', '.join(self.linear)}")
+            raise InputError(f"feature rows need launches and work, and have {', '.join(self.linear)}")
         parts = (*self.linear.values(), self.general, self.prior)
         if len({len(part) for part in parts}) != 1:
-            raise ValueError(f"feature rows differ in number: {[len(part) for part in parts]}")
+            raise InputError(f"feature rows differ in number: {[len(part) for part in parts]}")
         if not all(np.isfinite(part.sum()) for part in parts) or not (self.prior > 0).all():
-            raise ValueError("a feature is not finite, or a prior cost is not positive")
+            raise InputError("a feature is not finite, or a prior cost is not positive")
 
     def __len__(self) -> int:
         return len(self.prior)

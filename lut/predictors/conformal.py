@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from compofa.errors import InputError
 from lut.predictors.base import Floats, Rows, random_folds
 
 NORMALISED_FROM = 50
@@ -50,10 +51,10 @@ class Conformal:
             ValueError: `coverage` is not above 0 and below 1, or is more than so few rows can promise.
         """
         if not 0 < coverage < 1:
-            raise ValueError(f"a coverage is above 0 and below 1, not {coverage}")
+            raise InputError(f"a coverage is above 0 and below 1, not {coverage}")
         rank = math.ceil(coverage * (len(self.ratios) + 1))
         if rank > len(self.ratios):
-            raise ValueError(
+            raise InputError(
                 f"{len(self.ratios)} measured rows promise no coverage above {self.least_coverage():.3f}"
             )
         half = self.ratios[rank - 1] * self.difficulty.of(rows, predicted_ms)

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.errors import InputError
 from lut.predictors.base import Estimator, Floats, Rows, column_size
 from lut.predictors.roofline import Roofline
 
@@ -177,7 +178,7 @@ class _Kernel:
         """Raise ValueError unless `logs` could be what searches found here, shape (rounds, parameters)."""
         low, high = LOG_LIMITS
         if logs.shape != (len(STEPS), len(self.start)) or not ((low <= logs) & (logs <= high)).all():
-            raise ValueError(
+            raise InputError(
                 f"a Gaussian process on these rows has {len(STEPS)} times {len(self.start)} logarithms of variances "
                 f"from {low:g} to {high:g}, not those of the file: fit the model again"
             )

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from compofa.errors import InputError
 from lut.predictors.base import Floats, Predictor, Rows, random_folds
 
 MIN_ROWS = 20
@@ -84,7 +85,7 @@ class Fitted:
     @cached_property
     def _inverse(self) -> Floats:
         if self.kernel is None:
-            raise ValueError("there is no process")
+            raise InputError("there is no process")
         covariance = self.kernel.between(self.points, self.points)
         covariance += self.kernel.noise * np.eye(len(covariance))
         return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
@@ -119,11 +120,11 @@ class RooflineResidual(Predictor):
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         latency = np.asarray(latency_ms, dtype=float)
         if len(rows) < MIN_ROWS:
-            raise ValueError(
+            raise InputError(
                 f"{MIN_ROWS} measured blocks or more are needed to predict others, not {len(rows)}"
             )
         if latency.shape != (len(rows),) or not (np.isfinite(latency).all() and (latency > 0).all()):
-            raise ValueError("latencies must be positive numbers of milliseconds, one for each row")
+            raise InputError("latencies must be positive numbers of milliseconds, one for each row")
         tried = {
             name: cross_validate(rows, latency, kernel, self.seed) for name, kernel in CANDIDATES.items()
         }
@@ -146,10 +147,10 @@ class RooflineResidual(Predictor):
         """The process's own spread, stretched to what it got wrong in cross-validation (a conformal quantile of
         the errors in units of that spread): wide where no measured block is near."""
         if not 0 < coverage < 1:
-            raise ValueError(f"a coverage lies between 0 and 1, not {coverage:g}")
+            raise InputError(f"a coverage lies between 0 and 1, not {coverage:g}")
         rank = math.ceil((len(self._scores) + 1) * coverage)
         if rank > len(self._scores):
-            raise ValueError(
+            raise InputError(
                 f"{len(self._scores)} measured blocks are too few for a coverage of {coverage:g}"
             )
         middle, spread = self._fitted.predict(rows)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from compofa.arch import head_blocks, slot_block, tail_blocks
 from compofa.blocks import Block
+from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes, block_choices
 from lut.predictors.base import Floats, Rows
@@ -155,8 +156,8 @@ def _after_zero(table: Floats) -> Floats:
 def _check(arrays: _Arrays, genotypes: NDArray[np.int16]) -> None:
     resolutions, slots, choices, _ = arrays.slot_costs.shape
     if genotypes.ndim != 2 or genotypes.shape[1] != 1 + slots:
-        raise ValueError(f"genotypes here have shape (n, {1 + slots}), not {genotypes.shape}")
+        raise InputError(f"genotypes here have shape (n, {1 + slots}), not {genotypes.shape}")
     if len(genotypes) and (
         genotypes.min() < 0 or genotypes[:, 0].max() >= resolutions or genotypes[:, 1:].max() >= choices
     ):
-        raise ValueError("not genotypes of the family: a resolution or a choice is out of range")
+        raise InputError("not genotypes of the family: a resolution or a choice is out of range")

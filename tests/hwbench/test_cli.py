@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import BackendUnavailable
+from compofa.errors import InputError
 from hwbench import cli
 from lut.lookup import MissingEntry
 from lut.store import TableBusy
@@ -28,18 +29,23 @@ def raising(error: BaseException) -> int:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ValueError("no such thing"), 2, "no such thing"),
-        (ValueError("two\n  lines"), 2, "two lines"),
+        (InputError("no such thing"), 2, "no such thing"),
+        (InputError("two\n  lines"), 2, "two lines"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x.jsonl"), 2, "x.jsonl: No such file"),
         (OSError(errno.ENOSPC, "No space left on device", "x.jsonl"), 1, "x.jsonl: No space left on device"),
         (BackendUnavailable("no GPU"), 3, "no GPU"),
         (MissingEntry("no entry for x"), 1, "no entry for x"),
         (TableBusy("being written"), 1, "being written"),
-        (KeyError("k"), 1, "KeyError: 'k' (HWBENCH_DEBUG=1 shows where)"),
+        (
+            ValueError("bad shape"),
+            1,
+            "ValueError: bad shape (a bug; HWBENCH_DEBUG=1 shows where)",
+        ),
+        (KeyError("k"), 1, "KeyError: 'k' (a bug; HWBENCH_DEBUG=1 shows where)"),
         (
             ZeroDivisionError("division by zero"),
             1,
-            "ZeroDivisionError: division by zero (HWBENCH_DEBUG=1 shows where)",
+            "ZeroDivisionError: division by zero (a bug; HWBENCH_DEBUG=1 shows where)",
         ),
     ],
 )

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from backends.fpga.simulator import simulate
 from backends.fpga.tiling import Tiles
+from compofa.errors import InputError, RunFailed, Unavailable
 
 DEPTH = 256
 """Slices that one half of the operand buffer holds: the longest reduction."""
 
 
-class VerilatorUnavailable(RuntimeError):
+class VerilatorUnavailable(Unavailable):
     """Verilator is not installed."""
 
 
@@ -82,7 +83,7 @@ def build(rows: int, columns: int, folder: Path) -> Path:
     if not shutil.which("verilator"):
         raise VerilatorUnavailable("verilator is not installed; on Debian: apt-get install verilator")
     if rows + columns < 9 or columns < 3:
-        raise ValueError("the harness moves slices above 64 bits: rows + columns >= 9, columns >= 3")
+        raise InputError("the harness moves slices above 64 bits: rows + columns >= 9, columns >= 3")
     with as_file(files("backends.fpga.rtl")) as source:
         done = subprocess.run(
             [
@@ -96,7 +97,7 @@ def build(rows: int, columns: int, folder: Path) -> Path:
             text=True,
         )
     if done.returncode:
-        raise RuntimeError(f"Verilator failed: {(done.stderr or done.stdout)[-2000:]}")
+        raise RunFailed(f"Verilator failed: {(done.stderr or done.stdout)[-2000:]}")
     return folder / "harness"
 
 
@@ -111,7 +112,7 @@ def execute(program: Path, runs: Sequence[Run], rows: int, columns: int, folder:
     given.write_bytes(b"".join(_case(run, rows, columns) for run in runs))
     done = subprocess.run([program, given, taken], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip() or "the harness failed")
+        raise RunFailed(done.stderr.strip() or "the harness failed")
     content, outcomes, at = taken.read_bytes(), [], 0
     for run in runs:
         count = run.tiles(rows, columns) * rows * columns
@@ -125,7 +126,7 @@ def execute(program: Path, runs: Sequence[Run], rows: int, columns: int, folder:
 def _case(run: Run, rows: int, columns: int) -> bytes:
     reduction = run.a.shape[1]
     if not 1 <= reduction <= DEPTH:
-        raise ValueError(f"the reduction must be 1 to {DEPTH}, not {reduction}")
+        raise InputError(f"the reduction must be 1 to {DEPTH}, not {reduction}")
     settings = (run.latency, run.slice_cycles, run.row_cycles, int(run.separate_stores))
     head = np.array([reduction, run.tiles(rows, columns), *settings], dtype=np.int32)
     a = _padded(run.a, 0, rows).reshape(-1, rows, reduction).transpose(0, 2, 1)

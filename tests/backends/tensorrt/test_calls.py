@@ -33,7 +33,7 @@ def files_with_errors(sources: dict[str, str], types: Path, folder: Path) -> set
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *options, "--disallow-any-unimported", *files],
         cwd=folder,
-        env={**os.environ, "MYPYPATH": str(types)},
+        env={**os.environ, "MYPYPATH": os.pathsep.join((str(types), str(CALLS.parents[2])))},
         capture_output=True,
         text=True,
     )

@@ -15,6 +15,7 @@ import pytest
 
 from backends.base import BackendUnavailable, CannotRun
 from backends.tvm.crew import Beat, Crew, Gone, Lost, Trade
+from compofa.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def act(deed: str, beat: Beat) -> None:
     elif deed == "refuse":
         raise CannotRun("not this one")
     elif deed == "wrong":
-        raise ValueError("this cannot be done")
+        raise InputError("this cannot be done")
     elif deed == "slow":
         for _ in range(30):
             time.sleep(0.1)
