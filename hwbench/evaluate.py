@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="random subnets of the space (default: all of them)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the sample")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the sample")
     p.add_argument(
         "--archs",
         type=Path,

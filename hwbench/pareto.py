@@ -61,7 +61,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="measured accuracies, one file for all spaces or one for each (default: the shipped ones)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the predicted random subnets")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the predicted random subnets")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
     p.add_argument("--csv", type=Path, metavar="FILE", help="every subnet, with its latency and accuracy")
     p.add_argument("--json", action="store_true", help="print frontiers and hypervolumes as JSON")

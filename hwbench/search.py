@@ -65,7 +65,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="measured accuracies, an accuracy predictor, or OFA's published one (default: the shipped one)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the subnets that are tried")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
     p.add_argument("--csv", type=Path, metavar="FILE", help="the frontier of all subnets looked at")
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
     return p

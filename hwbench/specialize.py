@@ -44,7 +44,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="accuracies to search by (default: the shipped ones of a supernet of that recipe)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the search")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the search")
     p.add_argument(
         "--data", default="glyphs", help="glyphs, digits or imagefolder:PATH: calibrates and tests"
     )

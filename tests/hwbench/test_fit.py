@@ -204,7 +204,7 @@ def test_predict_refuses_what_it_cannot_do(
     for given, says in (
         (["--subnets", str(out)], "has a column predicted_ms already"),
         (["--subnets", str(measured), "--json"], "give --out FILE.csv"),
-        (["--subnets", str(measured), "--coverage", "1.5"], "above 0 and below 1, not 1.5"),
+        (["--subnets", str(measured), "--coverage", "1.5"], "not a number between 0 and 1"),
         (
             ["--subnets", str(measured), "--coverage", "0.999"],
             "100 measured rows promise no coverage above 0.990",
