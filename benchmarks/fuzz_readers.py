@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import random
@@ -36,10 +37,11 @@ HANG_S = 10.0
 # --- damage ---
 
 Mutation = Callable[[random.Random, bytes], bytes]
-ODD_NUMBERS = (
-    b"nan NaN inf -Infinity 1e400 1e-320 1e308 -1 0 -0.0 1e6 0.5 99999999999999999999999999 true null [] {} \"x\" "
+ODD_NUMBERS = [b"9" * 5000]
+ODD_NUMBERS += (
+    b'nan NaN inf -Infinity 1e400 1e-320 1e308 -1 0 -0.0 1e6 0.5 99999999999999999999999999 true null [] {} "x" '
     b"1_0 0x10 .5 1e 07"
-).split() + [b"9" * 5000]  # fmt: skip
+).split()
 ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1.5, 1e308, 5e-324, 10**30, "", "x", "nan", [], {}, [[]], {"a": 1}, [None], "\ud800", "\0",
 )  # fmt: skip
@@ -74,14 +76,27 @@ def repeat_span(rng: random.Random, data: bytes) -> bytes:
 
 def insert_odd_bytes(rng: random.Random, data: bytes) -> bytes:
     at = rng.randrange(len(data) + 1)
-    odd = (b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b"\x1a", b"\xe2\x80\xa8", b'"', b",", b"{", b"[/red]", b"&a [*a]")
+    odd = (
+        b"\0",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b"\n",
+        b"\x1a",
+        b"\xe2\x80\xa8",
+        b'"',
+        b",",
+        b"{",
+        b"[/red]",
+        b"&a [*a]",
+    )
     return data[:at] + rng.choice(odd) + data[at:]
 
 
 def nest(rng: random.Random, data: bytes) -> bytes:
     at = rng.randrange(len(data) + 1)
     depth = rng.choice((20, 200, 2000, 100_000))
-    return data[:at] + rng.choice((b"[", b"{\"a\":", b"- ", b"a: [", b"[[")) * depth + data[at:]
+    return data[:at] + rng.choice((b"[", b'{"a":', b"- ", b"a: [", b"[[")) * depth + data[at:]
 
 
 def lines_edited(rng: random.Random, data: bytes) -> bytes:
@@ -378,7 +393,7 @@ def _published_predictor(name: str) -> Callable[[Path], Path]:
         rng, path = np.random.default_rng(0), folder / name
         sizes = (20 * 6 + 8, 8, 8, 1)
         state = {}
-        for n, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for n, (before, after) in enumerate(itertools.pairwise(sizes)):
             state[f"{2 * n}.weight"] = rng.normal(0, 0.1, (after, before)).astype(np.float32)
             state[f"{2 * n}.bias"] = rng.normal(0, 0.1, after).astype(np.float32)
         if name.endswith(".pth"):
@@ -421,7 +436,9 @@ def make_published_supernet(folder: Path) -> Path:
 
     state = Supernet(_glyphs()).state_dict()
     theirs = {our_name(_glyphs(), name): name for name in _published_names(state)}
-    torch.save({"state_dict": {theirs[name]: value for name, value in state.items()}}, folder / "published.pth")
+    torch.save(
+        {"state_dict": {theirs[name]: value for name, value in state.items()}}, folder / "published.pth"
+    )
     return folder / "published.pth"
 
 
@@ -496,7 +513,9 @@ def read_baseline(path: Path) -> Any:
     from hwbench.gating.baseline import Baseline
 
     found = Baseline.load(path)
-    return {name: (one.digest, one.coverage, one.predicted_ms) for name, one in found.sets.items()}, found.environment
+    return {
+        name: (one.digest, one.coverage, one.predicted_ms) for name, one in found.sets.items()
+    }, found.environment
 
 
 def make_trials(folder: Path) -> Path:
@@ -543,7 +562,9 @@ def read_image(path: Path) -> Any:
 
 
 READERS: dict[str, Reader] = {
-    "table.jsonl": Reader(_copied(ARTEFACTS / "glyphs-reference.jsonl", 12), read_store, (*TEXT, json_edited)),
+    "table.jsonl": Reader(
+        _copied(ARTEFACTS / "glyphs-reference.jsonl", 12), read_store, (*TEXT, json_edited)
+    ),
     "table.csv": Reader(_table_as("table.csv"), read_table, (*TEXT, columns_swapped)),
     "table.yaml": Reader(_table_as("", 16), read_table),
     "table.parquet": Reader(_table_as("table.parquet"), read_table, BINARY),
@@ -553,18 +574,24 @@ READERS: dict[str, Reader] = {
     "archs.csv": Reader(_subnets_as("archs.csv"), read_subnets, (*TEXT, columns_swapped)),
     "subnets.json": Reader(_subnets_as("subnets.json"), read_subnets, (*TEXT, json_edited)),
     "archs.txt": Reader(make_archs, read_archs),
-    "accuracies": Reader(_copied(ARTEFACTS / "glyphs-ofa.accuracy.jsonl", 12), read_accuracies, (*TEXT, json_edited)),
+    "accuracies": Reader(
+        _copied(ARTEFACTS / "glyphs-ofa.accuracy.jsonl", 12), read_accuracies, (*TEXT, json_edited)
+    ),
     "accuracy-source": Reader(
         _copied(ARTEFACTS / "glyphs-ofa.accuracy.jsonl", 400), read_accuracy_source, (*TEXT, json_edited)
     ),
     "accuracy-predictor": Reader(
-        _copied(ARTEFACTS / "glyphs-ofa.predictor.safetensors"), read_accuracy_source, (*BINARY, safetensors_edited)
+        _copied(ARTEFACTS / "glyphs-ofa.predictor.safetensors"),
+        read_accuracy_source,
+        (*BINARY, safetensors_edited),
     ),
     "published-predictor": Reader(
         _published_predictor("acc.safetensors"), read_published_predictor, (*BINARY, safetensors_edited)
     ),
     "published-predictor.pth": Reader(_published_predictor("acc.pth"), read_published_predictor, BINARY),
-    "supernet": Reader(_copied(ARTEFACTS / "glyphs-ofa.safetensors"), read_supernet, (*BINARY, safetensors_edited)),
+    "supernet": Reader(
+        _copied(ARTEFACTS / "glyphs-ofa.safetensors"), read_supernet, (*BINARY, safetensors_edited)
+    ),
     "published-supernet": Reader(make_published_supernet, read_published_supernet, BINARY),
     "recipe": Reader(_copied(ROOT / "compofa/recipes/glyphs-ofa.toml"), read_recipe),
     "fpga-target": Reader(_copied(ROOT / "backends/fpga/targets/zcu102-b4096.toml"), read_fpga_target),
@@ -604,8 +631,8 @@ class Prepared:
         return data
 
     def outcome(self, seed: int) -> tuple[str, str]:
-        """``read``, ``refused``, ``traceback``, ``memory`` or ``accepted`` (a sealed file that says something else), and
-        what there is to say of it."""
+        """``read``, ``refused``, ``traceback``, ``memory`` or ``accepted`` (a sealed file that says something else),
+        and what there is to say of it."""
         from compofa.errors import HwbenchError
 
         self.path.write_bytes(self.damaged(seed))
@@ -616,8 +643,13 @@ class Prepared:
         except MemoryError:
             return "memory", traceback.format_exc(limit=-3)
         except Exception as error:
-            own = [frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename][-1]
-            return "traceback", f"{type(error).__name__} at {Path(own.filename).relative_to(ROOT)}:{own.lineno}"
+            own = [
+                frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename
+            ][-1]
+            return (
+                "traceback",
+                f"{type(error).__name__} at {Path(own.filename).relative_to(ROOT)}:{own.lineno}",
+            )
         wrong = self.reader.sealed and said != self.said
         return ("accepted", "reads as something else") if wrong else ("read", "")
 
@@ -674,8 +706,12 @@ class Child:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-            if self._said(f"{name}\t-1", 120)[0] == "crash":  # imports and the whole file are not the case's time
-                raise SystemExit(f"{name}: the whole file is not read\n{(self.folder / 'stderr').read_text()}")
+            if (
+                self._said(f"{name}\t-1", 120)[0] == "crash"
+            ):  # imports and the whole file are not the case's time
+                raise SystemExit(
+                    f"{name}: the whole file is not read\n{(self.folder / 'stderr').read_text()}"
+                )
         kind, what = self._said(f"{name}\t{seed}", HANG_S)
         if kind in ("hang", "crash"):
             self.stop()
@@ -711,7 +747,9 @@ def main() -> int:
     p.add_argument("--seconds", type=float, default=900, help="after which it stops")
     p.add_argument("--reader", action="append", choices=READERS, help="only this one; may be repeated")
     p.add_argument("--seed", type=int, default=0, help="of the first case")
-    p.add_argument("--keep", type=Path, metavar="FILE", help="write the damaged file of --reader and --seed there")
+    p.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write the damaged file of --reader and --seed there"
+    )
     p.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.child:
@@ -727,7 +765,9 @@ def main() -> int:
         return report(names, *run(names, args, Path(folder)))
 
 
-def run(names: list[str], args: argparse.Namespace, folder: Path) -> tuple[Counter[tuple[str, str]], dict[Any, Any], float]:
+def run(
+    names: list[str], args: argparse.Namespace, folder: Path
+) -> tuple[Counter[tuple[str, str]], dict[Any, Any], float]:
     """Counts by reader and outcome, an example of each bad thing, and seconds."""
     start = time.monotonic()
     counts: Counter[tuple[str, str]] = Counter()
@@ -747,7 +787,9 @@ def run(names: list[str], args: argparse.Namespace, folder: Path) -> tuple[Count
     return counts, examples, time.monotonic() - start
 
 
-def report(names: list[str], counts: Counter[tuple[str, str]], examples: dict[Any, Any], seconds: float) -> int:
+def report(
+    names: list[str], counts: Counter[tuple[str, str]], examples: dict[Any, Any], seconds: float
+) -> int:
     out = io.StringIO()
     kinds = ("read", "refused", *BAD)
     print(f"{'reader':24}" + "".join(f"{kind:>11}" for kind in kinds), file=out)

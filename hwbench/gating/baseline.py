@@ -15,12 +15,11 @@ from compofa.errors import InputError
 from compofa.files import check_seal, parse_json, read_bounded, reading, sealed, write_atomically
 from hwbench.gating.models import Answers
 from lut.model import Floats
+from lut.predictors.base import PLAUSIBLE_MS
 
 FORMAT = "hwbench-baseline"
 SCHEMA = 1
 DIGITS = 8
-PLAUSIBLE_MS = (1e-6, 1e9)
-"""A nanosecond and eleven days: what lies outside is no latency of a network, and ratios to it mean nothing."""
 PACKAGES = ("hwbench", "numpy", "scipy", "scikit-learn")
 """Whose versions may change a prediction."""
 
@@ -111,7 +110,9 @@ def _latencies(model: str, values: Any) -> Floats:
     least, most = PLAUSIBLE_MS
     numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
     if not numbers or not values or not all(least <= value <= most for value in values):
-        raise InputError(f"predictions of {model} are no list of latencies in milliseconds ({least:g} to {most:g})")
+        raise InputError(
+            f"predictions of {model} are no list of latencies in milliseconds ({least:g} to {most:g})"
+        )
     return np.array(values, dtype=float)
 
 
