@@ -318,7 +318,9 @@ def test_the_published_networks_have_the_published_macs(
             except InputError:
                 continue
             macs = sum(block.macs for block in arch_blocks(family, arch)) / 1e6
-            assert macs == pytest.approx(float(given["published"]["macs"].rstrip("M")), rel=0.02)
+            assert macs == pytest.approx(
+                float(given["published"]["macs"].rstrip("M")), rel=0.05
+            )  # published to the million
             read += 1
     assert read > 10
 
