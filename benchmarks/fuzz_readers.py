@@ -596,7 +596,7 @@ READERS: dict[str, Reader] = {
     "recipe": Reader(_copied(ROOT / "compofa/recipes/glyphs-ofa.toml"), read_recipe),
     "fpga-target": Reader(_copied(ROOT / "backends/fpga/targets/zcu102-b4096.toml"), read_fpga_target),
     "tvm-target": Reader(_copied(ROOT / "backends/tvm/targets/raspberry-pi4.toml"), read_tvm_target),
-    "golden-sets": Reader(make_golden, read_manifest, (*TEXT, json_edited), sealed=True),
+    "golden-sets": Reader(make_golden, read_manifest, (*TEXT, json_edited)),
     "baseline": Reader(make_baseline, read_baseline, (*TEXT, json_edited), sealed=True),
     "tuning-trials": Reader(make_trials, read_trials, (*TEXT, json_edited)),
     "address": Reader(make_address, read_address),

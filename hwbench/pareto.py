@@ -257,7 +257,7 @@ def _describe_points(cloud: Cloud | None) -> list[dict[str, Any]]:
 def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
     """Every subnet as a row: space, arch, latency_ms, accuracy, whether that is measured or predicted, and
     whether it is on its space's measured frontier."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
         for result in results:

@@ -349,7 +349,7 @@ def write_csv(path: Path, searched: Searched) -> None:
     names = list(searched.targets.models)
     columns = ["latency_ms"] if len(names) == 1 else [f"latency_ms_{name}" for name in names]
     subnets = searched.found.frontier
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["arch", "accuracy", *columns])
         for row, ms in zip(_rows(searched, subnets), subnets.latency_ms.tolist(), strict=True):
