@@ -34,6 +34,8 @@ except ImportError:  # not on Windows: there, nobody is kept from writing a file
 
 MAX_FILE_BYTES = 256 * 1024**2
 """Larger files of text are refused: the largest table of a family takes about a hundredth of it."""
+MAX_JSON_BYTES, MAX_TOML_BYTES, MAX_YAML_BYTES = 16 * 1024**2, 1024**2, 512 * 1024
+"""What a parser takes some seconds and half a gigabyte for at the very worst; files of ours are smaller."""
 MAX_YAML_DEPTH = 32
 
 
@@ -235,12 +237,18 @@ def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
         raise InputError(f"{path} is not text in UTF-8 (byte {error.start})") from None
 
 
+def _check_size(content: bytes | str, most_bytes: int) -> None:
+    if len(content) > most_bytes:
+        raise InputError(f"larger than {most_bytes // 1024} KiB: nothing of this kind that hwbench reads is")
+
+
 def parse_json(content: bytes | str) -> Any:
     """The value that `content` says, in JSON as RFC 8259 has it: no NaN, no infinity.
 
     Raises:
         InputError: it is not JSON.
     """
+    _check_size(content, MAX_JSON_BYTES)
     try:
         return json.loads(content, parse_constant=_no_constant)
     except RecursionError:
@@ -259,6 +267,7 @@ def parse_toml(content: str) -> dict[str, Any]:
     Raises:
         InputError: it is not TOML.
     """
+    _check_size(content, MAX_TOML_BYTES)
     try:
         return tomllib.loads(content)
     except RecursionError:
@@ -278,6 +287,7 @@ def parse_yaml(content: bytes | str) -> Any:
     """
     import yaml
 
+    _check_size(content, MAX_YAML_BYTES)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0

@@ -256,7 +256,18 @@ def one_set(coverage: str, predicted_ms: str) -> str:
         ),
         *(
             (one_set("1", numbers), "predictions of m are no list of latencies")
-            for numbers in '[0]|[1e-320]|[1e300]|[true]|["1"]|[[1]]|[]|{}|5|[1, null]'.split("|")
+            for numbers in [
+                "[0]",
+                "[1e-320]",
+                "[1e300]",
+                "[true]",
+                '["1"]',
+                "[[1]]",
+                "[]",
+                "{}",
+                "5",
+                "[1, null]",
+            ]
         ),
         *(
             (one_set(share, "[1]"), "a coverage is a share from 0 to 1")
