@@ -1,6 +1,6 @@
 """Subnets as others write them down, as values of JSON:
 
-- ``{"ks": [...], "e": [...], "d": [...], "r": 176}`` of OFA, HELP, DynamicOFA and DynAS-T: kernel and expand ratio
+- ``{"ks": [...], "e": [...], "d": [...], "r": 176}`` of OFA, HELP, DynamicOFA and DyNAS-T: kernel and expand ratio
   of each slot, depth of each unit; what stands past a unit's depth means nothing. ``r`` may be a list of one.
 - the ``net.config`` of OFA's specialised networks, block by block, beside or under the side of its images:
   ``{"config": {...}, "image_size": 176}``.

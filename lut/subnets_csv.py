@@ -6,7 +6,7 @@
   each slot (unit x largest depth + position); ``ks<slot>`` is read for ``k<slot>``, too. Slots past a unit's depth are
   inactive, whatever they hold. The layout is that of the HELP project (Lee et al., NeurIPS 2021);
 - or in a column ``arch``, as ``r32-k3e6_k5e4-...``;
-- or in the one column that holds dictionaries ``{'ks': ..., 'e': ..., 'd': ..., 'r': ...}``, as DynAS-T writes them.
+- or in the one column that holds dictionaries ``{'ks': ..., 'e': ..., 'd': ..., 'r': ...}``, as DyNAS-T writes them.
 
 *JSON*: one value of :mod:`compofa.configs`, a list of them, or one in each line; their other numbers and texts are
 columns. *Text*: ``r32-k3e6_k5e4-...`` in each line.

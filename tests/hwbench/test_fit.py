@@ -248,7 +248,7 @@ def test_published_gpu_latencies_from_100_samples(
 def test_dictionaries_in_a_column_and_names_with_markup(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Search results as DynAS-T writes them; the name of the column is shown as it is."""
+    """Search results as DyNAS-T writes them; the name of the column is shown as it is."""
     column, rng = "Latency [bold red](ms)[/] :smile:", np.random.default_rng(0)
     lines = [f"Sub-network,Date,{column}"]
     for _ in range(40):
