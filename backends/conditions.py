@@ -142,6 +142,6 @@ READERS: tuple[Callable[[Path], Condition | None], ...] = (
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

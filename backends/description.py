@@ -6,7 +6,6 @@ Standard library only.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
 from importlib.resources import files
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from compofa.errors import InputError
+from compofa.files import parse_toml, read_text, reading
 
 T = TypeVar("T")
 
@@ -53,10 +53,9 @@ def load_target(package: str, name: str, parse: Callable[[str, dict[str, Any]], 
     else:
         there = ", ".join(target_names(package))
         raise InputError(f"unknown target {name!r}; there are {there}, or give the path of a .toml file")
-    try:
-        return parse(path.stem, tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path.name if name != str(path) else path}: {error}") from error
+    content = read_text(path)
+    with reading(path.name if name != str(path) else path, "a description of a target"):
+        return parse(path.stem, parse_toml(content))
 
 
 def parse_table(kind: type[T], section: str, content: Any) -> T:

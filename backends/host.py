@@ -79,6 +79,6 @@ def package_versions(packages: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
 
-from backends.base import Backend
+from backends import plugin
+from backends.base import Backend, BackendUnavailable
 from compofa.errors import InputError
 
 GROUP = "hwbench.backends"
@@ -34,18 +35,21 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> type[Backend]:
-    """The backend called `name`.
+    """The backend called `name`; one of another package is guarded, as :mod:`backends.plugin` says.
 
     Raises:
-        ValueError: there is none (the message lists those there are), or what is registered is no backend.
-        ImportError: its module cannot be imported.
+        InputError: there is none; the message lists those there are.
+        BackendUnavailable: it cannot be loaded.
     """
     points = _entry_points()
     if name not in points:
         raise InputError(f"unknown backend {name!r}; there are {', '.join(points)}")
-    backend = points[name].load()
-    if not (isinstance(backend, type) and issubclass(backend, Backend)):
-        raise InputError(f"backend {name!r} is {points[name].value}, which is no subclass of Backend")
+    if points[name].value != BUILT_IN.get(name):
+        return plugin.load(points[name])
+    try:
+        backend: type[Backend] = points[name].load()
+    except ImportError as error:
+        raise BackendUnavailable(f"backend {name} cannot be loaded: {error}") from error
     return backend
 
 
@@ -58,4 +62,4 @@ def _reason(name: str) -> str | None:
     try:
         return load(name).probe()
     except Exception as error:  # a broken plug-in must not hide the others
-        return f"cannot be loaded: {error}"
+        return f"broken: {error}"

@@ -41,17 +41,28 @@ class Arch:
         Raises:
             InvalidArch: the text is no subnet.
         """
+        if not isinstance(text, str):
+            raise InvalidArch(f"not a subnet: {_short(text)}; it reads like r32-k3e6_k5e4-k3e3_k3e3-...")
         head, *units = text.strip().split("-")
-        if not (match := re.fullmatch(r"r(\d+)", head)) or not units:
-            raise InvalidArch(f"not a subnet: {text!r}; it reads like r32-k3e6_k5e4-k3e3_k3e3-...")
+        if not (match := re.fullmatch(rf"r({_NUMBER})", head)) or not units:
+            raise InvalidArch(f"not a subnet: {_short(text)}; it reads like r32-k3e6_k5e4-k3e3_k3e3-...")
         return cls(int(match[1]), tuple(_parse_unit(unit, text) for unit in units))
 
 
+_NUMBER = "[0-9]{1,4}"
+
+
 def _parse_unit(unit: str, text: str) -> UnitChoice:
-    matches = [re.fullmatch(r"k(\d+)e(\d+)", block) for block in unit.split("_")]
+    matches = [re.fullmatch(rf"k({_NUMBER})e({_NUMBER})", block) for block in unit.split("_")]
     if not all(matches):
-        raise InvalidArch(f"not a subnet: {text!r}; its unit {unit!r} should read like k3e6_k5e4")
+        raise InvalidArch(f"not a subnet: {_short(text)}; its unit {_short(unit)} should read like k3e6_k5e4")
     return tuple((int(m[1]), int(m[2])) for m in matches if m)
+
+
+def _short(value: object) -> str:
+    """`value` as a message shows it: whole subnets fit, whole files do not."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def check_arch(family: Family, arch: Arch) -> None:

@@ -15,6 +15,7 @@ is wrong is an :class:`~compofa.errors.InputError`, never a crash.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tomllib
@@ -33,6 +34,8 @@ except ImportError:  # not on Windows: there, nobody is kept from writing a file
 
 MAX_FILE_BYTES = 256 * 1024**2
 """Larger files of text are refused: the largest table of a family takes about a hundredth of it."""
+MAX_JSON_BYTES, MAX_TOML_BYTES, MAX_YAML_BYTES = 16 * 1024**2, 1024**2, 512 * 1024
+"""What a parser takes some seconds and half a gigabyte for at the very worst; files of ours are smaller."""
 MAX_YAML_DEPTH = 32
 
 
@@ -55,20 +58,31 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     # Made here, not by tempfile: its mode follows the umask, as that of any file does.
     beside = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:12]}{path.suffix}")
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    with _of(path):
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield beside
-        _sync(beside)
-        with _nobody_adds_to(path):
-            os.replace(beside, path)
-        _sync(path.parent)
+        with _of(path):
+            _sync(beside)
+            with _nobody_adds_to(path):
+                os.replace(beside, path)
+            _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _of(path: Path) -> Iterator[None]:
+    """What goes wrong is said of `path`: nobody knows the name of the file beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content`, text as UTF-8, to `path`; see :func:`replacing`."""
-    with replacing(path) as beside:
+    with replacing(path) as beside, _of(path):
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -223,12 +237,18 @@ def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
         raise InputError(f"{path} is not text in UTF-8 (byte {error.start})") from None
 
 
+def _check_size(content: bytes | str, most_bytes: int) -> None:
+    if len(content) > most_bytes:
+        raise InputError(f"larger than {most_bytes // 1024} KiB: nothing of this kind that hwbench reads is")
+
+
 def parse_json(content: bytes | str) -> Any:
     """The value that `content` says, in JSON as RFC 8259 has it: no NaN, no infinity.
 
     Raises:
         InputError: it is not JSON.
     """
+    _check_size(content, MAX_JSON_BYTES)
     try:
         return json.loads(content, parse_constant=_no_constant)
     except RecursionError:
@@ -247,6 +267,7 @@ def parse_toml(content: str) -> dict[str, Any]:
     Raises:
         InputError: it is not TOML.
     """
+    _check_size(content, MAX_TOML_BYTES)
     try:
         return tomllib.loads(content)
     except RecursionError:
@@ -266,6 +287,7 @@ def parse_yaml(content: bytes | str) -> Any:
     """
     import yaml
 
+    _check_size(content, MAX_YAML_BYTES)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0
@@ -282,3 +304,51 @@ def parse_yaml(content: bytes | str) -> Any:
         if isinstance(error, InputError):
             raise
         raise InputError(f"not YAML that can be read: {error}") from None
+
+
+@contextlib.contextmanager
+def reading(path: Path | str, what: str) -> Iterator[None]:
+    """Around the code that makes something of what a file holds: a part that is missing, of another type or out of
+    range is said of the file.
+
+    Args:
+        path: the file, or its name for people.
+        what: it should be, such as ``a baseline``.
+
+    Raises:
+        InputError: what was wrong, after the file's name.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise InputError(f"{path}: not {what}, or a damaged one: it lacks {error}") from error
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: not {what}, or a damaged one: {type(error).__name__}: {error}") from error
+
+
+# --- seals ---
+
+SEAL = "sha256"
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with the hash of itself, for :func:`check_seal`."""
+    return {**content, SEAL: _hash(content)}
+
+
+def check_seal(content: dict[str, Any]) -> None:
+    """Raise InputError if `content` is not what was :func:`sealed`; what has no seal, as files of version 0.1.0, may be
+    anything."""
+    if SEAL in content and content[SEAL] != _hash({k: v for k, v in content.items() if k != SEAL}):
+        raise InputError(
+            f"damaged, or edited by hand: its {SEAL} differs (restore it; after an edit that is meant, delete the "
+            f"line {SEAL})"
+        )
+
+
+def _hash(content: dict[str, Any]) -> str:
+    """Of the canonical JSON: keys sorted, no blanks."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

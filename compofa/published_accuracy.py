@@ -6,16 +6,20 @@ ReLU layers of 400, one output, the top-1 accuracy as a fraction (Cai et al., ar
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compofa.accuracy_predictor import AccuracyPredictor, Layers
 from compofa.errors import InputError
 from compofa.families import Family
+from compofa.files import read_bounded
 
 RESOLUTIONS = tuple(range(112, 225, 16))
 
@@ -30,25 +34,34 @@ def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredicto
     Raises:
         ValueError: the keys or shapes are not those of a published accuracy predictor.
     """
-    numbers = sorted({int(key.split(".")[0]) for key in state if key.split(".")[0].isdecimal()})
+    numbers = sorted(
+        {int(number) for key in state if re.fullmatch("[0-9]{1,3}", number := key.split(".")[0])}
+    )
     expected = {f"{n}.{part}" for n in numbers for part in ("weight", "bias")}
     if not numbers or set(state) != expected:
         raise InputError(
             "not a published accuracy predictor: its keys are not 0.weight, 0.bias, 2.weight, ..."
         )
-    layers: Layers = tuple(
-        (np.asarray(state[f"{n}.weight"], np.float32), np.asarray(state[f"{n}.bias"], np.float32))
-        for n in numbers
-    )
+    layers: Layers = tuple((_array(state[f"{n}.weight"]), _array(state[f"{n}.bias"])) for n in numbers)
     _check(family, layers)
     return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
 
 
+def _array(value: Any) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"not a published accuracy predictor: {error}") from error
+    if not np.isfinite(array).all():
+        raise InputError("damaged: a weight is no finite number")
+    return array
+
+
 def _check(family: Family, layers: Layers) -> None:
     inputs = family.slots * (len(family.kernels) + len(family.expands)) + len(RESOLUTIONS)
-    sizes = [inputs, *(weight.shape[0] for weight, _ in layers)]
+    sizes = [inputs, *(len(weight) if weight.ndim else 0 for weight, _ in layers)]
     for (before, after), (weight, bias) in zip(pairwise(sizes), layers, strict=True):
-        if weight.shape != (after, before) or bias.shape != (after,):
+        if weight.ndim != 2 or weight.shape != (after, before) or bias.shape != (after,):
             raise InputError(
                 f"not a published accuracy predictor of {family.name}: a layer of shape {weight.shape} where "
                 f"{before} inputs arrive"
@@ -71,21 +84,26 @@ def load_published(family: Family, path: Path) -> AccuracyPredictor:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import pickle
-
     import torch
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    content = path.read_bytes()
+    content = read_bounded(path)
     try:
         return load(content)
-    except SafetensorError:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # the latter three: a number format of none of numpy's
         pass
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # of a damaged pickle or zip there is no end of them
         raise InputError("neither a safetensors file nor a torch state dict") from error
-    if not isinstance(state, Mapping):
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise InputError(f"holds a {type(state).__name__}, not a state dict")
-    return state.get("state_dict", state)
+    return state

@@ -108,9 +108,9 @@ class Recipe:
             ValueError: there is none, or a key is missing or unknown.
         """
         if name in RECIPES:
-            text = (files("compofa") / "recipes" / f"{name}.toml").read_text()
+            text = (files("compofa") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
         elif name.endswith(".toml") and Path(name).is_file():
-            text = Path(name).read_text()
+            text = Path(name).read_text(encoding="utf-8")
         else:
             raise InputError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}, or give a .toml file")
         try:

@@ -236,7 +236,7 @@ class Trainer:
             entry = {"stage": stage.name, "step": step, "lr": lr, "loss": loss, **asdict(self.cost)}
             on_step(entry)
             if self.rank == 0 and (step % LOG_EVERY == 0 or step == steps - 1):
-                with (self.out / LOG_FILE).open("a") as log:
+                with (self.out / LOG_FILE).open("a", encoding="utf-8") as log:
                     log.write(json.dumps(entry) + "\n")
             if now - saved > self.checkpoint_every_s:
                 self.save()

@@ -1,0 +1,33 @@
+"""Hardware-aware neural architecture search: the commands."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_HOME = Path(__file__).resolve().parent.parent
+_FILES = {"compofa": "errors.py", "backends": "base.py", "lut": "table.py"}
+"""The packages that this one stands on, and a file of each."""
+
+
+def _foreign() -> str | None:
+    """What is wrong if one of :data:`_FILES` is not ours: ``python -m`` looks into the working directory first, and
+    these are names that others use, too."""
+    for name, file in _FILES.items():
+        spec = find_spec(name)
+        folder = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if folder != _HOME / name or not (folder / file).is_file():
+            where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), None))
+            return (
+                f"{where or 'nothing'} is found for the package {name!r} of hwbench in {_HOME}: rename it or work in "
+                "another folder if it is yours, install hwbench in an environment of its own if not"
+            )
+    return None
+
+
+if _found := _foreign():
+    if sys.argv[:1] == ["-m"] or Path(sys.argv[0] if sys.argv else "").stem == "hwbench":
+        print(f"hwbench: error: {_found}", file=sys.stderr)
+        raise SystemExit(2)
+    raise ImportError(_found, name=__name__)

@@ -39,7 +39,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="measure only the N blocks that tell most, and predict the others from them (default: measure all)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the order and the weights")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the order and the weights")
     p.add_argument(
         "--out",
         type=Path,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compofa.errors import InputError
 from hwbench import cli
 from hwbench.gating.findings import CODES, FAIL, MEANINGS
 
@@ -48,7 +47,7 @@ def parser() -> cli.Parser:
         help="make a golden set of a table and the calibration that validate left beside it",
     )
     p.add_argument("--name", help="of the set to --freeze (default: the table's file name)")
-    p.add_argument("--seed", type=int, default=0, help="of the split of the set to --freeze")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the split of the set to --freeze")
     return p
 
 
@@ -64,20 +63,19 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     if args.freeze:
         return freeze(args)
     from hwbench.gating import checks, device
-    from hwbench.gating.golden import read_manifest
 
     start = clock()
-    entries = read_manifest(args.golden)
-    if not entries:
-        raise InputError(f"{args.golden} holds no golden sets; --freeze TABLE makes one")
     path = args.baseline or args.golden / BASELINE
-    states, findings = checks.load_states(args.golden, list(entries.values()))
+    entries, findings = checks.load_manifest(args.golden)
+    states, found = checks.load_states(args.golden, list(entries.values()))
+    findings += found
     if args.update_baseline:
         return update(args, path, states, findings)
     baseline, trouble = checks.load_baseline(path)
-    findings += trouble or checks.vanished(entries.values(), baseline) + checks.judge(states, baseline)
-    if args.measured:
-        findings += device.check(*device.find_set(args.measured, [state.golden for state in states]))
+    if entries:
+        findings += trouble or checks.vanished(entries.values(), baseline) + checks.judge(states, baseline)
+    if args.measured and states:
+        findings += device.findings(args.measured, [state.golden for state in states])
     return report(args, findings, baseline, clock() - start)
 
 

@@ -13,15 +13,41 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from compofa.errors import HwbenchError, InputError, Unavailable
+from compofa.stopping import interrupting
+from hwbench import streams
+from hwbench.argument_types import (
+    fraction,
+    name_and_value,
+    non_negative_number,
+    positive_int,
+    positive_number,
+    resolutions,
+    seed,
+)
+from hwbench.streams import note, plain
+
+__all__ = [
+    "fraction",
+    "name_and_value",
+    "non_negative_number",
+    "note",
+    "plain",
+    "positive_int",
+    "positive_number",
+    "resolutions",
+    "seed",
+]
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: done; failed or infeasible; wrong usage or bad input; backend unavailable; Ctrl-C."""
+"""Exit codes: done; failed or infeasible; wrong usage or bad input; backend unavailable; Ctrl-C. SIGTERM and SIGHUP end
+a command as Ctrl-C does, with 143 and 129; a reader of our output that goes away ends it with 141."""
 
 COMMANDS = {
     "build_lut": "measure the blocks of a space into a lookup table",
@@ -79,6 +105,15 @@ def command_parser(name: str, kind: type[Parser] = Parser, **options: Any) -> Pa
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script: ``hwbench <command> ...``. Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0].replace("-", "_") if arguments else ""
+    if name in COMMANDS:
+        code: int = importlib.import_module(f"hwbench.{name}").main(arguments[1:])
+        return code
+    return _orderly("hwbench", lambda: _introduce(arguments))
+
+
+def _introduce(arguments: Sequence[str]) -> int:
+    """What ``hwbench`` says where no command is called."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return OK if arguments else USAGE
@@ -87,13 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"hwbench {version('hwbench')}")
         return OK
-    name = arguments[0].replace("-", "_")
-    if name not in COMMANDS:
-        return _complain(
-            "hwbench", f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}", USAGE
-        )
-    code: int = importlib.import_module(f"hwbench.{name}").main(arguments[1:])
-    return code
+    raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
 
 
 def _overview() -> str:
@@ -113,20 +142,55 @@ def run(
 
     With ``HWBENCH_DEBUG=1`` in the environment errors keep their traceback.
     """
+    return _orderly(parser.prog, lambda: execute(parser.parse_args(argv)))
+
+
+def _orderly(prog: str, work: Callable[[], int | None]) -> int:
+    if trouble := streams.trouble():
+        return _complain(prog, trouble, USAGE)
+    with interrupting() as stop, _warnings_in_one_line(prog):
+        try:
+            with streams.named_stdout():
+                code = _code_of(work)
+                sys.stdout.flush()
+            return code
+        except KeyboardInterrupt as interrupt:
+            stop.heeding = False
+            note(f"{prog}: interrupted{f': {interrupt}' if str(interrupt) else ''}")
+            return stop.exit_code
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) and error.filename == streams.STDOUT:
+                return streams.READER_GONE
+            if os.environ.get("HWBENCH_DEBUG") == "1":
+                raise
+            return _complain(prog, _describe(error), exit_code(error))
+
+
+def _code_of(work: Callable[[], int | None]) -> int:
     try:
-        return execute(parser.parse_args(argv)) or OK
+        return work() or OK
     except SystemExit as end:  # --help
-        return end.code if isinstance(end.code, int) else FAILED
-    except KeyboardInterrupt as interrupt:
-        print(f"{parser.prog}: interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough; see the docs of SIGPIPE
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception as error:
-        if os.environ.get("HWBENCH_DEBUG") == "1":
-            raise
-        return _complain(parser.prog, _describe(error), exit_code(error))
+        return end.code if isinstance(end.code, int) else OK if end.code is None else FAILED
+
+
+@contextmanager
+def _warnings_in_one_line(prog: str) -> Iterator[None]:
+    """Libraries warn with the path and the line of their own code: people get the message alone, once, and nothing of
+    what is to become of a library. ``HWBENCH_DEBUG=1`` and Python's ``-W`` leave warnings as they are."""
+    if os.environ.get("HWBENCH_DEBUG") == "1" or sys.warnoptions:
+        yield
+        return
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        line = f"{prog}: warning: {category.__name__}: {plain(' '.join(str(message).split()))}"
+        if not issubclass(category, (FutureWarning, DeprecationWarning)) and line not in told:
+            told.add(line)
+            note(line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def exit_code(error: Exception) -> int:
@@ -139,49 +203,22 @@ def exit_code(error: Exception) -> int:
 
 def _describe(error: Exception) -> str:
     """One line; our own errors explain themselves, a bug names its kind."""
-    text = " ".join(str(error).split())
+    text = plain(" ".join(str(error).split()))
     if isinstance(error, HwbenchError) and text:
         return text
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return plain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f': {text}' if text else ''}"
     return f"{type(error).__name__}: {text} (a bug; HWBENCH_DEBUG=1 shows where)"
 
 
 def _complain(prog: str, message: str, code: int) -> int:
-    print(f"{prog}: error: {message}", file=sys.stderr)
+    note(f"{prog}: error: {message}")
     return code
 
 
 # --- arguments ---
-
-
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number above 0."""
-    if not text.strip().isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def resolutions(text: str) -> tuple[int, ...]:
-    """An argparse type: ``128,160`` or ``128:224:32`` (224 included), in pixels; ascending, distinct."""
-    found: set[int] = set()
-    for part in text.split(","):
-        numbers = [positive_int(number) for number in part.split(":")]
-        if len(numbers) == 1:
-            found.add(numbers[0])
-        elif len(numbers) == 3 and numbers[0] <= numbers[1]:
-            found.update(range(numbers[0], numbers[1] + 1, numbers[2]))
-        else:
-            raise argparse.ArgumentTypeError(f"{part!r} is neither a resolution nor first:last:step")
-    return tuple(sorted(found))
-
-
-def name_and_value(text: str) -> tuple[str, str]:
-    """An argparse type: ``name=value``."""
-    name, equals, value = text.partition("=")
-    if not (name.isidentifier() and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
 
 
 def check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:
@@ -215,11 +252,6 @@ def emit_json(document: dict[str, Any]) -> None:
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
-def note(message: str) -> None:
-    """Print a line for people, on stderr."""
-    print(message, file=sys.stderr, flush=True)
-
-
 Advance = Callable[[int], None]
 
 
@@ -227,7 +259,7 @@ Advance = Callable[[int], None]
 def progress(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
     """Show how far the work is and how long it will still take; gives a function to call with each number
     of steps done. A bar on a terminal, elsewhere a line every ten seconds, on stderr."""
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():
         with _bar(label, total) as advance:
             yield advance
     else:
@@ -245,9 +277,14 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(plain(label), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -269,13 +306,18 @@ class _PlainProgress:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table for people on stdout; all columns but the first hold numbers."""
+    """Print a table for people on stdout; all columns but the first hold numbers. Text is shown as it is: what rich
+    would take for markup in a name is part of the name."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(plain(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
+        table.add_column(Text(plain(column)), justify="right" if i else "left")
     for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    with console.capture() as shown:
+        console.print(table)
+    print(shown.get(), end="")  # rich itself would end the process when the reader of a pipe goes away

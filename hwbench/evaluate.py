@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="random subnets of the space (default: all of them)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the sample")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the sample")
     p.add_argument(
         "--archs",
         type=Path,
@@ -116,30 +116,23 @@ def choose(space: Space, sample: int | None, seed: int) -> list[Arch]:
 
 
 def read_archs(path: Path, space: Space) -> list[Arch]:
-    """The distinct subnets in a file: one on each line, or the column ``arch`` of a CSV.
+    """The distinct subnets in a file, in any form that :mod:`lut.subnets_csv` reads.
 
     Raises:
-        ValueError: there is none, or a line is no subnet of `space`; names the line.
+        InputError: there is none, or a line is no subnet of `space`; names the line.
         OSError: the file cannot be read.
     """
-    import csv
+    from compofa.arch import InvalidArch
+    from lut.subnets_csv import read_subnets
 
-    from compofa.arch import Arch, InvalidArch
-
-    rows = list(csv.reader(path.read_text().splitlines()))
-    column = rows[0].index("arch") if rows and "arch" in rows[0] else None
+    file = read_subnets(path, space.family)
     found: dict[Arch, None] = {}
-    for number, row in enumerate(rows, start=1):
-        if not row or (column is not None and number == 1):
-            continue
+    for line, arch in zip(file.lines, file.archs(), strict=True):
         try:
-            arch = Arch.parse(row[column or 0])
             space.check(arch)
-        except (InvalidArch, IndexError) as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+        except InvalidArch as error:
+            raise InputError(f"{path}, line {line}: {error}") from error
         found[arch] = None
-    if not found:
-        raise InputError(f"{path} holds no subnets")
     return list(found)
 
 

@@ -45,7 +45,7 @@ def parser() -> cli.Parser:
         metavar="N",
         help="fit on N random rows and score on the others (default: fit on all)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the rows, the folds and the estimators")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the rows, the folds and the estimators")
     p.add_argument("--out", type=Path, required=True, metavar="MODEL", help="the file to write")
     p.add_argument("--json", action="store_true", help="print the scores as JSON")
     return p

@@ -61,7 +61,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="measured accuracies, one file for all spaces or one for each (default: the shipped ones)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the predicted random subnets")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the predicted random subnets")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
     p.add_argument("--csv", type=Path, metavar="FILE", help="every subnet, with its latency and accuracy")
     p.add_argument("--json", action="store_true", help="print frontiers and hypervolumes as JSON")
@@ -257,7 +257,7 @@ def _describe_points(cloud: Cloud | None) -> list[dict[str, Any]]:
 def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
     """Every subnet as a row: space, arch, latency_ms, accuracy, whether that is measured or predicted, and
     whether it is on its space's measured frontier."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
         for result in results:

@@ -32,7 +32,9 @@ def parser() -> cli.Parser:
         metavar="FILE.csv",
         help="the same rows with predicted_ms, low_ms and high_ms (default: stdout)",
     )
-    p.add_argument("--coverage", type=float, default=0.9, help="of the interval from low_ms to high_ms")
+    p.add_argument(
+        "--coverage", type=cli.fraction, default=0.9, help="of the interval from low_ms to high_ms"
+    )
     p.add_argument("--json", action="store_true", help="print a summary as JSON; needs --out")
     return p
 

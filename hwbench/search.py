@@ -65,7 +65,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="measured accuracies, an accuracy predictor, or OFA's published one (default: the shipped one)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the subnets that are tried")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
     p.add_argument("--csv", type=Path, metavar="FILE", help="the frontier of all subnets looked at")
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
     return p
@@ -349,7 +349,7 @@ def write_csv(path: Path, searched: Searched) -> None:
     names = list(searched.targets.models)
     columns = ["latency_ms"] if len(names) == 1 else [f"latency_ms_{name}" for name in names]
     subnets = searched.found.frontier
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["arch", "accuracy", *columns])
         for row, ms in zip(_rows(searched, subnets), subnets.latency_ms.tolist(), strict=True):

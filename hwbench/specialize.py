@@ -44,7 +44,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="accuracies to search by (default: the shipped ones of a supernet of that recipe)",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the search")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the search")
     p.add_argument(
         "--data", default="glyphs", help="glyphs, digits or imagefolder:PATH: calibrates and tests"
     )
@@ -87,8 +87,8 @@ def execute(args: argparse.Namespace) -> int:
         "latency": measure(args, supernet, arch, model),
         "versions": versions(),
     }
-    (args.out / "card.json").write_text(json.dumps(card, indent=2, allow_nan=False) + "\n")
-    (args.out / "README.md").write_text(card_text(card))
+    (args.out / "card.json").write_text(json.dumps(card, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (args.out / "README.md").write_text(card_text(card), encoding="utf-8")
     if args.json:
         cli.emit_json(card)
     else:

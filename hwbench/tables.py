@@ -45,7 +45,7 @@ def parser() -> cli.Parser:
     p3.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32 (default: the family's)"
     )
-    p3.add_argument("--seed", type=int, default=0, help="of the cross-validation")
+    p3.add_argument("--seed", type=cli.seed, default=0, help="of the cross-validation")
     _add_out(p3)
     p4 = action("merge", merge, "put tables of one target together", "table", nargs="+", help="in any format")
     p4.add_argument(

@@ -33,7 +33,7 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--subnets", type=cli.positive_int, default=40, metavar="N", help="random subnets to measure"
     )
-    p.add_argument("--seed", type=int, default=0, help="of the subnets and their order")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets and their order")
     p.add_argument(
         "--out",
         type=Path,

@@ -27,7 +27,7 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--all", action="store_true", help="every block, not one of each sort")
     p.add_argument("--blocks", type=cli.positive_int, metavar="N", help="the first N of them only")
-    p.add_argument("--seed", type=int, default=0, help="of the inputs")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the inputs")
     p.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     return p
 

@@ -131,7 +131,7 @@ def write_csv(table: Table, path: Path) -> None:
         OSError: it cannot be written.
     """
     flat = [row | {"rounds_ms": " ".join(map(repr, row["rounds_ms"]))} for row in rows(table)]
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(flat[0]))
         writer.writeheader()
         writer.writerows(flat)

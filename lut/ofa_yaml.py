@@ -194,7 +194,8 @@ def write_ofa(table: Table, folder: Path) -> list[Path]:
         path = folder / f"{resolution}_lookup_table.yaml"
         entries = sorted((ofa_key(block), table.entries[block]) for block in space.all_blocks((resolution,)))
         about = f"# {table.header.family}, {resolution} px, ms; target {json.dumps(table.target.to_dict())}\n"
-        path.write_text(about + "".join(_entry(key, measurement) for key, measurement in entries))
+        lines = "".join(_entry(key, measurement) for key, measurement in entries)
+        path.write_text(about + lines, encoding="utf-8")
         written.append(path)
     return written
 

@@ -19,7 +19,7 @@ import numpy as np
 from compofa.arch import Arch
 from compofa.errors import InputError
 from compofa.families import Family, get_family
-from compofa.files import write_atomically
+from compofa.files import SEAL, check_seal, parse_json, read_bounded, reading, sealed, write_atomically
 from compofa.genotype import Genotypes, decode, encode
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats, Rows
@@ -125,14 +125,16 @@ class SubnetModel:
             "versions": library_versions(),
         }
         archs = map(str, decode(self.family, self.genotypes))
-        rows = (
-            json.dumps({"arch": arch, "measured_ms": measured, "unseen_ms": unseen}, allow_nan=False)
+        rows = [
+            {"arch": arch, "measured_ms": measured, "unseen_ms": unseen}
             for arch, measured, unseen in zip(
                 archs, self.latency_ms.tolist(), predictor.unseen_ms.tolist(), strict=True
             )
-        )
+        ]
+        head[SEAL] = sealed({**head, "rows": rows})[SEAL]
         text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
-        write_atomically(path, text + ',\n "rows": [\n' + ",\n".join(rows) + "\n]\n}\n")
+        lines = (json.dumps(row, allow_nan=False) for row in rows)
+        write_atomically(path, text + ',\n "rows": [\n' + ",\n".join(lines) + "\n]\n}\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -143,21 +145,17 @@ class SubnetModel:
             OSError: the file cannot be read.
             ValueError: it is no model, or of a schema that this version does not read.
         """
-        try:
-            content = json.loads(path.read_bytes())
+        text = read_bounded(path)
+        with reading(path, "a hwbench model of subnets"):
+            content = parse_json(text)
             if not isinstance(content, dict) or content.get("format") != FORMAT:
                 raise InputError("not a hwbench model of subnets")
             if content["schema"] != SCHEMA:
                 raise InputError(
                     f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}: fit the model again"
                 )
+            check_seal(content)
             return cls._from_content(content)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: broken model: {type(error).__name__} {error}") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a hwbench model of subnets: no JSON, or cut short") from error
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from error
 
     @classmethod
     def _from_content(cls, content: dict[str, Any]) -> Self:

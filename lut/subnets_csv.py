@@ -1,30 +1,43 @@
-"""Subnets and their latencies as CSV: ``r, d0.., k00.., e00.., <any other columns>``.
+"""Subnets, alone or with what was measured of them, in every form that commands take.
 
-``r`` is the resolution in pixels, ``d<unit>`` a unit's depth, ``k<slot>`` and ``e<slot>`` the kernel and the expand
-ratio of a slot (unit x largest depth + position); ``ks<slot>`` is read for ``k<slot>``, too. Slots past a unit's
-depth are inactive, whatever they hold. The layout is that of the HELP project (Lee et al., NeurIPS 2021).
+*CSV*, a subnet in each row and any other columns beside it. The subnet is
+
+- in columns ``r, d0.., k00.., e00..``: the resolution in pixels, each unit's depth, the kernel and the expand ratio of
+  each slot (unit x largest depth + position); ``ks<slot>`` is read for ``k<slot>``, too. Slots past a unit's depth are
+  inactive, whatever they hold. The layout is that of the HELP project (Lee et al., NeurIPS 2021);
+- or in a column ``arch``, as ``r32-k3e6_k5e4-...``;
+- or in the one column that holds dictionaries ``{'ks': ..., 'e': ..., 'd': ..., 'r': ...}``, as DyNAS-T writes them.
+
+*JSON*: one value of :mod:`compofa.configs`, a list of them, or one in each line; their other numbers and texts are
+columns. *Text*: ``r32-k3e6_k5e4-...`` in each line.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import Arch, InvalidArch
+from compofa.configs import SIDES, is_subnet, parse_config
 from compofa.errors import InputError
 from compofa.families import Family
-from compofa.genotype import Genotypes, decode
-from lut.predictors.base import Floats
+from compofa.files import parse_json, read_bounded, read_text, write_atomically
+from compofa.genotype import Genotypes, decode, encode
+from lut.predictors.base import PLAUSIBLE_MS, Floats
 
 TARGET = "target"
 """Name of the column of text that says what the latencies are of."""
+ARCH = "arch"
+"""Name of the column of subnets as text."""
 LONGEST_LIST = 8
 """Names that a message lists before it only counts."""
 
@@ -38,7 +51,7 @@ class SubnetsCsv:
         family: whose subnets they are.
         header: names of all columns.
         cells: the text of each row, as it was.
-        lines: the line of the file on which each row ends, from 1.
+        lines: the line of the file on which each row ends, from 1; in a JSON document the number of the value.
         genotypes: shape (rows, 1 + slots).
     """
 
@@ -55,16 +68,17 @@ class SubnetsCsv:
         Raises:
             ValueError: there is no such column, or a row holds no positive number there.
         """
-        targets = [name for name in self.header if name not in _design(self.header, self.family)]
+        targets = [name for name in self.header if name not in (ARCH, *_design(self.header, self.family))]
         if column not in targets:
             raise InputError(f"{self.path} has no column {column!r} of latencies; it has {_list(targets)}")
         at = self.header.index(column)
         values = np.array([_number(row[at]) for row in self.cells])
-        bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+        least, most = PLAUSIBLE_MS
+        bad = np.flatnonzero(~((values >= least) & (values <= most)))
         if len(bad):
             first = int(bad[0])
             raise InputError(
-                f"{self.path}, line {self.lines[first]}: {column} is {self.cells[first][at]!r}, not a positive "
+                f"{self.path}, line {self.lines[first]}: {column} is {_short(self.cells[first][at])}, not a positive "
                 f"number of milliseconds ({len(bad)} of {len(values)} rows are wrong: correct or delete them)"
             )
         return values
@@ -84,10 +98,15 @@ class SubnetsCsv:
             raise InputError(f"{self.path} mixes measurements of {len(found)} targets: {_list(found)}")
         return found[0]
 
+    def archs(self) -> list[Arch]:
+        """The subnets, one for each row."""
+        return decode(self.family, self.genotypes)
+
 
 def _number(text: str) -> float:
+    """NaN for what is no number; Python would also read ``1_0`` and digits of other scripts."""
     try:
-        return float(text)
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         return math.nan
 
@@ -96,46 +115,53 @@ def _number(text: str) -> float:
 
 
 def read_subnets(path: Path, family: Family) -> SubnetsCsv:
-    """The subnets in a CSV file.
+    """The subnets in a file, in any of the forms above.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a column is missing, or a row is torn or no subnet of `family`; names the line.
+        InputError: it is in none of them, or a row is torn or no subnet of `family`; names the line.
     """
-    header, cells, lines = _read(path)
-    names = _design(header, family)
-    if missing := [name for name in names if name not in header]:
-        raise InputError(
-            f"{path} lacks {_list(missing)}: subnets of {family.name} need the columns {names[0]}, "
-            f"{names[1]}.., {_slot('k', 0)}.., {_slot('e', 0)}.."
-        )
+    text = read_text(path)
+    if text.lstrip()[:1] in ("{", "["):
+        return _from_values(path, family, _values(path, text))
+    header, cells, lines = _read(path, text)
+    if ARCH not in header and _is_arch(header[0]):
+        cells, lines = [list(header), *cells], [1, *lines]
+        header = (ARCH, *(f"column {n}" for n in range(2, len(header) + 1)))
     if not cells:
         raise InputError(f"{path} holds no subnets, only a header")
-    numbers = _Numbers()
-    picked = [header.index(name) for name in names]
-    values = np.array([[numbers[row[i]] for i in picked] for row in cells])
-    try:
-        genotypes = _encode(family, values)
-    except _Wrong as wrong:
-        text = cells[wrong.row][picked[wrong.column]]
+    names = _design(header, family)
+    missing = [name for name in names if name not in header]
+    if not missing:
+        file = SubnetsCsv(
+            path, family, header, cells, lines, _from_columns(path, family, header, cells, lines)
+        )
+        return _agreeing(file) if ARCH in header else file
+    column = header.index(ARCH) if ARCH in header else _column_of_dictionaries(cells[0])
+    if column is None:
         raise InputError(
-            f"{path}, line {lines[wrong.row]}: {names[wrong.column]} is {text!r}; {family.name} has {wrong.allowed} "
-            f"({wrong.count} of {len(cells)} rows are outside the family)"
-        ) from None
-    return SubnetsCsv(path, family, header, cells, lines, genotypes)
+            f"{path} lacks {_list(missing)}: subnets of {family.name} need the columns {names[0]}, "
+            f"{names[1]}.., {_slot('k', 0)}.., {_slot('e', 0)}.., or a column {ARCH} of r32-k3e6_k5e4-..., or one of "
+            "{'ks': .., 'e': .., 'd': .., 'r': ..}"
+        )
+    archs = _archs(path, family, lines, [_value(row[column]) for row in cells])
+    return SubnetsCsv(path, family, header, cells, lines, encode(family, archs))
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
+def _is_arch(text: str) -> bool:
+    return text[:1] == "r" and text[1:2].isdigit() and "-" in text
+
+
+def _read(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
     """Header, cells and line numbers; blank lines are skipped."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = tuple(name.strip() for name in next(reader, []))
-            rows = [(row, reader.line_num) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(text, newline=""))
+        header = tuple(name.strip() for name in next(reader, []))
+        rows = [(row, reader.line_num) for row in reader if row]
+    except csv.Error as error:
         raise InputError(f"{path} is no CSV file: {error}") from error
     if not header:
-        raise InputError(f"{path} is empty, not a CSV file of subnets")
+        raise InputError(f"{path} is empty: it holds no subnets")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(f"{path} has the column {_list(twice)} twice")
     for row, line in rows:
@@ -144,6 +170,34 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
                 f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} (is the file cut short?)"
             )
     return header, [row for row, _ in rows], [line for _, line in rows]
+
+
+# --- subnets in columns of numbers ---
+
+
+def _from_columns(
+    path: Path, family: Family, header: Sequence[str], cells: Sequence[list[str]], lines: Sequence[int]
+) -> Genotypes:
+    names, numbers = _design(header, family), _Numbers()
+    picked = [header.index(name) for name in names]
+    values = np.array([[numbers[row[i]] for i in picked] for row in cells])
+    try:
+        return _encode(family, values)
+    except _Wrong as wrong:
+        text = _short(cells[wrong.row][picked[wrong.column]])
+        raise InputError(
+            f"{path}, line {lines[wrong.row]}: {names[wrong.column]} is {text}; {family.name} has {wrong.allowed} "
+            f"({wrong.count} of {len(cells)} rows are outside the family)"
+        ) from None
+
+
+def _agreeing(file: SubnetsCsv) -> SubnetsCsv:
+    """`file`, of which the column ``arch`` says what the columns of numbers say, or InputError."""
+    at = file.header.index(ARCH)
+    for row, line, arch in zip(file.cells, file.lines, file.archs(), strict=True):
+        if row[at].strip() != str(arch):
+            raise InputError(f"{file.path}, line {line}: {ARCH} is not what the columns r, d0.. say")
+    return file
 
 
 class _Numbers(dict[str, int]):
@@ -212,6 +266,97 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:LONGEST_LIST]) + (f" and {more} more" if more > 0 else "")
 
 
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
+# --- subnets as single values ---
+
+
+def _column_of_dictionaries(row: Sequence[str]) -> int | None:
+    found = [i for i, cell in enumerate(row) if cell.lstrip().startswith("{") and is_subnet(_value(cell))]
+    return found[0] if len(found) == 1 else None
+
+
+def _value(cell: str) -> Any:
+    """What a cell says: the text of a subnet, or a dictionary as JSON or as Python writes it; None if neither."""
+    if not cell.lstrip().startswith("{"):
+        return cell
+    as_json = (
+        cell.replace("'", '"').replace("None", "null").replace("(", "[").replace(",)", "]").replace(")", "]")
+    )
+    try:
+        return parse_json(as_json)
+    except InputError:
+        return None
+
+
+def _archs(path: Path, family: Family, lines: Sequence[int], values: Sequence[Any]) -> list[Arch]:
+    archs = []
+    for line, value in zip(lines, values, strict=True):
+        try:
+            archs.append(parse_config(family, value))
+        except InvalidArch as error:
+            raise InputError(f"{path}, line {line}: {error}") from error
+    return archs
+
+
+def _values(path: Path, text: str) -> list[tuple[int, Any]]:
+    """The values of a JSON file, each with its number, or of a file of JSON lines, each with its line."""
+    try:
+        document = parse_json(text)
+    except InputError as error:
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        if len(lines) < 2:
+            raise InputError(f"{path}: {error}") from error
+        return [(number, _line(path, number, line)) for number, line in lines]
+    values = document if isinstance(document, list) else [_with_side(path, document)]
+    return list(enumerate(values, start=1))
+
+
+def _line(path: Path, number: int, line: str) -> Any:
+    try:
+        return parse_json(line)
+    except InputError as error:
+        raise InputError(f"{path}, line {number}: {error}") from error
+
+
+def _with_side(path: Path, value: Any) -> Any:
+    """OFA keeps the side of a network's images in the ``run.config`` beside its ``net.config``."""
+    beside = path.with_name("run.config")
+    if isinstance(value, dict) and "blocks" in value and not value.keys() & set(SIDES) and beside.is_file():
+        run = parse_json(read_bounded(beside))
+        if isinstance(run, dict) and "image_size" in run:
+            return {"config": value, "image_size": run["image_size"]}
+    return value
+
+
+def _from_values(path: Path, family: Family, numbered: Sequence[tuple[int, Any]]) -> SubnetsCsv:
+    """Subnets of JSON values; what else they say in numbers and texts becomes columns."""
+    if not numbered:
+        raise InputError(f"{path} holds no subnets")
+    numbers, values = [number for number, _ in numbered], [value for _, value in numbered]
+    genotypes = encode(family, _archs(path, family, numbers, values))
+    design, rows = subnet_columns(family, genotypes)
+    taken = {*design, *SIDES, ARCH, "wid"}
+    dictionaries = [value if isinstance(value, dict) else {} for value in values]
+    others = {
+        key: None
+        for value in dictionaries
+        for key, content in value.items()
+        if key not in taken and isinstance(content, (int, float, str))
+    }
+    cells = [
+        [*row, *(_cell(value.get(key)) for key in others)]
+        for row, value in zip(rows, dictionaries, strict=True)
+    ]
+    return SubnetsCsv(path, family, (*design, *others), cells, numbers, genotypes)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
 # --- writing ---
 
 
@@ -240,10 +385,9 @@ def write_csv(
     Raises:
         OSError: it cannot be written.
     """
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "w", newline="", encoding="utf-8") as file:
-        write_rows(file, header, cells, added)
-    os.replace(beside, path)
+    text = io.StringIO(newline="")
+    write_rows(text, header, cells, added)
+    write_atomically(path, text.getvalue())
 
 
 def write_rows(

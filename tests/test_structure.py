@@ -58,3 +58,28 @@ def test_every_installed_version_is_pinned():
 def test_the_package_is_under_10_mb():
     files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 10e6
+
+
+TEXT_METHODS = {"read_text": 0, "write_text": 1}
+"""Methods that read or write text -> arguments before the encoding."""
+
+
+def without_encoding(path):
+    """Lines of a module that open text without saying how it is encoded: then the locale says it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or any(k.arg in ("encoding", None) for k in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        texts = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        if name in TEXT_METHODS and len(node.args) <= TEXT_METHODS[name] and owner != "files":
+            yield node.lineno
+        opens = name == "open" and owner not in ("os", "Image")
+        if opens and (len(node.args) < 2 or texts) and not any("b" in t for t in texts if len(t) < 4):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_text_is_utf_8_wherever_it_is_read_or_written(room):
+    found = [f"{path}:{line}" for path in (ROOT / room).rglob("*.py") for line in without_encoding(path)]
+    assert not found

@@ -132,4 +132,4 @@ def write_trace(path: Path, layers: Sequence[tuple[str, Timeline]], clock_mhz: f
     Raises:
         OSError: it cannot be written.
     """
-    path.write_text(json.dumps(chrome_trace(layers, clock_mhz, pause)) + "\n")
+    path.write_text(json.dumps(chrome_trace(layers, clock_mhz, pause)) + "\n", encoding="utf-8")

@@ -292,7 +292,7 @@ def measurements(board: str, zoo: Path | None = None) -> tuple[Measured, ...]:
         OSError: the file cannot be read.
     """
     if board == "kv260":
-        text = (files("backends.fpga") / "kv260_published.csv").read_text()
+        text = (files("backends.fpga") / "kv260_published.csv").read_text(encoding="utf-8")
         found = {row["network"]: float(row["fps"]) for row in csv.DictReader(text.splitlines())}
     elif board == "zcu102" and zoo is not None:
         found = _read_zoo(zoo, "ZCU102")
@@ -307,7 +307,9 @@ def _read_zoo(path: Path, board: str) -> dict[str, float]:
     """One-thread frames a second of the networks that a zoo CSV has for `board`."""
     try:
         rows = [
-            row for row in csv.DictReader(path.read_text().splitlines()) if row["board"].startswith(board)
+            row
+            for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+            if row["board"].startswith(board)
         ]
         return {_our_name(row["zoo_name"]): float(row["fps_thread1"]) for row in rows if row["fps_thread1"]}
     except (KeyError, ValueError) as error:

@@ -27,7 +27,7 @@ from backends.base import (
 from backends.host import package_versions
 from backends.rotation import BLOCK_TIMING, NETWORK_TIMING
 from backends.timing import TimingSettings
-from backends.tvm.address import Address
+from backends.tvm.address import CONNECT_S, Address
 from backends.tvm.target import TvmTarget, load_target
 from compofa.blocks import Block
 from compofa.errors import InputError
@@ -244,9 +244,9 @@ class TvmBackend(Backend):
         self._needs_board()
         count = 1
         if self.address.key:
-            count = self.address.count_boards()
+            count = self.address.count_boards(min(self.silence_s, CONNECT_S))
         elif self.address.host:
-            self.address.check_reachable()
+            self.address.check_reachable(min(self.silence_s, CONNECT_S))
         measurer = Measurer(
             self.recipe, self.address, self.block_timing, self.network_timing, self.settings.seed
         )

@@ -28,8 +28,6 @@ from backends.base import BackendUnavailable, CannotRun
 from backends.tvm.errors import last_line
 from compofa.errors import InputError, RunFailed
 
-Beat = Callable[[], None]
-"""Call it after each step of a job: a sign of life."""
 LOG = logging.getLogger(__name__)
 STARTING_S = 120.0
 """How long a worker may take to start: importing TVM takes seconds, on a busy machine many."""
@@ -39,6 +37,33 @@ BEAT_S = 0.5
 """Signs of life are not sent more often: each wakes the parent, on a machine that may be measuring."""
 ATTEMPTS = 2
 """A job that ended so many workers is not given to another."""
+
+
+class Beat:
+    """How a worker gives signs of life; each call may be one.
+
+    Args:
+        say: sends a message of a kind to the parent.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda kind: None) -> None:
+        self._say, self._last_s = say, time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last_s >= BEAT_S:
+            self._last_s = now
+            self._say("alive")
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around what waits for another machine while the worker starts: it may take no longer than any silence."""
+        self._say("asking")
+        yield
+        self._say("answered")
+
+
+"""Call it after each step of a job: a sign of life."""
 
 
 class Lost(RunFailed):
@@ -76,6 +101,7 @@ class _Worker:
     heard_s: float
     job: int | None = None
     ready: bool = False
+    asking: bool = False
 
 
 @dataclass
@@ -162,7 +188,8 @@ class Crew:
 
     def _limit_s(self, worker: _Worker) -> float:
         """When the worker has been silent for too long."""
-        return worker.heard_s + (self.silence_s if worker.ready else max(self.silence_s, STARTING_S))
+        starting = not (worker.ready or worker.asking)
+        return worker.heard_s + (max(self.silence_s, STARTING_S) if starting else self.silence_s)
 
     def _message(self, worker: _Worker) -> tuple[str, Any]:
         if not worker.pipe.poll():
@@ -174,6 +201,7 @@ class Crew:
             return "gone", Lost(f"ended with code {worker.process.returncode}{_tail(worker.said)}")
         worker.heard_s = self.clock()
         worker.ready = True if kind == "ready" else worker.ready
+        worker.asking = kind == "asking"
         return kind, content
 
     def _bury(
@@ -258,15 +286,7 @@ def serve(pipe: Connection) -> None:
     def say(kind: str, content: Any = None) -> None:
         pipe.send((kind, content))
 
-    last_s = time.monotonic()
-
-    def beat() -> None:
-        nonlocal last_s
-        now = time.monotonic()
-        if now - last_s >= BEAT_S:
-            last_s = now
-            say("alive")
-
+    beat = Beat(say)
     try:
         trade: Trade = pipe.recv()
         work = trade.start(beat)

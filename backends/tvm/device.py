@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backends.base import BackendUnavailable
 from backends.timing import Case
 from backends.tvm.address import Address
+from backends.tvm.crew import Beat
 from backends.tvm.errors import first_line
 from backends.tvm.library import timed_library
 from backends.tvm.target import TvmTarget
@@ -30,16 +31,18 @@ class Device:
         target: what it is compiled for.
         address: where it is.
         threads: that a run uses, on the fastest cores.
+        beat: told when the device is asked and when it has answered.
 
     Raises:
         BackendUnavailable: it cannot be reached.
         ValueError: its TVM is of another version; the compiler for the target is not there.
     """
 
-    def __init__(self, target: TvmTarget, address: Address, threads: int) -> None:
+    def __init__(self, target: TvmTarget, address: Address, threads: int, beat: Beat | None = None) -> None:
         self._names = map(str, count())
-        self._session = _open(address)
-        self._timed = self._load(timed_library(target))
+        timed = timed_library(target)
+        self._session = _open(address, beat or Beat())
+        self._timed = self._load(timed)
         found, expected = self._timed["runtime_version"](), _runtime_version()
         if found != expected:
             packages = " ".join(f"{name}=={version(name)}" for name in ("apache-tvm", "apache-tvm-ffi"))
@@ -90,12 +93,19 @@ class Program:
         return found
 
 
-def _open(address: Address) -> Any:
+def _open(address: Address, beat: Beat) -> Any:
     from tvm import rpc
 
     if not address.host:
         return rpc.LocalSession()
-    address.check_reachable()
+    with beat.asking():
+        address.check_reachable()
+        return _connect(address)
+
+
+def _connect(address: Address) -> Any:
+    from tvm import rpc
+
     try:
         if address.key:
             return rpc.connect_tracker(address.host, address.port).request(address.key)

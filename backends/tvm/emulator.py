@@ -87,7 +87,7 @@ def emulate(
             given.astype("<f4").tofile(folder / f"x{i}")
             sizes = " ".join(map(str, (given.ndim, *given.shape)))
             lines.append(f"{library} {folder}/x{i} {folder}/y{i} {sizes}\n")
-        (folder / "list").write_text("".join(lines))
+        (folder / "list").write_text("".join(lines), encoding="utf-8")
         counting = ["-plugin", str(plugin), "-d", "plugin", "-D", f"{folder}/log"] if plugin else []
         done = subprocess.run(
             [*COMMAND, *counting, str(program(target, SOURCES / "runner.cc")), f"{folder}/list"],
@@ -107,7 +107,11 @@ def emulate(
 
 
 def _counts(log: Path) -> list[int | None]:
-    return [int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("instructions ")]
+    return [
+        int(line.split()[1])
+        for line in log.read_text(encoding="utf-8").splitlines()
+        if line.startswith("instructions ")
+    ]
 
 
 def program(target: TvmTarget, source: Path) -> Path:
@@ -151,4 +155,4 @@ def _plugin() -> Path | None:
 
 
 def _digest(source: Path, compiler: str) -> str:
-    return hashlib.sha256(f"{compiler} {source.read_text()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{compiler} {source.read_text(encoding='utf-8')}".encode()).hexdigest()[:16]

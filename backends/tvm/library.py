@@ -99,7 +99,7 @@ def find(recipe: Recipe, network: Network) -> Library | None:
     """The library of `network`, if it was compiled before."""
     path = libraries_folder() / f"{recipe.key(recipe.graph(network))}.so"
     try:
-        trials = json.loads(path.with_suffix(".json").read_text())["trials"]
+        trials = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["trials"]
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -207,7 +207,13 @@ def timed_library(target: TvmTarget) -> Path:
     target.check_compiler()
     include = [f"-I{folder}" for folder in tvm_ffi.libinfo.include_paths()]
     options = ["-O2", "-std=c++17", "-shared", "-fPIC", *include]
-    content = [TIMED_SOURCE.read_text(), target.triple, target.compiler, version("apache-tvm-ffi"), *options]
+    content = [
+        TIMED_SOURCE.read_text(encoding="utf-8"),
+        target.triple,
+        target.compiler,
+        version("apache-tvm-ffi"),
+        *options,
+    ]
     name = hashlib.sha256(repr(content).encode()).hexdigest()[:32]
     path = libraries_folder() / f"timed-{name}.so"
     if not path.exists():

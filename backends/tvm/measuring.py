@@ -95,7 +95,7 @@ class Measurer(OnDevice):
     def start(self, beat: Beat) -> Callable[[Job], Done]:
         from backends.tvm.device import Device
 
-        device = Device(self.recipe.target, self.address, self.recipe.threads)
+        device = Device(self.recipe.target, self.address, self.recipe.threads, beat)
         sentinel = Sentinel(self._case(device, (SENTINEL,), self.seed, beat))
 
         def work(job: Job) -> Done:
@@ -167,7 +167,7 @@ class Verifier(OnDevice):
 
         if self.emulate:
             return self._emulated
-        device = Device(self.recipe.target, self.address, self.recipe.threads)
+        device = Device(self.recipe.target, self.address, self.recipe.threads, beat)
 
         def work(blocks: Sequence[Block]) -> list[Verdict]:
             found = []

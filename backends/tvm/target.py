@@ -136,7 +136,7 @@ def host_mcpu(cpuinfo: Path = CPUINFO, machine: str | None = None) -> str:
     """LLVM's name for this machine's processor: the level of its instruction set on x86-64, the design on
     Arm, ``generic`` elsewhere. (LLVM's own detection names processors that it then compiles badly for.)"""
     try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     if (machine or platform.machine()) in ("x86_64", "AMD64"):

@@ -23,6 +23,7 @@ from backends.tvm.errors import refused_by_tvm
 from backends.tvm.library import Recipe, lower, tvm_target
 from backends.tvm.target import TvmTarget
 from compofa.errors import InputError
+from compofa.files import parse_json, read_bounded, reading
 from compofa.home import home
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ TRIALS_AT_ONCE = 16
 """Built, run and written together."""
 REPEATS = 5
 RUN_MS = 5.0
+MOST_TRIALS = 10**9
 """A trial's time is the least of so many, each of at least so long: whatever else the machine does only adds."""
 
 
@@ -56,12 +58,11 @@ def check_database(folder: Path, recipe: Recipe) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is no tuning database of hwbench: it lacks target.json")
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted) + "\n")
-    try:
-        found = json.loads(file.read_text())
+        file.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+    content = read_bounded(file)
+    with reading(file, "the target of a tuning database"):
+        found = parse_json(content)
         names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is broken: {error}") from error
     if names:
         differs = ", ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in names)
         raise InputError(f"the tuning database {folder} is of another target: {differs}")
@@ -70,18 +71,21 @@ def check_database(folder: Path, recipe: Recipe) -> None:
 def read_trials(folder: Path) -> dict[str, int]:
     """Trials that each operator had, by its hash. A torn last line is left out."""
     found: dict[str, int] = {}
-    try:
-        content = (folder / "trials.jsonl").read_text()
-    except FileNotFoundError:
+    path = folder / "trials.jsonl"
+    if not path.exists():
         return {}
-    for line in content.split("\n")[:-1]:
-        entry = json.loads(line)
-        found[entry["operator"]] = found.get(entry["operator"], 0) + entry["trials"]
+    for number, line in enumerate(read_bounded(path).split(b"\n")[:-1], start=1):
+        with reading(f"{path}, line {number}", "a tuning database's list of trials"):
+            entry = parse_json(line)
+            operator, trials = entry["operator"], entry["trials"]
+            if not isinstance(operator, str) or type(trials) is not int or not 0 <= trials <= MOST_TRIALS:
+                raise InputError("not an operator's hash and a number of trials")
+            found[operator] = found.get(operator, 0) + trials
     return found
 
 
 def _add_trials(folder: Path, operator: str, name: str, trials: int) -> None:
-    with (folder / "trials.jsonl").open("a") as file:
+    with (folder / "trials.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"operator": operator, "name": name, "trials": trials}) + "\n")
 
 
@@ -142,7 +146,7 @@ class Tuner(Trade):
 
         without_gpu_intrinsics()
         device = (
-            None if not self.address.host else Device(self.recipe.target, self.address, self.recipe.threads)
+            Device(self.recipe.target, self.address, self.recipe.threads, beat) if self.address.host else None
         )
 
         def work(network: Network) -> int:

@@ -12,9 +12,10 @@ import numpy as np
 
 from backends.host import package_versions
 from compofa.errors import InputError
-from compofa.files import write_atomically
+from compofa.files import check_seal, parse_json, read_bounded, reading, sealed, write_atomically
 from hwbench.gating.models import Answers
 from lut.model import Floats
+from lut.predictors.base import PLAUSIBLE_MS
 
 FORMAT = "hwbench-baseline"
 SCHEMA = 1
@@ -70,7 +71,7 @@ class Baseline:
                 for name, frozen in sorted(self.sets.items())
             },
         }
-        write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomically(path, json.dumps(sealed(content), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Baseline:
@@ -80,30 +81,39 @@ class Baseline:
             OSError: it cannot be read.
             ValueError: it is none.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if not isinstance(content, dict) or content.get("format") != FORMAT:
-                raise InputError("not a baseline of hwbench check")
-            if content["schema"] != SCHEMA:
-                raise InputError(
-                    f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}"
-                )
-            sets = {name: _parse(fields) for name, fields in content["sets"].items()}
-            return cls(sets, dict(content["environment"]))
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: broken baseline: {type(error).__name__} {error}") from error
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: not a baseline of hwbench check: no JSON") from error
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from error
+        content = read_bounded(path)
+        with reading(path, "a baseline of hwbench check"):
+            return cls._parse(parse_json(content))
+
+    @classmethod
+    def _parse(cls, content: Any) -> Baseline:
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError("not a baseline of hwbench check")
+        if content["schema"] != SCHEMA:
+            raise InputError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
+        check_seal(content)
+        sets = {name: _parse(fields) for name, fields in content["sets"].items()}
+        return cls(sets, {str(name): str(version) for name, version in content["environment"].items()})
 
 
 def _parse(fields: dict[str, Any]) -> Frozen:
-    predicted = {model: np.array(values, dtype=float) for model, values in fields["predicted_ms"].items()}
-    for model, values in predicted.items():
-        if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
-            raise InputError(f"predictions of {model} are no list of positive numbers")
-    return Frozen(str(fields["data"]), float(fields["coverage"]), predicted)
+    predicted = {model: _latencies(model, values) for model, values in fields["predicted_ms"].items()}
+    if not predicted:
+        raise InputError("a set has no predictions")
+    coverage = fields["coverage"]
+    if isinstance(coverage, bool) or not isinstance(coverage, (int, float)) or not 0 <= coverage <= 1:
+        raise InputError(f"a coverage is a share from 0 to 1, not {coverage!r}")
+    return Frozen(str(fields["data"]), float(coverage), predicted)
+
+
+def _latencies(model: str, values: Any) -> Floats:
+    least, most = PLAUSIBLE_MS
+    numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    if not numbers or not values or not all(least <= value <= most for value in values):
+        raise InputError(
+            f"predictions of {model} are no list of latencies in milliseconds ({least:g} to {most:g})"
+        )
+    return np.array(values, dtype=float)
 
 
 def freeze(digest: str, coverage: float, answers: dict[str, Answers]) -> Frozen:

@@ -64,6 +64,17 @@ class Sample:
         return 100 * np.abs(ratio - 1).mean(axis=-1)
 
 
+def findings(path: Path, sets: list[GoldenSet]) -> list[Finding]:
+    """What the measurements at `path` say of the set that they are of, or why they say nothing."""
+    try:
+        return check(*find_set(path, sets))
+    except OSError as error:
+        reason = f"{path}: {error.strerror}"
+    except InputError as error:
+        reason = str(error)
+    return [Finding("data", "measured", "file", "unusable", "of a golden set", FAIL, reason)]
+
+
 def find_set(path: Path, sets: list[GoldenSet]) -> tuple[GoldenSet, Calibration]:
     """The set that the calibration at `path` belongs to, and the calibration.
 
@@ -75,7 +86,7 @@ def find_set(path: Path, sets: list[GoldenSet]) -> tuple[GoldenSet, Calibration]
     for golden in sets:
         try:
             return golden, Calibration.load(path, golden.table)
-        except ValueError as error:
+        except InputError as error:
             trouble = str(error)
     if "another table" in trouble:
         trouble = (
@@ -133,7 +144,7 @@ def _proportions(golden: GoldenSet, then: Sample, now: Sample) -> Finding:
         golden.name,
         "proportions",
         f"MAPE {now.error_pct:.2f} %, noise {now.noise_pct:.1f} %",
-        f"{allowed:.2f} %",
+        f"{allowed:.2f} %, chance aside",
         FAIL if failed else PASS,
         f"the model's proportions no longer hold on this device (MAPE {now.error_pct:.2f} %, was "
         f"{then.error_pct:.2f} %): measure the table anew and freeze it"

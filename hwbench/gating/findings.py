@@ -15,7 +15,7 @@ MEANINGS = {
     "accuracy": "a model predicts worse than the baseline, beyond chance, margin and floor",
     "device": "fresh measurements contradict the frozen ones",
     "coverage": "blocks or subnets have no answer",
-    "data": "a golden file or the baseline is missing, broken, changed or too small",
+    "data": "a golden file, the baseline or the file of --measured is missing, broken, changed or too small",
 }
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"

@@ -20,7 +20,7 @@ import numpy as np
 
 from compofa.arch import Arch, UnitChoice
 from compofa.errors import InputError
-from compofa.files import write_atomically
+from compofa.files import parse_json, read_bounded, reading, write_atomically
 from compofa.spaces import Space, get_space
 from lut.calibration import Calibration
 from lut.scores import mape_pct
@@ -118,19 +118,17 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
         ValueError: it is broken.
     """
     path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_bytes())
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError("not a manifest of golden sets")
-        if content["schema"] != SCHEMA:
-            raise InputError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
-        return {name: _parse_entry(name, dict(fields)) for name, fields in content["sets"].items()}
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not a manifest of golden sets: no JSON") from error
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: broken manifest: {type(error).__name__} {error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+    content = read_bounded(path)
+    with reading(path, "a manifest of golden sets"):
+        return _parse_manifest(parse_json(content))
+
+
+def _parse_manifest(content: Any) -> dict[str, Entry]:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError("not a manifest of golden sets")
+    if content["schema"] != SCHEMA:
+        raise InputError(f"schema {content['schema']!r}; this version of hwbench reads schema {SCHEMA}")
+    return {name: _parse_entry(name, dict(fields)) for name, fields in content["sets"].items()}
 
 
 def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
@@ -138,8 +136,18 @@ def _parse_entry(name: str, fields: dict[str, Any]) -> Entry:
     files = {str(file): str(digest) for file, digest in fields.pop("files").items()}
     if set(files) != set(file_names(name)):
         raise InputError(f"set {name} must have the files {', '.join(file_names(name))}")
-    limits, margins = (Figures(**fields.pop(key)) for key in ("limits", "margins"))
+    limits, margins = (_parse_figures(name, key, fields.pop(key)) for key in ("limits", "margins"))
     return Entry(name, files, limits, margins, fields)
+
+
+def _parse_figures(name: str, key: str, fields: dict[str, Any]) -> Figures:
+    """Limits and margins are edited by hand: an absurd one would let everything pass."""
+    for score, value in fields.items():
+        highest = 1.0 if score == "spearman" else 100.0
+        lowest = -1.0 if (key, score) == ("limits", "spearman") else 0.0
+        if type(value) not in (int, float) or not lowest <= value <= highest:
+            raise InputError(f"set {name}: {score} in {key} is from {lowest:g} to {highest:g}, not {value!r}")
+    return Figures(**{score: float(value) for score, value in fields.items()})
 
 
 def check_name(name: str) -> None:
@@ -175,7 +183,7 @@ def load(folder: Path, entry: Entry) -> GoldenSet:
 
 def sha256(path: Path) -> str:
     """Of the file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bounded(path)).hexdigest()
 
 
 def check_halves(training: Calibration, test: Calibration) -> None:

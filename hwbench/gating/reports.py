@@ -110,5 +110,5 @@ def append_step_summary(findings: Sequence[Finding]) -> None:
         OSError: it cannot be written.
     """
     if path := os.environ.get(STEP_SUMMARY):
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8") as file:
             file.write(markdown(findings) + "\n")

@@ -16,7 +16,7 @@ import numpy as np
 
 from compofa.errors import InputError
 from lut.predictors import ESTIMATORS
-from lut.predictors.base import Estimator, Floats, Predictor, Rows, random_folds
+from lut.predictors.base import PLAUSIBLE_MS, Estimator, Floats, Predictor, Rows, random_folds
 from lut.predictors.conformal import Conformal
 from lut.scores import mape_pct, scores
 
@@ -204,5 +204,6 @@ def check_latencies(rows: Rows, latency_ms: Floats) -> None:
         raise InputError("no rows to learn from")
     if latency_ms.shape != (len(rows),):
         raise InputError(f"{len(rows)} rows, but latencies of shape {latency_ms.shape}")
-    if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):
-        raise InputError("latencies must be positive, finite milliseconds")
+    least, most = PLAUSIBLE_MS
+    if not ((least <= latency_ms) & (latency_ms <= most)).all():
+        raise InputError(f"latencies must be positive milliseconds, from {least:g} to {most:g}")

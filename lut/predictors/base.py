@@ -18,6 +18,9 @@ from compofa.errors import InputError
 
 Floats = NDArray[np.float64]
 
+PLAUSIBLE_MS = (1e-6, 1e9)
+"""A nanosecond and eleven days: what lies outside is no latency, and ratios to it overflow."""
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,3 +221,49 @@ def test_a_pipe_that_nobody_fills_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="regular"):
         read_text(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("parse", "most", "unit"),
+    [
+        (files.parse_json, files.MAX_JSON_BYTES, b"1"),
+        (files.parse_toml, files.MAX_TOML_BYTES, "#"),
+        (files.parse_yaml, files.MAX_YAML_BYTES, b"a"),
+    ],
+)
+def test_what_is_larger_than_any_file_of_ours_is_not_parsed(parse: Any, most: int, unit: Any) -> None:
+    with pytest.raises(InputError, match=f"larger than {most // 1024} KiB"):
+        parse(unit * (most + 1))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        ValueError("x"),
+        TypeError("x"),
+        AttributeError("x"),
+        IndexError("x"),
+        OverflowError("x"),
+    ],
+)
+def test_what_a_file_lacks_is_said_of_the_file(error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"f\.json: not a thing, or a damaged one: .*x"),
+        files.reading(tmp_path / "f.json", "a thing"),
+    ):
+        raise error
+    with pytest.raises(InputError, match=r"f\.json: known$"), files.reading(tmp_path / "f.json", "a thing"):
+        raise InputError("known")
+    with pytest.raises(ZeroDivisionError), files.reading(tmp_path / "f.json", "a thing"):
+        raise ZeroDivisionError  # a bug stays one
+
+
+def test_a_seal_tells_any_change() -> None:
+    content = {"a": [1, 2.5, None], "b": {"c": "\u00e9"}}
+    whole = files.sealed(content)
+    files.check_seal(json.loads(json.dumps(whole, indent=3)))
+    files.check_seal(content)
+    for other in ({"a": [1, 2.5, 0]}, {"b": {"c": "e"}}, {"d": 1}, {"sha256": "0"}, {"sha256": None}):
+        with pytest.raises(InputError, match="damaged, or edited by hand"):
+            files.check_seal({**whole, **other})

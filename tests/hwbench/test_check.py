@@ -194,10 +194,7 @@ def test_fresh_measurements_of_the_same_device(
     ("arguments", "says"),
     [
         ([], "required: --golden"),
-        (["--golden", "/nowhere"], "/nowhere/golden.json: No such file"),
-        (["--golden", "{empty}"], "holds no golden sets; --freeze TABLE makes one"),
         (["--golden", "{folder}", "--junit", "/nowhere/j.xml"], "cannot write /nowhere/j.xml"),
-        (["--golden", "{folder}", "--measured", "/nowhere.json"], "/nowhere.json: No such file"),
         (["--golden", "{folder}", "--freeze", "/nowhere.jsonl"], "/nowhere.jsonl: No such file"),
         (
             ["--golden", "{folder}", "--freeze", "{table}"],
@@ -228,6 +225,40 @@ def test_bad_input_is_one_line(
     assert says in shown.err
     assert shown.err.count("\n") == 1
     assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--golden", "/nowhere"], "/nowhere/golden.json: No such file"),
+        (["--golden", "{empty}"], "holds no golden sets; restore it, or --freeze TABLE makes a set"),
+        (["--golden", "{broken}"], "broken/golden.json: not JSON"),
+        (["--golden", "{folder}", "--baseline", "/nowhere.json"], "/nowhere.json: No such file"),
+        (["--golden", "{folder}", "--measured", "/nowhere.json"], "/nowhere.json: No such file"),
+        (
+            ["--golden", "{folder}", "--measured", "{broken}/golden.json"],
+            "golden.json: not a hwbench calibration",
+        ),
+    ],
+)
+def test_missing_and_broken_files_are_data_failures_with_a_report(
+    folder: Path, tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty, broken, junit = tmp_path / "empty", tmp_path / "broken", tmp_path / "j.xml"
+    for place, content in ((empty, '{"format": "hwbench-golden", "schema": 1, "sets": {}}'), (broken, "{")):
+        place.mkdir()
+        (place / MANIFEST).write_text(content)
+    places = {"folder": folder, "empty": empty, "broken": broken}
+    capsys.readouterr()
+    given = [argument.format(**places) for argument in arguments]
+    assert check.main([*given, "--junit", str(junit)]) == CODES["data"]
+    shown = capsys.readouterr()
+    assert says in shown.out and shown.err == ""
+    suite = ElementTree.parse(junit).getroot()
+    assert int(suite.get("failures", "0")) == 1
+    assert says in suite.find(".//failure").get("message")  # type: ignore[union-attr]
+    assert check.main([*given, "--json"]) == CODES["data"]
+    assert json.loads(capsys.readouterr().out)["exit_code"] == CODES["data"]
 
 
 def test_the_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,14 +6,17 @@ import argparse
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from backends.base import BackendUnavailable
 from compofa.errors import InputError
+from compofa.stopping import SIGNALS, at_boundaries
 from hwbench import cli
 from lut.lookup import MissingEntry
 from lut.store import TableBusy
@@ -150,18 +153,207 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(capsys: pytest.Cap
     assert capsys.readouterr().err == "measuring 4/8, 12 s left\nmeasuring 8/8, 0 s left\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    script = (
-        "import sys\nfrom hwbench import cli\n"
-        "def execute(args):\n    for _ in range(100000): print('x' * 100)\n"
-        "sys.exit(cli.run(cli.command_parser('validate'), execute, []))"
+# --- streams and signals, most in a process of their own ---
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A command that was told to end leaves the signals deaf: its process ends, too. This one does not."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+PRINTS = "for _ in range(100000): print('x' * 100)"
+TABLE = "cli.print_table('t', ('a', 'b'), [('x' * 50, '1')] * 20000)"
+
+
+def script(body: str) -> str:
+    """A command whose work is `body`."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return (
+        f"import os, sys, time\nfrom hwbench import cli\ndef execute(args):\n{lines}\n"
+        "sys.exit(cli.run(cli.command_parser('validate'), execute, sys.argv[1:]))"
     )
-    done = subprocess.run(
-        f'"{sys.executable}" -c "$SCRIPT" | head -1',
-        shell=True,
-        env={**os.environ, "SCRIPT": script},
+
+
+def shell(line: str, body: str = PRINTS) -> subprocess.CompletedProcess[str]:
+    """`line` in bash, in which $RUN is the command."""
+    run = f'{sys.executable} -c "$SCRIPT"'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line.replace("$RUN", run)],
+        env={**os.environ, "SCRIPT": script(body)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("body", [PRINTS, TABLE, "print('x')"])
+def test_a_reader_that_goes_away_is_no_error(body: str) -> None:
+    done = shell("$RUN | true", body)
+    assert done.stderr == "" and done.returncode in (141, 0 if body == "print('x')" else 141)
+
+
+@pytest.mark.parametrize("body", [PRINTS, TABLE, "print('x')", "cli.emit_json({})"])
+def test_a_full_stdout_is_one_line(body: str) -> None:
+    done = shell("$RUN > /dev/full", body)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "hwbench validate: error: stdout: No space left on device\n",
+    )
+    assert shell("$RUN --help > /dev/full").returncode == 1
+
+
+def test_a_file_that_cannot_be_written_is_not_taken_for_stdout(tmp_path: Path) -> None:
+    body = "from pathlib import Path\nfrom compofa.files import write_atomically\n"
+    done = shell("ulimit -f 1; $RUN", body + f"write_atomically(Path({str(tmp_path / 'x')!r}), b'1' * 10000)")
+    assert done.returncode == 1
+    assert done.stderr == f"hwbench validate: error: {tmp_path / 'x'}: File too large\n"
+
+
+def test_closed_streams_receive_nothing_and_nothing_goes_elsewhere(tmp_path: Path) -> None:
+    done = shell("$RUN >&-")
+    assert done.returncode == 2 and "stdout is closed" in done.stderr and done.stderr.count("\n") == 1
+    done = shell("$RUN --nonsense 2>&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    opened = f"file = open({str(tmp_path / 'data')!r}, 'w')\nos.write(2, b'noise')\nfile.close()"
+    assert shell("$RUN 2>&- <&-", opened).returncode == 0
+    assert (tmp_path / "data").read_text() == ""
+
+
+WORK = """
+import subprocess
+child = subprocess.Popen(["sleep", "60"])
+try:
+    print("at work", child.pid, flush=True)
+    time.sleep(60)
+finally:
+    child.kill()
+    child.wait()
+    print("saved", flush=True)
+"""
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+@pytest.mark.parametrize("times", [1, 2])
+def test_each_way_to_end_a_command_is_orderly(number: int, code: int, times: int) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", script(WORK)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout
+    child = int(run.stdout.readline().split()[-1])
+    for _ in range(times if number != signal.SIGINT else 1):
+        run.send_signal(number)
+    out, err = run.communicate(timeout=20)
+    assert (run.returncode, out, err) == (code, "saved\n", "hwbench validate: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_nohup_stays_deaf() -> None:
+    body = "import signal\nos.kill(os.getpid(), signal.SIGHUP)\nprint('went on')"
+    assert shell("trap '' HUP; $RUN", body).stdout == "went on\n"
+    assert shell("$RUN", body).returncode == 129
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_work_that_must_not_be_cut_ends_between_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[int] = []
+
+    def execute(_: argparse.Namespace) -> None:
+        with at_boundaries() as check:
+            for step in range(5):
+                if step == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                done.append(step)
+                check()
+
+    assert cli.run(cli.command_parser("train"), execute, []) == 143
+    assert done == [0, 1, 2]
+    assert capsys.readouterr().err == "hwbench train: interrupted\n"
+
+
+def test_signals_are_as_they_were_after_a_command() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    assert raising(InputError("x")) == 2
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_signal_after_the_last_step_is_not_lost() -> None:
+    def execute(_: argparse.Namespace) -> None:
+        with at_boundaries():
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    assert cli.run(cli.command_parser("train"), execute, []) == 129
+
+
+# --- what people see ---
+
+
+def test_warnings_of_libraries_are_one_line_without_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    def execute(_: argparse.Namespace) -> None:
+        for _ in range(2):
+            warnings.warn("did not\n converge", RuntimeWarning, stacklevel=1)
+            warnings.warn("will change", FutureWarning, stacklevel=1)
+
+    assert cli.run(cli.command_parser("fit"), execute, []) == 0
+    assert capsys.readouterr().err == "hwbench fit: warning: RuntimeWarning: did not converge\n"
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[bold red]x[/] [/nothing] :smile: $a_b$ <b>"
+    cli.print_table(name, ("c", name), [(name, "\x1b[31mred\x07")])
+    shown = capsys.readouterr().out
+    assert shown.count(name) == 3 and "\x1b" not in shown and "\\x1b[31mred\\x07" in shown
+    assert raising(InputError("no file \x1b[2J\udcff")) == 2
+    assert capsys.readouterr().err == "hwbench validate: error: no file \\x1b[2J\\udcff\n"
+
+
+@pytest.mark.parametrize("name", ["compofa", "backends", "lut"])
+def test_a_folder_of_the_same_name_in_the_working_directory_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    run = [sys.executable, "-m", "hwbench.search", "--help"]
+    assert subprocess.run(run, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    (tmp_path / name / "__init__.py").touch()
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"hwbench: error: {tmp_path / name}") and done.stderr.count("\n") == 1
+
+
+# --- numbers on the command line ---
+
+NO_NUMBERS = ["", " ", "x", "nan", "inf", "-inf", "1e400", "-1", "0x10", "\u0663", "1_0", "9" * 5000]
+
+
+@pytest.mark.parametrize("text", [*NO_NUMBERS, "0", "1.5", "2147483648", "1" + "0" * 30])
+def test_what_is_no_positive_whole_number_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        cli.positive_int(text)
+    assert len(str(refused.value)) < 120
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [cli.positive_number, cli.non_negative_number, cli.fraction, cli.seed],
+    ids=lambda kind: kind.__name__,
+)
+def test_numbers_are_finite_and_in_their_range(kind: Callable[[str], float]) -> None:
+    for text in [text for text in NO_NUMBERS if text not in ("\u0663", "1_0")]:
+        with pytest.raises(argparse.ArgumentTypeError) as refused:
+            kind(text)
+        assert len(str(refused.value)) < 120
+    inside = "0.5" if kind is not cli.seed else "5"
+    assert kind(inside) == float(inside)
+
+
+@pytest.mark.parametrize("text", ["1:1000000000000:1", "4097", "8:5000:8"])
+def test_absurd_resolutions_are_refused_at_once(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.resolutions(text)

@@ -204,13 +204,13 @@ def test_predict_refuses_what_it_cannot_do(
     for given, says in (
         (["--subnets", str(out)], "has a column predicted_ms already"),
         (["--subnets", str(measured), "--json"], "give --out FILE.csv"),
-        (["--subnets", str(measured), "--coverage", "1.5"], "above 0 and below 1, not 1.5"),
+        (["--subnets", str(measured), "--coverage", "1.5"], "not a number between 0 and 1"),
         (
             ["--subnets", str(measured), "--coverage", "0.999"],
             "100 measured rows promise no coverage above 0.990",
         ),
-        (["--subnets", str(measured), "--model", str(measured)], "no JSON"),
-        (["--subnets", str(model)], "is the file cut short?"),
+        (["--subnets", str(measured), "--model", str(measured)], "not JSON"),
+        (["--subnets", str(model)], "line 1: not a subnet"),
     ):
         assert predict.main(["--model", str(model), *given]) == 2
         shown = capsys.readouterr().err
@@ -243,3 +243,30 @@ def test_published_gpu_latencies_from_100_samples(
     assert held_out["subnets"] == 2400
     assert held_out["mape_pct"] < mape
     assert held_out["within_10_pct"] >= within_10
+
+
+def test_dictionaries_in_a_column_and_names_with_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Search results as DyNAS-T writes them; the name of the column is shown as it is."""
+    column, rng = "Latency [bold red](ms)[/] :smile:", np.random.default_rng(0)
+    lines = [f"Sub-network,Date,{column}"]
+    for _ in range(40):
+        config = {
+            "wid": None,
+            "ks": rng.choice([3, 5, 7], 20).tolist(),
+            "e": rng.choice([3, 4, 6], 20).tolist(),
+            "d": rng.choice([2, 3, 4], 5).tolist(),
+            "r": [224],
+        }
+        lines.append(f'"{config}",2026-01-01 00:00:00,{sum(config["d"]) + rng.uniform(0, 0.1):.4f}')
+    (tmp_path / "results.csv").write_text("\n".join(lines) + "\n")
+    given = ["--measured", str(tmp_path / "results.csv"), "--family", "imagenet-w1.0", "--model", "additive"]
+    assert fit.main([*given, "--column", column, "--out", str(tmp_path / "m.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "".join(column.split()) in "".join(shown.split())
+    out = tmp_path / "again.csv"
+    given = ["--model", str(tmp_path / "m.json"), "--subnets", str(tmp_path / "results.csv")]
+    assert predict.main([*given, "--out", str(out)]) == 0
+    assert out.read_text().splitlines()[0] == f"Sub-network,Date,{column},predicted_ms,low_ms,high_ms"
+    assert predict.main(["--model", str(tmp_path / "m.json"), "--subnets", str(out)]) == 2  # columns taken

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compofa.errors import InputError
 from compofa.families import GLYPHS
 from compofa.genotype import Genotypes, encode
 from compofa.spaces import get_space
@@ -107,7 +108,7 @@ def test_the_search_of_another_version_is_done_again(tmp_path: Path) -> None:
         ([[0.0] * 9] * 3, "not those of the file"),
         ("x", "m.json: "),
         (None, "not those of the file"),
-        ([[float("nan")]], "not those of the file"),
+        ([[float("nan")]], "not JSON: NaN is no number"),
     ],
 )
 def test_broken_variances_are_refused(tmp_path: Path, found: object, message: str) -> None:
@@ -117,8 +118,26 @@ def test_broken_variances_are_refused(tmp_path: Path, found: object, message: st
 
 
 def changed(path: Path, **fields: object) -> Path:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    """`path` with other fields, and without the seal: as an old file, or one edited on purpose."""
+    content = {**json.loads(path.read_text()), **fields}
+    content.pop("sha256", None)
+    path.write_text(json.dumps(content))
     return path
+
+
+def test_a_damaged_file_is_refused(saved: Path) -> None:
+    content = json.loads(saved.read_text())
+    for key in ("weights", "about", "rows", "column", "settings"):
+        damaged = {**content, key: json.loads(json.dumps(content[key]))}
+        if key == "rows":
+            damaged["rows"][0]["measured_ms"] += 1e-6
+        elif key == "column":
+            damaged["column"] += "x"
+        else:
+            damaged[key]["x"] = 1
+        (saved.parent / "damaged.json").write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match=r"damaged.json: damaged, or edited by hand"):
+            SubnetModel.load(saved.parent / "damaged.json")
 
 
 def test_a_choice_of_another_version_is_made_again(model: SubnetModel, saved: Path) -> None:
@@ -137,10 +156,10 @@ def test_a_choice_of_another_version_is_made_again(model: SubnetModel, saved: Pa
         ({"rows": [{"arch": "r24"}]}, "not a subnet"),
         ({"rows": []}, "latencies must be|no rows"),
         ({"weights": {}}, "weights"),
-        ({"rows": 3}, "broken model"),
-        ({"searched": 3}, "broken model"),
-        ({"weights": {"gp": 1.0}, "searched": {"gp": {"x": 1}}}, "broken model: KeyError 'log_variances'"),
-        ({"settings": {}}, "broken model: KeyError 'models'"),
+        ({"rows": 3}, "damaged one: "),
+        ({"searched": 3}, "damaged one: "),
+        ({"weights": {"gp": 1.0}, "searched": {"gp": {"x": 1}}}, "lacks 'log_variances'"),
+        ({"settings": {}}, "lacks 'models'"),
     ],
 )
 def test_a_broken_file_is_refused(saved: Path, fields: dict[str, object], message: str) -> None:
@@ -151,14 +170,14 @@ def test_a_broken_file_is_refused(saved: Path, fields: dict[str, object], messag
 def test_a_wrong_latency_in_a_file_is_refused(saved: Path) -> None:
     rows = json.loads(saved.read_text())["rows"]
     rows[3]["measured_ms"] = -1
-    with pytest.raises(ValueError, match="positive, finite"):
+    with pytest.raises(ValueError, match="positive milliseconds"):
         SubnetModel.load(changed(saved, rows=rows))
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 5000])
 def test_a_file_cut_short_is_refused(saved: Path, cut: int) -> None:
     saved.write_bytes(saved.read_bytes()[:cut])
-    with pytest.raises(ValueError, match="no JSON, or cut short"):
+    with pytest.raises(ValueError, match="not JSON"):
         SubnetModel.load(saved)
 
 

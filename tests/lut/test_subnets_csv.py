@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.arch import Arch, arch_blocks
+from compofa.errors import InputError
 from compofa.families import GLYPHS, get_family
-from compofa.genotype import Genotypes, encode
+from compofa.genotype import Genotypes, decode, encode
 from compofa.spaces import get_space
 from lut.subnets_csv import read_subnets, subnet_columns, write_csv
 
@@ -98,7 +103,7 @@ def test_what_is_no_subnet_is_said_with_its_line(tmp_path: Path, old: str, new: 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2\n", b"\x00\n\x00"])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "s.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"s\.csv (is empty|is no CSV|lacks r, d0)"):
+    with pytest.raises(ValueError, match=r"s\.csv (is empty|is no CSV|is not text in UTF-8|lacks r, d0)"):
         read_subnets(tmp_path / "s.csv", GLYPHS)
 
 
@@ -143,3 +148,218 @@ def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="column a has 1 numbers for 2 rows"):
         write(path, subnets(2), a=[1.0])
     assert path.read_text() == before
+
+
+# --- the other forms ---
+
+
+def lists(row: list[str]) -> dict[str, Any]:
+    numbers = [int(cell) for cell in row]
+    return {"wid": None, "ks": numbers[6:26], "e": numbers[26:], "d": numbers[1:6], "r": numbers[0]}
+
+
+def forms(genotypes: Genotypes, family: str = "glyphs") -> dict[str, str]:
+    """The same subnets in each form; those of rows have a column ``cpu ms``."""
+    whole = get_family(family)
+    header, cells = subnet_columns(whole, genotypes)
+    archs, dicts = decode(whole, genotypes), [lists(row) for row in cells]
+    many = [{**config, "r": [config["r"]], "cpu ms": 1.5} for config in dicts]
+    return {
+        "columns.csv": "\n".join(
+            [",".join([*header, "cpu ms"]), *(",".join([*row, "1.5"]) for row in cells)]
+        ),
+        "arch.csv": "n,arch,cpu ms\n" + "".join(f"{n},{arch},1.5\n" for n, arch in enumerate(archs)),
+        "both.csv": "\n".join(
+            [
+                ",".join([*header, "arch", "cpu ms"]),
+                *(",".join([*row, str(a), "1.5"]) for row, a in zip(cells, archs, strict=True)),
+            ]
+        ),
+        "dicts.csv": "Sub-network,Date,cpu ms\n" + "".join(f'"{config}",now,1.5\n' for config in many),
+        "json in cells.csv": "a,cpu ms\n"
+        + "".join('"' + json.dumps(config).replace('"', '""') + '",1.5\n' for config in dicts),
+        "list.json": json.dumps(many),
+        "lines.jsonl": "\n".join(map(json.dumps, many)) + "\n",
+        "archs.json": json.dumps([{"arch": str(arch), "cpu ms": 1.5} for arch in archs]),
+        "archs.txt": "".join(f"{arch}\n" for arch in archs),
+    }
+
+
+@pytest.mark.parametrize("family", ["glyphs", "imagenet-w1.2"])
+@pytest.mark.parametrize("name", sorted(forms(subnets(1))))
+def test_every_form_says_the_same(name: str, family: str, tmp_path: Path) -> None:
+    genotypes = subnets(5, family, seed=3)
+    path = tmp_path / name
+    path.write_text(forms(genotypes, family)[name])
+    file = read_subnets(path, get_family(family))
+    np.testing.assert_array_equal(file.genotypes, genotypes)
+    assert file.archs() == decode(file.family, genotypes)
+    if name != "archs.txt":
+        assert file.latencies("cpu ms").tolist() == [1.5] * 5
+    with pytest.raises(ValueError, match="no column"):
+        file.latencies("arch")
+
+
+def test_one_subnet_of_ofa_is_a_file(tmp_path: Path) -> None:
+    """Also pretty-printed, and with slots past the depth left as they were."""
+    lone = {"wid": None, "ks": [3] * 20, "e": [4] * 20, "d": [2] * 5, "r": 176}
+    path = tmp_path / "arch.json"
+    for text in (json.dumps(lone), json.dumps(lone, indent=1)):
+        path.write_text(text)
+        (arch,) = read_subnets(path, get_family("imagenet-w1.0")).archs()
+        assert str(arch) == "r176-" + "-".join(["k3e4_k3e4"] * 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ks": [3] * 19}, "ks is a list of 20 numbers for this family, not 19 numbers"),
+        ({"ks": [3] * 10}, "ks is a list of 20"),
+        ({"e": [4] * 21}, "e is a list of 20 numbers for this family, not 21"),
+        ({"d": [2] * 4}, "d is a list of 5"),
+        ({"d": 2}, "d is a list of 5 numbers for this family, not 2"),
+        ({"d": [2, 2, 2, 2, 5]}, r"d\[4\] is 5; glyphs has depths 2, 3, 4"),
+        ({"d": [2, 2, 2, 2, 1]}, r"d\[4\] is 1"),
+        ({"d": [2, 2, 2, 2, -1]}, r"d\[4\] is -1"),
+        ({"ks": [3.5] * 20}, "no whole number"),
+        ({"ks": [True] * 20}, "no whole number"),
+        ({"ks": ["3"] * 20}, "no whole number"),
+        ({"ks": [[3]] * 20}, "no whole number"),
+        ({"ks": [4] * 20}, "k4e4"),
+        ({"r": [16, 20]}, "r is a list of 1"),
+        ({"r": 17}, "no resolution 17"),
+        ({"r": None}, "no whole number"),
+        ({"e": None}, "e is a list of 20"),
+    ],
+)
+def test_lists_that_are_no_subnet_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    good = {"ks": [3] * 20, "e": [4] * 20, "d": [2] * 5, "r": 16}
+    (tmp_path / "s.json").write_text(json.dumps([good, {**good, **change}]))
+    with pytest.raises(InputError, match=f"line 2: .*{message}"):
+        read_subnets(tmp_path / "s.json", GLYPHS)
+    for key in ("e", "d", "r"):
+        (tmp_path / "s.json").write_text(json.dumps({k: v for k, v in good.items() if k != key}))
+        with pytest.raises(InputError, match=f"lacks {key}"):
+            read_subnets(tmp_path / "s.json", GLYPHS)
+
+
+def network(arch: str, family: str = "imagenet-w1.0") -> dict[str, Any]:
+    """OFA's configuration of a specialised network."""
+    blocks = [
+        {
+            "name": "MobileInvertedResidualBlock",
+            "mobile_inverted_conv": {
+                "in_channels": block.in_shape[0],
+                "out_channels": block.out_channels,
+                "kernel_size": block.kernel,
+                "stride": block.stride,
+                "expand_ratio": block_choice,
+                "mid_channels": block.hidden_channels,
+                "use_se": block.se,
+            },
+        }
+        for block, block_choice in zip(
+            [b for b in arch_blocks(get_family(family), Arch.parse(arch)) if b.kind == "mbconv"],
+            [1, *(expand for unit in Arch.parse(arch).units for _, expand in unit)],
+            strict=True,
+        )
+    ]
+    return {"name": "MobileNetV3", "blocks": blocks}
+
+
+PUBLISHED = "r176-k3e3_k5e4-k3e6_k3e6_k7e3-k3e4_k3e4-k5e6_k3e3_k3e4_k7e6-k3e3_k3e6"
+
+
+def test_a_published_network_is_a_subnet(tmp_path: Path) -> None:
+    config, path, family = network(PUBLISHED), tmp_path / "net.config", get_family("imagenet-w1.0")
+    path.write_text(json.dumps({"config": config, "image_size": 176}))
+    assert [str(arch) for arch in read_subnets(path, family).archs()] == [PUBLISHED]
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match="does not tell the side of its images"):
+        read_subnets(path, family)
+    (tmp_path / "run.config").write_text(json.dumps({"image_size": 176}))
+    assert [str(arch) for arch in read_subnets(path, family).archs()] == [PUBLISHED]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c.update(name="ProxylessNASNets"), "a ProxylessNASNets; imagenet-w1.0 is a MobileNetV3"),
+        (lambda c: c.update(blocks=c["blocks"][:3]), "1 units of blocks; imagenet-w1.0 has 5"),
+        (lambda c: c.update(blocks=[]), "0 units of blocks"),
+        (lambda c: c.update(blocks=None), "has no list of blocks"),
+        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(out_channels=32), "out_channels 32"),
+        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(mid_channels=50), "mid_channels 50"),
+        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(stride=1), "stride 1"),
+        (lambda c: c["blocks"][0]["mobile_inverted_conv"].update(kernel_size=5), "kernel_size 5"),
+        (lambda c: c["blocks"][2].update(mobile_inverted_conv=None), "block 2 is no inverted residual"),
+    ],
+)
+def test_a_network_outside_the_family_is_refused(edit: Any, message: str, tmp_path: Path) -> None:
+    config = network(PUBLISHED)
+    edit(config)
+    (tmp_path / "net.config").write_text(json.dumps({"config": config, "image_size": 176}))
+    with pytest.raises(InputError, match=message):
+        read_subnets(tmp_path / "net.config", get_family("imagenet-w1.0"))
+
+
+def test_the_published_networks_have_the_published_macs(
+    published: Callable[[str], Path], tmp_path: Path
+) -> None:
+    families = [get_family("imagenet-w1.0"), get_family("imagenet-w1.2")]
+    read = 0
+    for line in published("ofa_published_nets.jsonl").read_text().splitlines():
+        given = json.loads(line)
+        path = tmp_path / "net.json"
+        path.write_text(line)
+        for family in families:
+            try:
+                (arch,) = read_subnets(path, family).archs()
+            except InputError:
+                continue
+            macs = sum(block.macs for block in arch_blocks(family, arch)) / 1e6
+            assert macs == pytest.approx(
+                float(given["published"]["macs"].rstrip("M")), rel=0.05
+            )  # published to the million
+            read += 1
+    assert read > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "line 1: not a subnet"),
+        ("[]", "holds no subnets"),
+        ("[1]", "line 1: not a subnet"),
+        ("[[]]", "line 1: not a subnet"),
+        ('{"r": 16', "not JSON"),
+        ('{"arch": 5}', "line 1: not a subnet"),
+        ('{"arch": "r16-k3e3"}\n{"arch":', "line 2: not JSON"),
+        ("[" * 100_000, "nested too deep"),
+        ("r16-k3e3_k3e3\n", "line 1: r16-k3e3_k3e3: glyphs has 5 units"),
+        ("r" + "9" * 5000 + "-k3e3\n", "line 1: not a subnet"),
+        ("a,b\n" + "{" * 2000 + ",1\n", "lacks r"),
+        ("arch,r\n" + "{'a':" * 2000 + ",1\n", "line 2: not a subnet"),
+    ],
+)
+def test_no_form_at_all_is_one_short_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "s").write_text(text)
+    with pytest.raises(InputError, match=message) as refused:
+        read_subnets(tmp_path / "s", GLYPHS)
+    assert len(str(refused.value)) < 500
+
+
+def test_text_and_numbers_that_disagree_are_refused(tmp_path: Path) -> None:
+    one, other = subnets(2)
+    path = tmp_path / "s.csv"
+    header, cells = subnet_columns(GLYPHS, one[None])
+    write_csv(path, [*header, "arch"], [[*cells[0], str(decode(GLYPHS, other[None])[0])]], {})
+    with pytest.raises(InputError, match="line 2: arch is not what the columns"):
+        read_subnets(path, GLYPHS)
+
+
+@pytest.mark.parametrize("text", ["1e-320", "1e300", "1_0", "٣", "1e-9"])
+def test_absurd_latencies_are_refused(text: str, tmp_path: Path) -> None:
+    path = edited(tmp_path / "s.csv", ",0.5\n", f",{text}\n")
+    with pytest.raises(InputError, match="not a positive number of milliseconds"):
+        read_subnets(path, GLYPHS).latencies("cpu_ms")

@@ -31,6 +31,9 @@ class Actor(Trade):
     def start(self, beat: Beat) -> Callable[[Any], Any]:
         if self.name == "unborn":
             raise BackendUnavailable("no board there")
+        if self.name == "unanswered":
+            with beat.asking():
+                time.sleep(60)
 
         def work(job: str) -> str:
             flag = self.notes.with_suffix(".once")
@@ -96,6 +99,13 @@ def test_a_hung_worker_is_told_from_a_slow_one(notes: Path) -> None:
     """Three seconds of work with signs of life, where one second of silence is allowed."""
     done = dict(crew(notes, "a", silence_s=1.5, replace=False).run(["slow"]))
     assert done == {0: "SLOW"}
+
+
+def test_a_board_that_does_not_answer_has_no_longer_than_any_silence(notes: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Lost, match="unanswered gave no sign of life for 1 s"):
+        list(crew(notes, "unanswered", silence_s=1.0, replace=False).run(["job"]))
+    assert time.monotonic() - begun < 30  # starting alone may take STARTING_S
 
 
 def test_a_process_that_crashes_is_replaced(notes: Path, caplog: pytest.LogCaptureFixture) -> None:

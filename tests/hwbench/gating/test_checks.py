@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compofa.errors import InputError
 from compofa.genotype import Genotypes
 from hwbench.gating import checks, models
-from hwbench.gating.baseline import Baseline
-from hwbench.gating.checks import DRIFT_LIMIT, State, judge, present
+from hwbench.gating.baseline import Baseline, Frozen
+from hwbench.gating.checks import DRIFT_LIMIT, Comparison, State, _accuracy_finding, drift, judge, present
 from hwbench.gating.findings import CODES, FAIL, PASS, Finding, exit_code
-from hwbench.gating.golden import GoldenSet
+from hwbench.gating.golden import Figures, GoldenSet
+from hwbench.gating.statistics import Change
 from lut.calibration import Calibration
 from lut.model import Floats
 from lut.table import Table
+
+SHIPPED = Path(__file__).parents[2] / "golden"
 
 pytestmark = pytest.mark.usefixtures("calibrated_only")
 
@@ -229,17 +234,44 @@ def test_a_baseline_is_read_back(tmp_path: Path, baseline: Baseline, golden: Gol
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.json", "b.json"]
 
 
+def one_set(coverage: str, predicted_ms: str) -> str:
+    """A baseline of one set and one model, in JSON."""
+    fields = f'"data": "x", "coverage": {coverage}, "predicted_ms": {{"m": {predicted_ms}}}'
+    return (
+        f'{{"format": "hwbench-baseline", "schema": 1, "environment": {{}}, "sets": {{"a": {{{fields}}}}}}}'
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "no JSON"),
+        ("", "not JSON"),
         ("[]", "not a baseline"),
         ('{"format": "hwbench-baseline", "schema": 7}', "schema 7"),
-        ('{"format": "hwbench-baseline", "schema": 1}', "broken baseline: KeyError 'sets'"),
+        ('{"format": "hwbench-baseline", "schema": 1}', "it lacks 'sets'"),
         (
             '{"format": "hwbench-baseline", "schema": 1, "environment": {}, "sets": {"a": '
             '{"data": "x", "coverage": 1, "predicted_ms": {"m": [1, -1]}}}}',
-            "no list of positive numbers",
+            "no list of latencies",
+        ),
+        *(
+            (one_set("1", numbers), "predictions of m are no list of latencies")
+            for numbers in [
+                "[0]",
+                "[1e-320]",
+                "[1e300]",
+                "[true]",
+                '["1"]',
+                "[[1]]",
+                "[]",
+                "{}",
+                "5",
+                "[1, null]",
+            ]
+        ),
+        *(
+            (one_set(share, "[1]"), "a coverage is a share from 0 to 1")
+            for share in ("-0.1", "1.5", "true", "null", '"1"', "1e308")
         ),
     ],
 )
@@ -248,3 +280,45 @@ def test_a_broken_baseline_is_refused(tmp_path: Path, content: str, says: str) -
     path.write_text(content)
     with pytest.raises(ValueError, match=rf"b\.json: .*{says}"):
         Baseline.load(path)
+
+
+def test_a_damaged_baseline_is_refused_but_an_old_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    shipped = SHIPPED / "baseline.json"
+    Baseline.load(shipped).save(path)
+    whole = json.loads(path.read_text())
+    assert "sha256" in whole
+    for name, one in whole["sets"].items():
+        for model in one["predicted_ms"]:
+            damaged = json.loads(path.read_text())
+            damaged["sets"][name]["predicted_ms"][model][0] *= 1.0001
+            (tmp_path / "d.json").write_text(json.dumps(damaged))
+            with pytest.raises(InputError, match=r"d\.json: damaged, or edited by hand"):
+                Baseline.load(tmp_path / "d.json")
+    del whole["sha256"]
+    (tmp_path / "old.json").write_text(json.dumps(whole))
+    assert Baseline.load(tmp_path / "old.json").sets.keys() == whole["sets"].keys()
+
+
+def test_what_became_infinite_has_moved(golden: GoldenSet) -> None:
+    """No ratio is dropped because it cannot be written down."""
+    state = State.of(golden)
+    answers = state.answers["calibrated"]
+    tiny = np.full_like(answers.predicted_ms, 5e-324)
+    frozen = Frozen(golden.entry.digest, 1.0, {"calibrated": tiny})
+    with np.errstate(all="ignore"):
+        found = next(f for f in drift(state, frozen) if f.what == "calibrated")
+    assert found.verdict == FAIL and found.numbers["moved"] == len(tiny)
+
+
+@pytest.mark.parametrize(("score", "after"), [("mape_pct", 9.0), ("within_10_pct", 10.0)])
+def test_a_row_that_passes_does_not_read_as_if_it_failed(score: str, after: float) -> None:
+    """Worse than the floor, but not beyond chance: then the floor is not what it is held to."""
+    figures = Figures(1.0, 1.0, 90.0, 0.9)
+    compared = Comparison("t", figures, figures, "m", None, None)  # type: ignore[arg-type]
+    chance = _accuracy_finding(compared, score, Change(8.9, after, 0.05, 0.5), 0.5)
+    margin = _accuracy_finding(compared, score, Change(8.9, after), 1.0)
+    for found, why in ((chance, "chance aside"), (margin, "margin aside")):
+        assert found.verdict == PASS and found.limit.startswith("was 8.9") and found.limit.endswith(why)
+    failed = _accuracy_finding(compared, score, Change(8.9, after, 0.05, 0.001), 0.001)
+    assert failed.verdict == FAIL and failed.limit.startswith("at ")

@@ -65,11 +65,30 @@ def test_a_changed_file_is_refused_by_name(folder: Path, suffix: str) -> None:
     [
         (lambda c: c.update(format="x"), "not a manifest"),
         (lambda c: c.update(schema=2), "schema 2"),
-        (lambda c: c.update(sets=[]), "broken manifest"),
+        (lambda c: c.update(sets=[]), "not a manifest of golden sets, or a damaged one"),
         (lambda c: c["sets"].update({"../x": {}}), "cannot be called '../x'"),
-        (lambda c: c["sets"]["imagenet-w1.2"].pop("limits"), "broken manifest: KeyError 'limits'"),
-        (lambda c: c["sets"]["imagenet-w1.2"]["limits"].update(speed=1), "broken manifest"),
+        (lambda c: c["sets"]["imagenet-w1.2"].pop("limits"), "it lacks 'limits'"),
+        (lambda c: c["sets"]["imagenet-w1.2"]["limits"].update(speed=1), "damaged one"),
         (lambda c: c["sets"]["imagenet-w1.2"].update(files={"a": "b"}), "must have the files"),
+        *(
+            (
+                lambda c, v=value: c["sets"]["imagenet-w1.2"]["limits"].update(mape_pct=v),
+                "mape_pct in limits is from 0",
+            )
+            for value in (-1, 101, 1e308, True, None, "5", [5], 10**400)
+        ),
+        (
+            lambda c: c["sets"]["imagenet-w1.2"]["limits"].update(spearman=-2),
+            "spearman in limits is from -1 to 1",
+        ),
+        (
+            lambda c: c["sets"]["imagenet-w1.2"]["margins"].update(spearman=-0.1),
+            "spearman in margins is from 0 to 1",
+        ),
+        (
+            lambda c: c["sets"]["imagenet-w1.2"]["margins"].update(bias_pct=-0.1),
+            "bias_pct in margins is from 0 to",
+        ),
     ],
 )
 def test_a_broken_manifest_is_refused(folder: Path, change, says: str) -> None:

@@ -1,0 +1,106 @@
+"""Ctrl-C, ``kill`` and a closed terminal end a command in the same way.
+
+While :func:`interrupting` lasts, SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does, so that whatever saves on
+Ctrl-C saves on all three. Work that must not be cut in two puts itself under :func:`at_boundaries`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # no SIGHUP on Windows
+
+
+class Stop:
+    """The signal that asked for the end.
+
+    Attributes:
+        number: of the first one that came; None before.
+        heeding: whether further ones are listened to.
+    """
+
+    number: int | None = None
+    heeding = True
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The handler. What comes after the first is ignored while things are saved (``timeout`` sends SIGTERM
+        twice), but for a second Ctrl-C: whoever sits there has waited long enough."""
+        again = self.number is not None
+        if self.number is None:
+            self.number = number
+        if self.heeding and (not again or number == signal.SIGINT):
+            raise KeyboardInterrupt
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as a shell says it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+        return 128 + (self.number or signal.SIGINT)
+
+
+@contextlib.contextmanager
+def interrupting() -> Iterator[Stop]:
+    """Each of :data:`SIGNALS` raises KeyboardInterrupt, but for those that are ignored (``nohup``) or that somebody
+    else has a handler for."""
+    stop = Stop()
+    free = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _ours()}
+    for number in before:
+        if before[number] in free:
+            signal.signal(number, stop)
+    try:
+        yield stop
+    finally:
+        for number in before:
+            if (
+                stop.number is None
+            ):  # else the process is about to end: what still comes must not end it otherwise
+                signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def at_boundaries() -> Iterator[Callable[[], None]]:
+    """The signals wait; gives the function to call between two steps, which raises KeyboardInterrupt if one came.
+
+    One that came after the last call is heeded when the block ends.
+    """
+    came: list[int] = []
+    current = {number: signal.getsignal(number) for number in _ours()}
+    handlers = {int(number): handler for number, handler in current.items() if callable(handler)}
+
+    def check() -> None:
+        if came:
+            number = came.pop()
+            handlers[number](number, None)
+
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield check
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    check()
+
+
+def leave_to_parent() -> None:
+    """For worker processes: whoever started them ends them, and so does its death (the latter on Linux only)."""
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
+def _ours() -> tuple[signal.Signals, ...]:
+    """The signals that can be handled here: only the main thread may."""
+    return SIGNALS if threading.current_thread() is threading.main_thread() else ()

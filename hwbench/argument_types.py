@@ -1,0 +1,92 @@
+"""The types of arguments: each reads a text from the command line or says what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+LARGEST = 2**31 - 1
+"""Of whole numbers: what every library below takes."""
+LARGEST_RESOLUTION = 4096
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    if not (number := _whole(text)):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a positive whole number")
+    return number
+
+
+def seed(text: str) -> int:
+    """A whole number that random generators start from; 0 is one."""
+    if (number := _whole(text)) is None:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a seed: a whole number, 0 or above")
+    return number
+
+
+def _whole(text: str) -> int | None:
+    """The number that decimal digits say; None if there is anything else."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    if len(digits.lstrip("0")) > len(str(LARGEST)) or int(digits) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is larger than {LARGEST}")
+    return int(digits)
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
+    number = _finite(text)
+    if number is None or number <= 0:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a positive number")
+    return number
+
+
+def non_negative_number(text: str) -> float:
+    """A finite number, 0 or above."""
+    number = _finite(text)
+    if number is None or number < 0:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a number, 0 or above")
+    return number
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1, both excluded."""
+    number = _finite(text)
+    if number is None or not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a number between 0 and 1")
+    return number
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def resolutions(text: str) -> tuple[int, ...]:
+    """``128,160`` or ``128:224:32`` (224 included), in pixels; ascending, distinct."""
+    found: set[int] = set()
+    for part in text.split(","):
+        numbers = [positive_int(number) for number in part.split(":")]
+        if len(numbers) not in (1, 3) or (len(numbers) == 3 and numbers[0] > numbers[1]):
+            raise argparse.ArgumentTypeError(f"{_short(part)} is neither a resolution nor first:last:step")
+        if max(numbers[:2]) > LARGEST_RESOLUTION:
+            raise argparse.ArgumentTypeError(f"{_short(part)}: a resolution is at most {LARGEST_RESOLUTION}")
+        found.update(range(numbers[0], numbers[1] + 1, numbers[2]) if len(numbers) == 3 else numbers)
+    return tuple(sorted(found))
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """``name=value``."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals and value):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not NAME=VALUE")
+    return name, value
+
+
+def _short(text: str) -> str:
+    """`text` as a message shows it."""
+    return repr(text if len(text) <= 40 else text[:40] + "...")
