@@ -14,9 +14,9 @@ import pytest
 
 from backends.base import BackendUnavailable
 from compofa.errors import InputError
+from compofa.files import FileBusy
 from hwbench import cli
 from lut.lookup import MissingEntry
-from lut.store import TableBusy
 
 
 def raising(error: BaseException) -> int:
@@ -35,7 +35,7 @@ def raising(error: BaseException) -> int:
         (OSError(errno.ENOSPC, "No space left on device", "x.jsonl"), 1, "x.jsonl: No space left on device"),
         (BackendUnavailable("no GPU"), 3, "no GPU"),
         (MissingEntry("no entry for x"), 1, "no entry for x"),
-        (TableBusy("being written"), 1, "being written"),
+        (FileBusy("being written"), 1, "being written"),
         (
             ValueError("bad shape"),
             1,
