@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,18 @@ from compofa.spaces import SPACES, Space, get_space
 from lut import store
 from lut.lookup import Lookup, MissingEntry
 
-__all__ = ["MissingEntry", "Table"]
+__all__ = ["MissingEntry", "Table", "count_origins", "in_words"]
+
+
+def count_origins(measurements: Iterable[Measurement]) -> dict[str, int]:
+    """How many are ``measured``, ``modelled`` and ``predicted``; those that there are, in that order."""
+    found = Counter(m.origin for m in measurements)
+    return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """:func:`count_origins` for people: ``122 measured, 245 predicted``."""
+    return ", ".join(f"{count} {origin}" for origin, count in counts.items()) or "none"
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,7 @@ class Table:
     @cached_property
     def origins(self) -> dict[str, int]:
         """How many entries are ``measured``, ``modelled`` and ``predicted``; those that there are."""
-        found = Counter(m.origin for m in self.entries.values())
-        return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+        return count_origins(self.entries.values())
 
     @cached_property
     def provenance(self) -> str:

@@ -83,8 +83,8 @@ def _modelled(table: Table) -> Iterator[Doubt]:
     if modelled := table.origins.get("modelled"):
         yield Doubt(
             "modelled",
-            f"{modelled} of its {len(table.entries)} entries come from a model of {table.target.device}: compare "
-            "some with the device before relying on them",
+            f"{modelled} of its {len(table.entries)} entries are modelled, not measured: compare some with the "
+            "device before relying on them",
             serious=False,
         )
 

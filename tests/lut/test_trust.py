@@ -61,7 +61,7 @@ def test_nothing_speaks_against_a_good_table(good: Table) -> None:
     [
         (some, "unfinished", True, "lacks 267 of the 367 blocks .*: finish it with"),
         (lambda t: noisy(t, 0.6), "noisy", True, "221 of its 367 entries are noisy: build it again"),
-        (modelled, "modelled", False, "367 of its 367 entries come from a model"),
+        (modelled, "modelled", False, "367 of its 367 entries are modelled, not measured"),
         (failing, "failures", False, "1 blocks cannot run on .*no space"),
         (odd, "implausible", False, "1 of its 367 entries do not fit the others, .*hwbench tables show"),
         (lambda t: t, "another machine", False, "and this is Another CPU: build one here"),
@@ -105,7 +105,7 @@ def test_of_equals_the_newest_is_taken(folder: Path, good: Table) -> None:
     ("change", "says"),
     [
         (some, "it lacks 267"),
-        (modelled, "come from a model"),
+        (modelled, "are modelled"),
         (lambda t: noisy(t, 0.6), "are noisy"),
         (
             lambda t: replace(
