@@ -41,6 +41,8 @@ YAML_SUFFIXES = (".yaml", ".yml")
 SUFFIXES = (*YAML_SUFFIXES, ".json")
 Z95 = 1.96
 """Standard errors in half of a 95 % interval."""
+BACKEND = "ofa-yaml"
+"""Of the target of a table that was read from such files: nobody can measure with it."""
 MOST_FILES = 1000
 """In a folder."""
 
@@ -97,12 +99,14 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
         )
         for key, fields in file.entries.items():
             if key not in known:
-                raise InputError(f"{file.path}: {key} is no block of {owner.name}{_what_it_is(key, owner)}")
+                raise InputError(
+                    f"{file.path}: {key} is no block of {owner.name}{_what_it_is(key, owner, file)}"
+                )
             if key not in here:
                 raise InputError(f"{file.path}: {key} is no block at {file.side} px, as the file's name says")
             found.setdefault(known[key], {})[file.side] = _measurement(f"{file.path}: {key}", fields)
     header = Header(
-        target=Target(backend="ofa-yaml", device=path.stem, threads=0),
+        target=Target(backend=BACKEND, device=path.stem, threads=0),
         family=owner.name,
         space="ofa",
         resolutions=_resolutions(owner, found),
@@ -232,19 +236,19 @@ def _keys(family: Family) -> set[str]:
     return {ofa_key(block) for block in get_space("ofa", family).all_blocks()}
 
 
-def _what_it_is(key: str, family: Family) -> str:
-    """What else `key` may be a block of, for a message."""
+def _what_it_is(key: str, family: Family, file: _File) -> str:
+    """What else `key`, an entry of `file`, may be a block of, for a message."""
     for other in FAMILIES.values():
         if key in _keys(other):
             return f": the table is of {other.name}, another width"
-    if re.match(r"expanded_conv-", key) and "-se:" not in key:
+    if any(str(k).startswith("expanded_conv-") and "-se:" not in str(k) for k in file.entries):
+        there = ", ".join(FAMILIES)
         return (
-            ": without se and hs it is a block of ProxylessNAS or MobileNetV2, whose families hwbench does not have; "
-            "there are " + ", ".join(FAMILIES)
+            ". Its blocks have no se and hs, and an expand ratio for the hidden channels: it is a table of "
+            f"ProxylessNAS or MobileNetV2, whose families hwbench does not have (there are {there}). Build a table "
+            "of one of these with hwbench build_lut on the device"
         )
-    if re.match(r"Conv-input:\d+x\d+x3-", key):
-        return ": is the table of another width, or of another network (ProxylessNAS, MobileNetV2, ResNet)?"
-    return ": is the table of another width?"
+    return ": is the table of another width, or of another kind of network?"
 
 
 def _measurement(where: str, fields: Any) -> Measurement:

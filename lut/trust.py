@@ -10,6 +10,7 @@ from compofa.errors import InputError
 from compofa.families import Family
 from compofa.spaces import get_space
 from lut import store
+from lut.ofa_yaml import BACKEND as FOREIGN
 from lut.plausible import oddities
 from lut.table import Table
 
@@ -50,10 +51,12 @@ def _unfinished(table: Table) -> Iterator[Doubt]:
     space = get_space(header.space, table.family)
     wanted = space.all_blocks(header.resolutions or None)
     if missing := len(table.missing(space, header.resolutions or None)):
+        foreign = table.target.backend == FOREIGN
+        build = "" if foreign else "finish it with the same hwbench build_lut, or "
         yield Doubt(
             "unfinished",
-            f"it lacks {missing} of the {len(wanted)} blocks that it was begun for: finish it with the same "
-            "hwbench build_lut, or predict them with hwbench tables fill",
+            f"it lacks {missing} of the {len(wanted)} blocks of {space.name} at its resolutions: {build}predict them "
+            "with hwbench tables fill",
             serious=True,
         )
 

@@ -262,19 +262,25 @@ def test_hostile_and_damaged_files_are_refused(tmp_path: Path, content: str, say
         read_ofa(path)
 
 
-def test_blocks_of_other_backbones_are_named_for_what_they_are(tmp_path: Path) -> None:
+def test_tables_of_other_backbones_are_named_for_what_they_are(
+    tmp_path: Path, published: Callable[[str], Path]
+) -> None:
     entry = ":\n  count: 1000\n  mean: 1.0\n  std: 0\n"
-    path = tmp_path / "160_lookup_table.yaml"
-    path.write_text(
-        "expanded_conv-input:10x10x80-output:10x10x80-expand:4-kernel:3-stride:1-idskip:1" + entry
+    stem, block = (
+        "Conv-input:160x160x3-output:80x80x40",
+        "expanded_conv-input:10x10x80-output:10x10x80-expand:4-kernel:3-stride:1-idskip:1",
     )
-    with pytest.raises(
-        ValueError, match="a block of ProxylessNAS or MobileNetV2, whose families hwbench does not"
-    ):
+    path = tmp_path / "160_lookup_table.yaml"
+    says = r"a table of ProxylessNAS or MobileNetV2, .*there are glyphs, .*Build a table of one of these"
+    for keys in ((stem, block), (block,)):
+        path.write_text("".join(key + entry for key in keys))
+        with pytest.raises(ValueError, match=says):
+            read_ofa(tmp_path)
+    path.write_text(stem + entry)
+    with pytest.raises(ValueError, match="another width, or of another kind of network"):
         read_ofa(tmp_path)
-    path.write_text("Conv-input:160x160x3-output:80x80x40" + entry)
-    with pytest.raises(ValueError, match=r"another width, or of another network \(ProxylessNAS"):
-        read_ofa(tmp_path)
+    with pytest.raises(ValueError, match=says):
+        read_ofa(published("proxylessnas_mobile.yaml"))
 
 
 def test_a_file_of_ours_that_was_cut_at_a_line_or_changed_is_refused(tmp_path: Path) -> None:

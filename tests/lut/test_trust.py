@@ -59,7 +59,7 @@ def test_nothing_speaks_against_a_good_table(good: Table) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "serious", "says"),
     [
-        (some, "unfinished", True, "lacks 267 of the 367 blocks .*: finish it with"),
+        (some, "unfinished", True, "lacks 267 of the 367 blocks of ofa at its resolutions: finish it with"),
         (lambda t: noisy(t, 0.6), "noisy", True, "221 of its 367 entries are noisy: build it again"),
         (modelled, "modelled", False, "367 of its 367 entries are modelled, not measured"),
         (failing, "failures", False, "1 blocks cannot run on .*no space"),
