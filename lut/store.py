@@ -257,7 +257,7 @@ def check_block(block: Block) -> None:
     """Raise ValueError if a size of `block` is beyond any network."""
     sizes = (*block.in_shape, block.out_channels, block.hidden_channels, block.kernel, block.stride)
     if max(sizes) > LARGEST_SIZE:
-        raise InputError(f"a block of size {max(sizes):.3g} is none of any network")
+        raise InputError(f"a block of size {max(sizes)!s:.20} is none of any network")
 
 
 class _Entry(NamedTuple):
