@@ -55,7 +55,7 @@ def published_format(seed: int) -> AccuracyPredictor:
 
 def modelled_lookup(family: Family) -> Lookup:
     """Latencies at all resolutions, 0.05 ms a block and 10 GMAC/s."""
-    return Lookup.build(family, lambda block: 0.05 + block.macs / 1e7)
+    return Lookup.build(family, lambda block, resolution: 0.05 + block.macs / 1e7)
 
 
 def problem(space: Space, lookup: Lookup, predictor: AccuracyPredictor) -> Problem:

@@ -18,9 +18,10 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -84,6 +85,36 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content`, text as UTF-8, to `path`; see :func:`replacing`."""
     with replacing(path) as beside, _of(path):
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` to fill; it takes the place of `path` when the block ends well, and is removed
+    when it does not. A reader sees the old files or the new ones, never some of both.
+
+    Raises:
+        OSError: it cannot be written; what was there is there.
+    """
+    path = Path(os.path.realpath(path))
+    beside, old = (path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:12]}") for _ in range(2))
+    beside.mkdir()
+    try:
+        yield beside
+        for file in beside.iterdir():
+            _sync(file)
+        _sync(beside)
+        if path.exists():
+            path.rename(old)
+        try:
+            beside.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+        _sync(path.parent)
+    finally:
+        for left in (beside, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -243,18 +274,26 @@ def _check_size(content: bytes | str, most_bytes: int) -> None:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The value that `content` says, in JSON as RFC 8259 has it: no NaN, no infinity.
+    """The value that `content` says, in JSON as RFC 8259 has it: no NaN, no infinity; and no name twice.
 
     Raises:
         InputError: it is not JSON.
     """
     _check_size(content, MAX_JSON_BYTES)
     try:
-        return json.loads(content, parse_constant=_no_constant)
+        return json.loads(content, parse_constant=_no_constant, object_pairs_hook=_unique)
     except RecursionError:
         raise InputError("not JSON that can be read: nested too deep") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, and integers of thousands of digits
         raise InputError(f"not JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r:.80} is there twice in one object")
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -290,13 +329,7 @@ def parse_yaml(content: bytes | str) -> Any:
     _check_size(content, MAX_YAML_BYTES)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        depth = 0
-        for event in yaml.parse(content, Loader=loader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
-                raise InputError("YAML with aliases or tags is not read")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_YAML_DEPTH:
-                raise InputError("not YAML that can be read: nested too deep")
+        _check_events(yaml.parse(content, Loader=loader))
         return yaml.load(content, Loader=loader)
     except yaml.YAMLError as error:
         raise InputError(f"not YAML: {' '.join(str(error).split())}") from None
@@ -304,6 +337,31 @@ def parse_yaml(content: bytes | str) -> Any:
         if isinstance(error, InputError):
             raise
         raise InputError(f"not YAML that can be read: {error}") from None
+
+
+def _check_events(events: Iterable[Any]) -> None:
+    """Raise InputError at an alias, a tag, deep nesting, or a key that is twice in a mapping."""
+    import yaml
+
+    keys: list[set[str] | None] = []  # of each collection that is open; None for a sequence
+    is_key: list[bool] = []  # whether a key comes next in it
+    for event in events:
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+            raise InputError("YAML with aliases or tags is not read")
+        if isinstance(event, yaml.CollectionEndEvent):
+            keys.pop()
+            is_key.pop()
+        elif isinstance(event, yaml.NodeEvent) and keys and keys[-1] is not None:
+            if is_key[-1] and isinstance(event, yaml.ScalarEvent):
+                if event.value in keys[-1]:
+                    raise InputError(f"the key {event.value:.100} is there twice")
+                keys[-1].add(event.value)
+            is_key[-1] = not is_key[-1]
+        if isinstance(event, yaml.CollectionStartEvent):
+            keys.append(set() if isinstance(event, yaml.MappingStartEvent) else None)
+            is_key.append(True)
+            if len(keys) > MAX_YAML_DEPTH:
+                raise InputError("not YAML that can be read: nested too deep")
 
 
 @contextlib.contextmanager

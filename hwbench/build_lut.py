@@ -6,8 +6,9 @@ import argparse
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,12 @@ def parser() -> cli.Parser:
     p = cli.command_parser("build_lut", BackendParser)
     add_backend_arguments(p)
     p.add_argument("--family", default="glyphs", help="whose blocks")
+    p.add_argument(
+        "--classes",
+        type=cli.positive_int,
+        metavar="N",
+        help="of the classifier, where a supernet of the family has others (default: the family's)",
+    )
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
@@ -62,9 +69,13 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     from compofa.families import get_family
     from compofa.spaces import get_space
     from lut import store
+    from lut.table import Table
+    from lut.trust import doubts
 
     start = clock()
-    family = get_family(args.family)
+    standard = get_family(args.family)
+    family = replace(standard, classes=args.classes or standard.classes)
+    classes = None if family == standard else family.classes
     space = get_space(args.space, family)
     resolutions = args.resolutions or family.resolutions
     wanted = space.all_blocks(resolutions)
@@ -75,7 +86,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     backend = make_backend(args)
     if backend.caution:
         cli.note(f"warning: {backend.caution}")
-    path = args.out or store.default_path(backend.target, family.name, backend.chosen_options)
+    options = backend.chosen_options | ({} if classes is None else {"classes": str(classes)})
+    path = args.out or store.default_path(backend.target, family.name, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = store.Header(
         target=backend.target,
@@ -84,6 +96,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         resolutions=resolutions,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         host=fingerprint().to_dict(),
+        classes=classes,
     )
     with store.Writer(path, header) as writer:
         batches, total = plan(args, writer, space, resolutions)
@@ -95,8 +108,10 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "space": space.name,
             "resolutions": list(resolutions),
             "target": writer.header.target.to_dict(),
+            "classes": family.classes,
             "entries": len(writer.entries),
-            "measured": work.measured,
+            "measured": work.added.get("measured", 0),
+            "modelled": work.added.get("modelled", 0),
             "predicted": predicted,
             "noisy": sum(m.noisy for m in writer.entries.values()),
             "fewest_trials": fewest_trials(writer.entries.values()),
@@ -105,12 +120,16 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
             "seconds_measuring": round(work.measuring_s, 3),
             "seconds_timing": None if work.timing_s is None else round(work.timing_s, 3),
         }
+        against = doubts(Table(writer.header, writer.entries, writer.failures))
     if args.json:
         cli.emit_json(summary)
     else:
         print_summary(summary, str(backend.target))
     for block, reason in writer.failures.items():
         cli.note(f"failed   {block}: {reason}")
+    for doubt in against:
+        if doubt.kind in ("noisy", "implausible"):
+            cli.note(f"warning: {path}: {doubt.text}")
     return cli.FAILED if writer.failures else cli.OK
 
 
@@ -119,12 +138,12 @@ class Work:
     """What a build did.
 
     Args:
-        measured: blocks.
+        added: entries, by their origin.
         measuring_s: seconds inside the backend, making the models ready included.
         timing_s: seconds of these inside its timing loop; None if it does not time.
     """
 
-    measured: int = 0
+    added: Counter[str] = field(default_factory=Counter)
     measuring_s: float = 0.0
     timing_s: float | None = None
 
@@ -177,14 +196,15 @@ def measure(
         OSError: the disk is full; the batches before stay.
     """
     work = Work()
-    with cli.progress("measuring blocks", total) as advance:
+    label = "measuring blocks" if backend.origin == "measured" else "modelling blocks"
+    with cli.progress(label, total) as advance:
         try:
             before = clock()
             for batch in chain.from_iterable(map(backend.as_they_come, batches)):
                 work.measuring_s += clock() - before
                 writer.append(batch.entries)
                 writer.append_failures(batch.failures)
-                work.measured += len(batch.entries)
+                work.added.update(m.origin for _, m in batch.entries)
                 advance(len(batch.entries) + len(batch.failures))
                 before = clock()
         except KeyboardInterrupt:
@@ -198,7 +218,8 @@ def _kept(path: Path, wanted: Sequence[Block]) -> str:
     from lut import store
     from lut.gaps import known_entries
 
-    done = len(known_entries(store.read(path)[1]).keys() & set(wanted))
+    there = store.read(path)[1] if path.stat().st_size else {}
+    done = len(known_entries(there).keys() & set(wanted))
     return f"{done} of {len(wanted)} blocks are in {path}; the same command goes on from there"
 
 
@@ -210,12 +231,15 @@ def fewest_trials(measurements: Iterable[Measurement]) -> int | None:
 
 def _in_backend(summary: dict[str, Any]) -> str:
     timing = summary["seconds_timing"]
-    return f"measuring {summary['seconds_measuring']} s" if timing is None else f"timing {timing} s"
+    return f"the backend {summary['seconds_measuring']} s" if timing is None else f"timing {timing} s"
 
 
 def _origins(summary: dict[str, Any]) -> str:
-    now = f"{summary['measured']} measured now, {summary['noisy']} noisy"
-    return f"{now}, {summary['predicted']['blocks']} predicted" if summary["predicted"] else now
+    from lut.table import in_words
+
+    now = {origin: summary[origin] for origin in ("measured", "modelled") if summary[origin]}
+    predicted = f", {summary['predicted']['blocks']} predicted" if summary["predicted"] else ""
+    return f"{in_words(now)} now, {summary['noisy']} noisy{predicted}" if now else f"none new{predicted}"
 
 
 def print_summary(summary: dict[str, Any], target: str) -> None:

@@ -24,11 +24,16 @@ def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
     Raises:
         ValueError: none was given or built, and none is shipped for the family.
     """
+    from backends.host import cpu_name
     from hwbench import shipped
-    from lut import store
+    from lut.trust import choose_table
 
-    if path := given or store.newest_table(family.name):
-        return path, False
+    if given:
+        return given, False
+    if choice := choose_table(family, cpu_name()):
+        if choice.why:
+            cli.note(f"latencies of {choice.path}, {choice.why}")
+        return choice.path, False
     try:
         path = shipped.reference_table(family.name)
     except ValueError:

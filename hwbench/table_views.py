@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hwbench import cli
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
 
 def describe(table: Table, top: int) -> dict[str, Any]:
     """What `table` holds, JSON-ready: header, coverage by resolution, and the `top` slowest blocks."""
+    from lut.plausible import oddities
+    from lut.trust import doubts
+
     header = table.header.to_dict()
     slowest = sorted(table.entries.items(), key=lambda item: -item[1].latency_ms)[:top]
     return {
         **{name: header[name] for name in ("family", "space", "created", "target", "host")},
+        "classes": table.family.classes,
         "entries": len(table.entries),
         "origins": table.origins,
         "noisy": sum(m.noisy for m in table.entries.values()),
@@ -31,6 +36,17 @@ def describe(table: Table, top: int) -> dict[str, Any]:
             }
             for b, m in slowest
         ],
+        "failures": {str(block): why for block, why in table.failures.items()},
+        "odd": [
+            {
+                "block": str(odd.block),
+                "resolution": odd.resolution,
+                "latency_ms": odd.latency_ms,
+                "reason": odd.reason,
+            }
+            for odd in oddities(table)
+        ],
+        "doubts": [asdict(doubt) for doubt in doubts(table)],
     }
 
 
@@ -47,22 +63,28 @@ def _coverage(table: Table) -> list[dict[str, Any]]:
         blocks = space.all_blocks((resolution,))
         origins = Counter(table.entries[block].origin for block in blocks if block in table.entries)
         counts = {origin: origins[origin] for origin in Measurement.ORIGINS}
-        missing = len(blocks) - origins.total()
-        found.append({"resolution": resolution, "blocks": len(blocks), **counts, "missing": missing})
+        failed = sum(block in table.failures for block in blocks)
+        missing = len(blocks) - origins.total() - failed
+        found.append(
+            {"resolution": resolution, "blocks": len(blocks), **counts, "failed": failed, "missing": missing}
+        )
     return found
 
 
-def print_description(name: str, table: Table, document: dict[str, Any]) -> None:
+def print_description(name: str, table: Table, document: dict[str, Any], top: int) -> None:
+    from lut.table import in_words
+
     rows = [
         ("table", name),
         ("target", str(table.target)),
-        ("family", f"{document['family']}, space {document['space']}"),
-        ("entries", f"{document['entries']}, {table.provenance}; {document['noisy']} noisy"),
+        ("family", f"{table.header.family_name}, space {document['space']}"),
+        ("entries", f"{document['entries']}: {in_words(table.origins)}; {document['noisy']} noisy"),
         ("created", document["created"] or "not said"),
     ]
+    rows += [("doubt", doubt["text"]) for doubt in document["doubts"]]
     for label, value in rows:
         print(f"{label:8} {value}")
-    columns = ("blocks", "measured", "modelled", "predicted", "missing")
+    columns = ("blocks", "measured", "modelled", "predicted", "failed", "missing")
     cli.print_table(
         "blocks of OFA's space, by resolution",
         ("resolution", *columns),
@@ -84,6 +106,25 @@ def print_description(name: str, table: Table, document: dict[str, Any]) -> None
             for row in document["slowest"]
         ],
     )
+
+    _print_some(
+        "entries that do not fit the others",
+        ("block", "reason"),
+        [(_at(row["block"], row["resolution"]), row["reason"]) for row in document["odd"]],
+        top,
+    )
+    _print_some("blocks that cannot run", ("block", "reason"), list(document["failures"].items()), top)
+
+
+def _at(block: str, resolution: int | None) -> str:
+    return block if resolution is None else f"{block} at {resolution} px"
+
+
+def _print_some(title: str, columns: tuple[str, str], rows: list[tuple[str, str]], top: int) -> None:
+    """Print `rows`, `top` at most, if there are any."""
+    if rows:
+        count = f"{len(rows)}" if len(rows) <= top else f"{top} of {len(rows)}; --top N lists more"
+        cli.print_table(f"{title} ({count})", columns, rows[:top])
 
 
 def describe_change(change: Change) -> dict[str, Any]:

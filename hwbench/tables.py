@@ -17,7 +17,7 @@ from hwbench.table_views import describe, describe_change, print_comparison, pri
 if TYPE_CHECKING:
     from lut.table import Table
 
-FORMATS = "a .jsonl, .csv or .parquet file, or a folder of OFA's YAML files"
+FORMATS = "a .jsonl, .csv or .parquet file, or a folder of OFA's files"
 
 
 def parser() -> cli.Parser:
@@ -35,11 +35,17 @@ def parser() -> cli.Parser:
         return sub
 
     p1 = action(
-        "convert", convert, "write a table in another format", "table", help=f"{FORMATS}, or a YAML file"
+        "convert",
+        convert,
+        "write a table in another format",
+        "table",
+        help=f"{FORMATS}, or one of them (.yaml, .json)",
     )
     _add_out(p1)
     p2 = action("show", show, "say what a table holds", "table", help="in any format")
-    p2.add_argument("--top", type=cli.positive_int, default=5, metavar="N", help="slowest blocks to list")
+    p2.add_argument(
+        "--top", type=cli.positive_int, default=5, metavar="N", help="slowest, failed and odd blocks to list"
+    )
     p3 = action("fill", fill, "predict the blocks that a table lacks", "table", help="in any format")
     p3.add_argument("--space", default="ofa", help="whose blocks are wanted")
     p3.add_argument(
@@ -93,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def convert(args: argparse.Namespace) -> int:
     """Write a table in the format that the suffix of ``--out`` says."""
     _check_out(args)
-    return _write(args, _read(args.table, args.family), {})
+    return _write(args, _read_and_look(args.table, args.family), {})
 
 
 def fill(args: argparse.Namespace) -> int:
@@ -102,7 +108,7 @@ def fill(args: argparse.Namespace) -> int:
     from lut import gaps
 
     _check_out(args)
-    table = _read(args.table, args.family)
+    table = _read_and_look(args.table, args.family)
     wanted = get_space(args.space, table.family).all_blocks(args.resolutions)
     filled, filling = gaps.fill(table, wanted, args.seed)
     errors = filling.predictor.cv_mape_pct
@@ -124,7 +130,7 @@ def merge(args: argparse.Namespace) -> int:
     from lut.merge import merge as merge_tables
 
     _check_out(args)
-    tables = [_read(path, args.family) for path in args.table]
+    tables = [_read_and_look(path, args.family) for path in args.table]
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     merged = merge_tables(tables, list(map(str, args.table)), created, args.on_conflict)
     return _write(args, merged, {"merged": list(map(str, args.table))})
@@ -137,7 +143,7 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         cli.emit_json({"table": str(args.table), **document})
     else:
-        print_description(str(args.table), table, document)
+        print_description(str(args.table), table, document, args.top)
     return cli.OK
 
 
@@ -182,6 +188,17 @@ def _read(path: Path, family: str | None) -> Table:
     return read_table(path, get_family(family).name if family else None)
 
 
+def _read_and_look(path: Path, family: str | None) -> Table:
+    """The table, with a warning of what does not look right: whoever takes it over will not look again."""
+    from lut.trust import doubts
+
+    table = _read(path, family)
+    for doubt in doubts(table):
+        if doubt.kind in ("implausible", "noisy"):
+            cli.note(f"warning: {path}: {doubt.text}")
+    return table
+
+
 def _check_out(args: argparse.Namespace) -> None:
     """Refuse to replace anything unasked, and what cannot be written, before any work."""
     out: Path = args.out
@@ -194,12 +211,20 @@ def _check_out(args: argparse.Namespace) -> None:
 
 def _write(args: argparse.Namespace, table: Table, document: dict[str, Any]) -> int:
     from lut.formats import write_table
+    from lut.table import in_words
 
     files = list(map(str, write_table(table, args.out)))
+    failed = len(table.failures)
     if args.json:
-        cli.emit_json({"written": files, "entries": len(table.entries), "origins": table.origins, **document})
+        counts = {"entries": len(table.entries), "origins": table.origins, "failures": failed}
+        cli.emit_json({"written": files, **counts, **document})
     else:
-        print(f"{', '.join(files)}: {len(table.entries)} entries, {table.provenance}")
+        cannot = f"; {failed} blocks that cannot run" if failed else ""
+        print(f"{', '.join(files)}: {len(table.entries)} entries, {in_words(table.origins)}{cannot}")
+    if failed and args.out.is_dir():
+        cli.note(
+            f"warning: OFA's layout has no place for the {failed} blocks that cannot run: they were left out"
+        )
     return cli.OK
 
 

@@ -71,7 +71,7 @@ def execute(args: argparse.Namespace) -> int:
     from lut.calibration import calibration_path
     from lut.formats import read_table
 
-    lut = args.lut or newest_table(args.family)
+    lut = args.lut or default_table(args.family)
     table = read_table(lut)
     picture = args.out or lut.with_name(lut.name.removesuffix(".jsonl") + ".validate.png")
     cli.check_writable(picture, cli.PICTURE_SUFFIXES)
@@ -110,18 +110,21 @@ def execute(args: argparse.Namespace) -> int:
     return cli.OK
 
 
-def newest_table(family: str) -> Path:
-    """The newest table of `family` in the default place.
+def default_table(family: str) -> Path:
+    """The table of `family` in the default place that :func:`lut.trust.choose_table` picks.
 
     Raises:
         ValueError: there is no such family or no such table.
     """
+    from backends.host import cpu_name
     from compofa.families import get_family
     from lut import store
+    from lut.trust import choose_table
 
-    get_family(family)
-    if path := store.newest_table(family):
-        return path
+    if choice := choose_table(get_family(family), cpu_name()):
+        if choice.why:
+            cli.note(f"validates {choice.path}, {choice.why}")
+        return choice.path
     raise InputError(
         f"no table of {family} in {store.tables_folder()}: run hwbench build_lut --family {family}, or give --lut"
     )

@@ -2,25 +2,34 @@
 
 A row is a block with everything its number is of, so that rows of several tables can be put one below the
 other and still tell each other apart. Nothing is lost: both formats read back as the same table.
+
+A block that could not be run is a row, too: of the origin ``failed``, without a latency. A row's last column is a
+checksum of its block and its measurement; rows without one (version 0.1.0 wrote none) are taken as they are.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
 from backends.base import Measurement
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed
-from lut.store import Header, check_measurement
+from compofa.files import parse_json, read_bounded, replacing, write_atomically
+from lut.kinds import kind_of
+from lut.store import Contents, Header, check_block, check_measurement, checksum, entry_fields
 from lut.table import Table
 
 Row = dict[str, Any]
+FAILED = "failed"
+"""Stands for the origin of a block that could not be run."""
 
 DERIVED: dict[str, Callable[[Block], int]] = {
     "out_height": lambda block: block.out_shape[1],
@@ -32,23 +41,39 @@ DERIVED: dict[str, Callable[[Block], int]] = {
 
 
 def rows(table: Table) -> list[Row]:
-    """Each entry of `table` as a row: header and target first, then the block, then the measurement.
+    """Each entry of `table` as a row, and each block that failed: header and target first, then the block, then
+    the measurement.
 
     What a spreadsheet has no cell for (versions, details, host, a measurement's own details) is JSON text.
     """
     of_all = _header_row(table.header)
-    return [of_all | _block_row(block) | _measured_row(m) for block, m in table.entries.items()]
+    measured: list[tuple[Block, Measurement, int | None]]
+    measured = [(block, m, None) for block, m in table.entries.items()]
+    measured += [(block, m, resolution) for (resolution, block), m in table.exceptions.items()]
+    return [of_all | _block_row(b) | _measured_row(b, m, resolution) for b, m, resolution in measured] + [
+        of_all | _block_row(block) | _failed_row(block, why) for block, why in table.failures.items()
+    ]
 
 
 def _header_row(header: Header) -> Row:
     fields = header.to_dict()
     target = fields.pop("target")
-    nested = {name: json.dumps(target.pop(name)) for name in ("versions", "details")}
-    host = {"host": json.dumps(fields.pop("host"))}
+    nested = {name: _json(target.pop(name)) for name in ("versions", "details")}
+    host = {"host": _json(fields.pop("host"))}
     resolutions = {"resolutions": " ".join(map(str, fields.pop("resolutions")))}
+    classes = {"classes": fields.get("classes")}
     return (
-        {name: fields[name] for name in ("family", "space", "created")} | resolutions | target | nested | host
+        {name: fields[name] for name in ("family", "space", "created")}
+        | resolutions
+        | target
+        | nested
+        | host
+        | classes
     )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _block_row(block: Block) -> Row:
@@ -58,9 +83,23 @@ def _block_row(block: Block) -> Row:
     return shape | fields | {name: derive(block) for name, derive in DERIVED.items()}
 
 
-def _measured_row(measurement: Measurement) -> Row:
+def _measured_row(block: Block, measurement: Measurement, resolution: int | None) -> Row:
+    check_measurement(measurement)
     fields = asdict(measurement)
-    return fields | {"measurement_details": json.dumps(dict(fields.pop("details")))}
+    details = {"measurement_details": _json(dict(fields.pop("details")))}
+    proof = checksum(entry_fields(block, measurement, resolution))
+    return fields | details | {"only_at_resolution": resolution, "failed": "", "crc32": proof}
+
+
+def _failed_row(block: Block, why: str) -> Row:
+    nothing: Row = dict.fromkeys(field.name for field in dataclass_fields(Measurement))
+    del nothing["details"]
+    proof = checksum({"block": block.to_dict(), "failed": why})
+    return (
+        nothing
+        | {"origin": FAILED, "rounds_ms": (), "noisy": False, "measurement_details": "{}"}
+        | {"only_at_resolution": None, "failed": why, "crc32": proof}
+    )
 
 
 def from_rows(given: Iterable[Mapping[str, Any]], typed: Callable[[Mapping[str, Any]], Row] = dict) -> Table:
@@ -73,52 +112,68 @@ def from_rows(given: Iterable[Mapping[str, Any]], typed: Callable[[Mapping[str, 
     Raises:
         ValueError: a row is wrong, or two are of different tables; says which, counting from 1.
     """
-    header: Header | None = None
-    entries: dict[Block, Measurement] = {}
+    found: Contents | None = None
     for number, cells in enumerate(given, start=1):
         try:
             row = typed(cells)
             mine = _header(row)
-            header = header or mine
-            if mine != header:
+            found = found or Contents(mine)
+            if mine != found.header:
                 raise InputError("it is of another table than the rows before it")
             block = _block(row)
-            if block in entries:
+            if block in found.failures or (row["origin"] == FAILED and block in found.entries):
                 raise InputError(f"{block} is there twice")
-            entries[block] = _measurement(row)
+            found.add(block, row.get("only_at_resolution"), _found(block, row))
         except KeyError as error:
             raise InputError(f"row {number} lacks the column {error}") from error
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"row {number}: {error}") from error
-    if header is None:
+    if found is None:
         raise InputError("it holds no entries")
-    return Table(header, entries)
+    return Table(found.header, found.entries, found.failures, found.exceptions)
 
 
 def _header(row: Mapping[str, Any]) -> Header:
     target = {name: row[name] for name in ("backend", "device", "precision", "batch", "threads")}
-    nested = {name: json.loads(row[name]) for name in ("versions", "details")}
+    nested = {name: parse_json(row[name]) for name in ("versions", "details")}
     fields = {name: row[name] for name in ("family", "space", "created")}
     resolutions = row["resolutions"].split()
     return Header.from_dict(
         {"format": "hwbench-table", "schema": 1, **fields, "resolutions": resolutions}
-        | {"target": target | nested, "host": json.loads(row["host"])}
+        | {"target": target | nested, "host": parse_json(row["host"]), "classes": row.get("classes")}
     )
 
 
 def _block(row: Mapping[str, Any]) -> Block:
     names = ("kind", "out_channels", "hidden_channels", "kernel", "stride", "se", "act", "shortcut")
     shape = (row["in_channels"], row["in_height"], row["in_width"])
-    return Block.from_dict({name: row[name] for name in names} | {"in_shape": shape})
+    block = Block.from_dict({name: row[name] for name in names} | {"in_shape": shape})
+    check_block(block)
+    return block
 
 
-def _measurement(row: Mapping[str, Any]) -> Measurement:
+def _found(block: Block, row: Mapping[str, Any]) -> Measurement | str:
+    """The measurement that `row` says of `block`, or the reason why there is none."""
+    if row["origin"] == FAILED:
+        why = str(row["failed"])
+        proof = checksum({"block": block.to_dict(), "failed": why})
+        _check_sum(row, proof)
+        return why
     names = ("origin", "latency_ms", "low_ms", "high_ms", "noisy", "cycles")
-    details = tuple(json.loads(row["measurement_details"]).items())
+    details = tuple(parse_json(row["measurement_details"]).items())
     rounds = tuple(row["rounds_ms"])
     measurement = Measurement(**{name: row[name] for name in names}, rounds_ms=rounds, details=details)
     check_measurement(measurement)
+    _check_sum(row, checksum(entry_fields(block, measurement, row.get("only_at_resolution"))))
     return measurement
+
+
+def _check_sum(row: Mapping[str, Any], proof: str) -> None:
+    if row.get("crc32") not in (None, proof):
+        raise InputError(
+            "it was damaged or changed after it was written: its checksum does not fit. Convert the table anew; or "
+            "leave out the column crc32 if the change is meant"
+        )
 
 
 # --- CSV ---
@@ -131,10 +186,11 @@ def write_csv(table: Table, path: Path) -> None:
         OSError: it cannot be written.
     """
     flat = [row | {"rounds_ms": " ".join(map(repr, row["rounds_ms"]))} for row in rows(table)]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(flat[0]))
+    writer.writeheader()
+    writer.writerows(flat)
+    write_atomically(path, text.getvalue())
 
 
 def read_csv(path: Path) -> Table:
@@ -142,11 +198,20 @@ def read_csv(path: Path) -> Table:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no such file; names it and the row.
+        ValueError: it is no such file, or is cut short; names it and the row.
     """
+    content = read_bounded(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return from_rows(csv.DictReader(file, strict=True), _typed)
+        if kind := kind_of(content):
+            raise InputError(f"it is {kind}")
+        text = content.decode("utf-8-sig")
+        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if len(set(names := lines.fieldnames or ())) < len(names):
+            raise InputError("two of its columns have one name")
+        table = from_rows(lines, _typed)
+        if not text.endswith(("\n", "\r")):
+            raise InputError("its last row has no end: the file is cut short")
+        return table
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path} is not a table as CSV: {error}") from error
 
@@ -155,7 +220,12 @@ def _typed(row: Mapping[str, str | None]) -> Row:
     """`row` with numbers and booleans instead of text."""
     if None in row or None in row.values():
         raise InputError("a row is shorter or longer than the first one")
-    return {name: READERS.get(name, str)(text) for name, text in row.items() if text is not None}
+    empty_allowed = EMPTY_IN_FAILED if row.get("origin") == FAILED else OPTIONAL
+    return {
+        name: None if not text and name in empty_allowed else READERS.get(name, str)(text)
+        for name, text in row.items()
+        if text is not None
+    }
 
 
 def _boolean(text: str) -> bool:
@@ -165,20 +235,32 @@ def _boolean(text: str) -> bool:
 
 
 def _float(text: str) -> float:
-    if not math.isfinite(value := float(text)):
+    # Only what repr() writes: float() would take 1_0, and "infinity", too.
+    value = float(text) if "_" not in text else math.nan
+    if not math.isfinite(value):
         raise InputError(f"a latency must be a finite number of milliseconds, not {text}")
     return value
 
 
+def _integer(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise InputError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
 READERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("in_channels", "in_height", "in_width", "out_channels", "hidden_channels"), int),
-    **dict.fromkeys(("kernel", "stride", "batch", "threads"), int),
+    **dict.fromkeys(("in_channels", "in_height", "in_width", "out_channels", "hidden_channels"), _integer),
+    **dict.fromkeys(("kernel", "stride", "batch", "threads", "cycles"), _integer),
+    **dict.fromkeys(("classes", "only_at_resolution"), _integer),
     **dict.fromkeys(("se", "shortcut", "noisy"), _boolean),
     **dict.fromkeys(("latency_ms", "low_ms", "high_ms"), _float),
     "rounds_ms": lambda text: [_float(part) for part in text.split()],
-    "cycles": lambda text: int(text) if text else None,
 }
 """How the text of a CSV column becomes a value; text stays text."""
+OPTIONAL = {"cycles", "classes", "only_at_resolution"}
+"""Columns whose cells may be empty."""
+EMPTY_IN_FAILED = OPTIONAL | {"latency_ms", "low_ms", "high_ms"}
+"""Likewise in the row of a block that could not be run."""
 
 
 # --- Parquet ---
@@ -194,9 +276,12 @@ def write_parquet(table: Table, path: Path) -> None:
     arrow = _pyarrow()
     flat = rows(table)
     columns = {name: [row[name] for row in flat] for name in flat[0]}
-    types = {"rounds_ms": arrow.list_(arrow.float64()), "cycles": arrow.int64()}
+    integers = dict.fromkeys(OPTIONAL, arrow.int64())
+    floats = dict.fromkeys(("latency_ms", "low_ms", "high_ms"), arrow.float64())
+    types = {"rounds_ms": arrow.list_(arrow.float64())} | integers | floats
     arrays = {name: arrow.array(values, type=types.get(name)) for name, values in columns.items()}
-    arrow.parquet.write_table(arrow.table(arrays), path)
+    with replacing(path) as beside:
+        arrow.parquet.write_table(arrow.table(arrays), beside, write_page_checksum=True)
 
 
 def read_parquet(path: Path) -> Table:
@@ -208,11 +293,21 @@ def read_parquet(path: Path) -> Table:
         ValueError: it is no such file; names it and the row.
     """
     arrow = _pyarrow()
-    with path.open("rb") as file:
-        try:
-            return from_rows(arrow.parquet.read_table(file).to_pylist())
-        except (ValueError, OSError, arrow.ArrowException) as error:
-            raise InputError(f"{path} is not a table as Parquet: {error}") from error
+    content = read_bounded(path)
+    kind = None if content.startswith(b"PAR1") else kind_of(content)
+    try:
+        if kind:
+            raise InputError(f"it is {kind}")
+        file = arrow.parquet.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        if file.metadata.num_rows > MOST_ROWS:
+            raise InputError(f"it has {file.metadata.num_rows} rows, more than any table")
+        return from_rows(file.read().to_pylist())
+    except (ValueError, OSError, TypeError, KeyError, MemoryError, arrow.ArrowException) as error:
+        raise InputError(f"{path} is not a table as Parquet: {error}") from error
+
+
+MOST_ROWS = 1_000_000
+"""A few kilobytes of Parquet can stand for more than the memory holds."""
 
 
 def _pyarrow() -> Any:

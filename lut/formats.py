@@ -1,15 +1,15 @@
 """Tables in the format that a file's suffix says.
 
 ``.jsonl`` is our own, the one that can be added to; ``.csv`` and ``.parquet`` are flat rows
-(:mod:`lut.flat`); a folder, ``.yaml`` and ``.yml`` are OFA's (:mod:`lut.ofa_yaml`).
+(:mod:`lut.flat`); a folder, ``.yaml``, ``.yml`` and ``.json`` are OFA's (:mod:`lut.ofa_yaml`).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from compofa.errors import InputError
+from compofa.files import replacing
 from lut import flat, ofa_yaml, store
 from lut.table import Table
 
@@ -19,7 +19,7 @@ WRITERS = {".csv": flat.write_csv, ".parquet": flat.write_parquet}
 
 
 def is_ofa(path: Path) -> bool:
-    """Whether `path` means OFA's layout: a folder, or a YAML file."""
+    """Whether `path` means OFA's layout: a folder, or a YAML or JSON file."""
     return path.is_dir() or path.suffix.lower() in ofa_yaml.SUFFIXES
 
 
@@ -54,6 +54,7 @@ def write_table(table: Table, path: Path) -> list[Path]:
     Raises:
         ValueError: no format has this suffix, or the table has no entry.
         MissingEntry: an OFA table was asked for, and the table is complete at no resolution.
+        FileBusy: a build is adding to what is there.
         OSError: it cannot be written.
     """
     if not table.entries:
@@ -67,16 +68,12 @@ def write_table(table: Table, path: Path) -> list[Path]:
         )
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: no format is called {suffix}; there are {', '.join(SUFFIXES)} and folders")
-    beside = path.with_name(f".{path.name}.tmp{suffix}")
-    try:
-        WRITERS.get(suffix, _write_ours)(table, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    WRITERS.get(suffix, _write_ours)(table, path)
     return [path]
 
 
 def _write_ours(table: Table, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    with store.Writer(path, table.header) as writer:
+    with replacing(path) as beside, store.Writer(beside, table.header) as writer:
         writer.append(table.entries.items())
+        writer.append_failures(table.failures)
+        writer.append_exceptions(table.exceptions)

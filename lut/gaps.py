@@ -63,6 +63,8 @@ def predict_missing(entries: Mapping[Block, Measurement], wanted: Iterable[Block
 
 
 def fill(table: Table, wanted: Iterable[Block], seed: int = 0) -> tuple[Table, Filling]:
-    """`table` with predictions for those of `wanted` that it lacks; see :func:`predict_missing`."""
-    filling = predict_missing(table.entries, wanted, seed)
+    """`table` with predictions for those of `wanted` that it lacks, but for those that cannot run; see
+    :func:`predict_missing`."""
+    runnable = [block for block in wanted if block not in table.failures]
+    filling = predict_missing(table.entries, runnable, seed)
     return replace(table, entries=table.entries | filling.entries), filling

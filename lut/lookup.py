@@ -43,15 +43,17 @@ class Lookup:
     slot_ms: NDArray[np.float64]
 
     @classmethod
-    def build(cls, family: Family, block_ms: Callable[[Block], float], constant_ms: float = 0.0) -> Lookup:
-        """The arrays of a model that gives a block `block_ms`, NaN if it does not know it, and every
-        network `constant_ms`."""
+    def build(
+        cls, family: Family, block_ms: Callable[[Block, int], float], constant_ms: float = 0.0
+    ) -> Lookup:
+        """The arrays of a model that gives a block, in a network of a resolution, `block_ms`, NaN if it does not
+        know it, and every network `constant_ms`."""
         choices = block_choices(family)
         fixed = np.full(len(family.resolutions), constant_ms)
         slots = np.zeros((len(family.resolutions), family.slots, 1 + len(choices)))
         for r, resolution in enumerate(family.resolutions):
             blocks = (*head_blocks(family, resolution), *tail_blocks(family, resolution))
-            fixed[r] += sum(block_ms(block) for block in blocks)
+            fixed[r] += sum(block_ms(block, resolution) for block in blocks)
             for unit, (c, choice) in itertools.product(range(len(family.units)), enumerate(choices, start=1)):
                 start = unit * family.max_depth
                 # The blocks of a unit after its first one are the same whatever their position.
@@ -59,7 +61,8 @@ class Lookup:
                     (0, slice(start, start + 1)),
                     (1, slice(start + 1, start + family.max_depth)),
                 ):
-                    slots[r, places, c] = block_ms(slot_block(family, resolution, unit, position, *choice))
+                    block = slot_block(family, resolution, unit, position, *choice)
+                    slots[r, places, c] = block_ms(block, resolution)
         return cls(family, fixed, slots)
 
     def predict_ms(self, genotypes: Genotypes) -> NDArray[np.float64]:

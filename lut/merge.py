@@ -17,7 +17,7 @@ measurement with the narrower interval, a noisy one only if both are."""
 
 def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str = "refuse") -> Table:
     """All entries of `tables`. A measured entry always comes before a predicted one, of two predicted ones the
-    one with the narrower interval.
+    one with the narrower interval. A block that some table could measure did not fail.
 
     Args:
         tables: at least one; the first one's header stays, with the resolutions of all.
@@ -30,8 +30,10 @@ def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str
     """
     first = tables[0]
     entries: dict[Block, Measurement] = {}
+    failures: dict[Block, str] = {}
+    exceptions: dict[tuple[int, Block], Measurement] = {}
     for table, name in zip(tables, names, strict=True):
-        if differences := first.header.differences(table.target, table.header.family):
+        if differences := first.header.differences(table.header):
             raise InputError(
                 f"{names[0]} and {name} are tables of different things: {'; '.join(differences)}"
             )
@@ -41,10 +43,30 @@ def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str
                 f"{name} has measured {len(both)} blocks that a table before it has, too, the first being {both[0]}: "
                 "say --on-conflict first or quieter"
             )
+        failures = table.failures | failures
+        # The table whose word on a block counts, counts at each resolution.
+        taken = [b for b, m in table.entries.items() if _better(entries.get(b), m, rule) is m]
+        exceptions = {key: m for key, m in exceptions.items() if key[1] not in taken}
+        exceptions |= {key: m for key, m in table.exceptions.items() if key[1] in taken}
         for block, measurement in table.entries.items():
             entries[block] = _better(entries.get(block), measurement, rule)
     resolutions = sorted({r for table in tables for r in table.header.resolutions})
-    return Table(replace(first.header, created=created, resolutions=tuple(resolutions)), entries)
+    return Table(
+        replace(first.header, created=created, resolutions=tuple(resolutions)),
+        entries=_without_predictions_of(failures, entries),
+        failures={block: why for block, why in failures.items() if not _known(entries.get(block))},
+        exceptions=exceptions,
+    )
+
+
+def _known(measurement: Measurement | None) -> bool:
+    return measurement is not None and measurement.origin != "predicted"
+
+
+def _without_predictions_of(
+    failures: dict[Block, str], entries: dict[Block, Measurement]
+) -> dict[Block, Measurement]:
+    return {block: m for block, m in entries.items() if block not in failures or _known(m)}
 
 
 def _conflict(one: Measurement | None, other: Measurement) -> bool:

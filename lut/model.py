@@ -85,10 +85,9 @@ class LatencyModel:
         how = "predicted by the calibrated table" if self.calibrated else "sum of the table's entries"
         return how if self.table.origin == "measured" else f"{how}, {self.table.provenance}"
 
-    def block_ms(self, block: Block) -> float:
-        """What `block` adds to a network, NaN if it is not in the table."""
-        measurement = self.table.entries.get(block)
-        latency = self._weight("scale") * (math.nan if measurement is None else measurement.latency_ms)
+    def block_ms(self, block: Block, resolution: int | None = None) -> float:
+        """What `block` adds to a network, of `resolution` if one is given; NaN if it is not in the table."""
+        latency = self._weight("scale") * self.table.block_ms(block, resolution)
         return latency + sum(self._weight(name) * term(block) for name, term in BLOCK_TERMS.items())
 
     def latency_ms(self, blocks: Iterable[Block]) -> float:
@@ -99,7 +98,8 @@ class LatencyModel:
         """
         blocks = tuple(blocks)
         self.table.latency_ms(blocks)
-        return self._weight("call") + math.fsum(self.block_ms(block) for block in blocks)
+        resolution = self.table.resolution_of(blocks)
+        return self._weight("call") + math.fsum(self.block_ms(block, resolution) for block in blocks)
 
     @cached_property
     def lookup(self) -> Lookup:

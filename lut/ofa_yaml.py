@@ -4,9 +4,15 @@ An entry a block: ``expanded_conv-input:112x112x24-output:56x56x32-expand:144-ke
 hs:0`` with the count, mean and standard deviation of its times in ms. The layout is that of the Once-for-All
 project (mit-han-lab/once-for-all, Cai et al., arXiv:1908.09791), whose Note10 table is of width multiplier 1.2.
 
+The same layout is found as JSON, and with the variance, ``var``, in place of the deviation; both are read.
+
 The layout says neither the target nor the width, so the width is told by the blocks, and a file that we write
-carries the target as a comment. Entries that were not measured carry ``origin`` besides, which readers of the
-published layout ignore.
+carries the target as a comment, with a checksum of the rest. Entries that were not measured carry ``origin``
+besides, which readers of the published layout ignore.
+
+Several resolutions have blocks in common, such as the classifier, and each file times them anew. What each file says
+is kept: the file of the largest resolution gives the block's entry, the others give exceptions
+(:class:`lut.table.Table`), so that a network's sum is that of the file of its resolution, to the last digit.
 """
 
 from __future__ import annotations
@@ -14,7 +20,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +31,20 @@ from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.families import FAMILIES, Family, get_family
+from compofa.files import parse_json, parse_yaml, read_bounded, replacing_folder
 from compofa.spaces import get_space
-from lut.store import Header
+from lut.kinds import kind_of
+from lut.store import LONGEST_MS, Header, check_measurement
 from lut.table import Table
 
-SUFFIXES = (".yaml", ".yml")
+YAML_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (*YAML_SUFFIXES, ".json")
 Z95 = 1.96
 """Standard errors in half of a 95 % interval."""
-Moments = tuple[str, float, float, float]
-"""Origin, count, mean and standard deviation (ms) of a block's runs."""
+BACKEND = "ofa-yaml"
+"""Of the target of a table that was read from such files: nobody can measure with it."""
+MOST_FILES = 1000
+"""In a folder."""
 
 
 def ofa_key(block: Block) -> str:
@@ -62,7 +76,7 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
     """The table in an OFA file, or in all the OFA files of a folder.
 
     Args:
-        path: a ``.yaml`` file, or a folder of some. A name that begins with a number says the resolution.
+        path: a ``.yaml`` or ``.json`` file, or a folder of some. A name that begins with a number says the resolution.
         family: whose blocks the entries must be; told by the entries unless given.
 
     Returns:
@@ -74,96 +88,202 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
             names the file and the entry.
         OSError: it cannot be read.
     """
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path} holds no OFA table (no {' or '.join(SUFFIXES)} file)")
-    contents = {file: _load_yaml(file) for file in files}
-    owner = get_family(family) if family else _guess_family(contents.values())
+    files = [_read_file(file) for file in _files(path)]
+    owner = _owner(files, family)
     space = get_space("ofa", owner)
     known = {ofa_key(block): block for block in space.all_blocks()}
-    found: dict[Block, dict[Moments, None]] = {}
-    for file, entries in contents.items():
-        side = _resolution_in_name(file)
-        here = {ofa_key(b) for b in space.all_blocks((side,))} if side in owner.resolutions else known.keys()
-        for key, fields in entries.items():
+    found: dict[Block, dict[int, Measurement]] = {}
+    for file in files:
+        here = (
+            {ofa_key(b) for b in space.all_blocks((file.side,))} if file.side in owner.resolutions else known
+        )
+        for key, fields in file.entries.items():
             if key not in known:
-                raise InputError(f"{file}: {key} is no block of {owner.name}{_other_owner(key, owner)}")
+                raise InputError(
+                    f"{file.path}: {key} is no block of {owner.name}{_what_it_is(key, owner, file)}"
+                )
             if key not in here:
-                raise InputError(f"{file}: {key} is no block at {side} px, as the file's name says")
-            # Equal to the last digit, runs are the same ones: a block after the pool is in every file.
-            found.setdefault(known[key], {})[_moments(file, key, fields)] = None
+                raise InputError(f"{file.path}: {key} is no block at {file.side} px, as the file's name says")
+            found.setdefault(known[key], {})[file.side] = _measurement(f"{file.path}: {key}", fields)
     header = Header(
-        target=Target(backend="ofa-yaml", device=path.stem, threads=0),
+        target=Target(backend=BACKEND, device=path.stem, threads=0),
         family=owner.name,
         space="ofa",
         resolutions=_resolutions(owner, found),
         created="",
+        classes=None if owner == get_family(owner.name) else owner.classes,
     )
-    return Table(header, {block: _pool(list(moments)) for block, moments in found.items()})
+    # The files come by resolution: the last one is that of the largest.
+    entries = {block: list(by_side.values())[-1] for block, by_side in found.items()}
+    exceptions = {
+        (side, block): m
+        for block, by_side in found.items()
+        for side, m in by_side.items()
+        if m != entries[block]
+    }
+    return Table(header, entries, exceptions=exceptions)
 
 
-def _guess_family(contents: Iterable[Mapping[str, Any]]) -> Family:
-    """The family that knows most of the entries."""
-    keys = {key for entries in contents for key in entries}
-    return max(FAMILIES.values(), key=lambda family: len(keys & _keys(family)))
+@dataclass(frozen=True)
+class _File:
+    """One file's entries, not yet looked at.
+
+    Args:
+        path: of the file.
+        side: the resolution in pixels, by its name or else by the image that an entry of it takes; 0 if neither says.
+        entries: by key.
+        about: the comment of ours that it begins with.
+    """
+
+    path: Path
+    side: int
+    entries: dict[str, Any]
+    about: str
+
+
+def _files(path: Path) -> list[Path]:
+    """The files that `path` means."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise InputError(f"{path} holds no OFA table (no {', '.join(SUFFIXES)} file)")
+    if len(found) > MOST_FILES:
+        raise InputError(f"{path} holds {len(found)} files: that is no folder of OFA tables")
+    return found
+
+
+def _read_file(path: Path) -> _File:
+    content = read_bounded(path)
+    kind = kind_of(content)
+    try:
+        if kind:
+            raise InputError(f"it is {kind}")
+        entries = parse_json(content) if path.suffix.lower() == ".json" else _parse_yaml(content)
+    except InputError as error:
+        raise InputError(f"{path} is no OFA table: {error}") from None
+    if not isinstance(entries, dict) or not entries:
+        raise InputError(f"{path} is no OFA table: it holds no entries")
+    about = content.split(b"\n", 1)[0].decode(errors="replace") if content.startswith(b"#") else ""
+    return _File(path, _side(path, entries), entries, about)
+
+
+def _parse_yaml(content: bytes) -> Any:
+    """The entries in a YAML file.
+
+    Raises:
+        ValueError: it is no YAML, is cut short, or is ours and was changed.
+    """
+    about, _, rest = content.partition(b"\n")
+    if (match := OURS.match(about)) and match[1] != _crc(rest):
+        raise InputError(
+            "it was cut short, damaged or changed after it was written: its checksum does not fit. Convert the table "
+            "anew; or delete its first line if the change is meant"
+        )
+    entries = parse_yaml(content)
+    if content and not content.rstrip(b" \t").endswith((b"\n", b"\r", b"}", b"...")):
+        raise InputError("its last line has no end: the file is cut short")
+    return entries
+
+
+OURS = re.compile(rb"# .*; crc32 ([0-9a-f]{8})$")
+"""The comment that a file of ours begins with; that of version 0.1.0 had no checksum."""
+
+
+def _crc(content: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(content)
+
+
+def _side(path: Path, entries: Mapping[Any, Any]) -> int:
+    """The resolution that the file's name begins with, or that its entries say; 0 if neither does."""
+    if match := re.match(r"\d{1,9}(?!\d)", path.name):
+        return int(match[0])
+    images = {m[1] for key in entries if (m := re.match(r"Conv-input:(\d{1,9})x\1x3-", str(key)))}
+    return int(images.pop()) if len(images) == 1 else 0
+
+
+def _owner(files: list[_File], family: str | None) -> Family:
+    """The family whose blocks the files hold, with the classes that they say; the files are put in order."""
+    files.sort(key=lambda file: file.side)
+    for one, other in pairwise(files):
+        if one.side == other.side and one.entries.keys() & other.entries.keys():
+            raise InputError(f"{one.path} and {other.path} are of one resolution: keep one of them")
+    targets = {_target_text(file.about): file.path for file in files if _target_text(file.about)}
+    if len(targets) > 1:
+        first, second = list(targets.values())[:2]
+        raise InputError(f"{first} and {second} are of different targets, as their first lines say")
+    keys = {str(key) for file in files for key in file.entries}
+    classes = {int(m[1]) for key in keys if (m := re.fullmatch(r"Logits-.*-output:(\d{1,7})", key))}
+    if len(classes) > 1:
+        raise InputError(
+            f"{files[0].path.parent}: the tables are of {' and of '.join(map(str, sorted(classes)))} classes"
+        )
+    if family is None:
+        family = max(FAMILIES, key=lambda name: len(keys & _keys(_with(get_family(name), classes))))
+    return _with(get_family(family), classes)
+
+
+def _with(family: Family, classes: set[int]) -> Family:
+    return replace(family, classes=next(iter(classes))) if classes and 0 not in classes else family
+
+
+def _target_text(about: str) -> str:
+    match = re.search(r"; target (\{.*\})", about)
+    return match[1] if match else ""
 
 
 def _keys(family: Family) -> set[str]:
     return {ofa_key(block) for block in get_space("ofa", family).all_blocks()}
 
 
-def _other_owner(key: str, family: Family) -> str:
-    owners = [other.name for other in FAMILIES.values() if other is not family and key in _keys(other)]
-    return (
-        f": the table is of {' or '.join(owners)}, another width"
-        if owners
-        else ": is the table of another width?"
+def _what_it_is(key: str, family: Family, file: _File) -> str:
+    """What else `key`, an entry of `file`, may be a block of, for a message."""
+    for other in FAMILIES.values():
+        if key in _keys(other):
+            return f": the table is of {other.name}, another width"
+    if any(str(k).startswith("expanded_conv-") and "-se:" not in str(k) for k in file.entries):
+        there = ", ".join(FAMILIES)
+        return (
+            ". Its blocks have no se and hs, and an expand ratio for the hidden channels: it is a table of "
+            f"ProxylessNAS or MobileNetV2, whose families hwbench does not have (there are {there}). Build a table "
+            "of one of these with hwbench build_lut on the device"
+        )
+    return ": is the table of another width, or of another kind of network?"
+
+
+def _measurement(where: str, fields: Any) -> Measurement:
+    """What an entry says; the interval is that of the mean, the count and the deviation are kept as details."""
+    try:
+        if unknown := fields.keys() - {"count", "mean", "std", "var", "origin"}:
+            raise InputError(f"{where} has {str(sorted(map(str, unknown))[0])[:40]}, which no OFA table has")
+        count, mean = fields["count"], fields["mean"]
+        spread = fields["std"] if "std" in fields else fields["var"]
+    except (AttributeError, KeyError):
+        raise InputError(f"{where} needs numbers count, mean and std (or var)") from None
+    if {"std", "var"} <= fields.keys():
+        raise InputError(f"{where} has std and var: keep one")
+    if not all(type(number) in (int, float) for number in (count, mean, spread)):
+        raise InputError(
+            f"{where} needs numbers count, mean and std, not {count!r:.40}, {mean!r:.40}, {spread!r:.40}"
+        )
+    if not (0 < mean < LONGEST_MS and 1 <= count < LONGEST_MS and 0 <= spread < LONGEST_MS):
+        raise InputError(
+            f"{where} has no positive mean (count {count!s:.40}, mean {mean!s:.40}, std {spread!s:.40})"
+        )
+    std = float(spread) if "std" in fields else math.sqrt(spread)
+    half = Z95 * std / math.sqrt(count)
+    measurement = Measurement(
+        str(fields.get("origin", "measured")),
+        float(mean),
+        max(float(mean) - half, 0.0),
+        float(mean) + half,
+        details=(("count", count), ("std_ms", std)),
     )
-
-
-def _resolution_in_name(file: Path) -> int:
-    """The number that the file's name begins with, 0 if none."""
-    return int(match[0]) if (match := re.match(r"\d{1,9}", file.name)) else 0
-
-
-def _load_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{file} is not an OFA table: it holds no entries")
-    return content
-
-
-def _moments(file: Path, key: str, fields: Any) -> Moments:
-    try:
-        if unknown := fields.keys() - {"count", "mean", "std", "origin"}:
-            raise InputError(f"{file}: {key} has {sorted(map(str, unknown))[0]}, which no OFA table has")
-        count, mean, std = (fields[name] for name in ("count", "mean", "std"))
-    except (AttributeError, KeyError) as error:
-        raise InputError(f"{file}: {key} needs numbers count, mean and std") from error
-    if not all(type(number) in (int, float) for number in (count, mean, std)):
-        raise InputError(f"{file}: {key} needs numbers count, mean and std, not {count!r}, {mean!r}, {std!r}")
-    if not (math.isfinite(mean) and mean > 0 and 1 <= count < math.inf and math.isfinite(std) and std >= 0):
-        raise InputError(f"{file}: {key} has no positive mean (count {count:g}, mean {mean:g}, std {std:g})")
-    origin = fields.get("origin", "measured")
-    if origin not in Measurement.ORIGINS:
-        raise InputError(f"{file}: {key} has an unknown origin {origin!r}")
-    return str(origin), float(count), float(mean), float(std)
-
-
-def _pool(moments: list[Moments]) -> Measurement:
-    """All runs of a block together: what comes after the pool is timed again in the file of each resolution."""
-    total = math.fsum(count for _, count, _, _ in moments)
-    first = moments[0][2]  # differences from it, so that a single mean stays what it is to the last digit
-    mean = first + math.fsum(count * (mean - first) for _, count, mean, _ in moments) / total
-    square = math.fsum(count * (std**2 + (m - mean) ** 2) for _, count, m, std in moments) / total
-    half = Z95 * math.sqrt(square / total)
-    origin = max((origin for origin, *_ in moments), key=Measurement.ORIGINS.index)
-    return Measurement(origin, mean, max(mean - half, 0.0), mean + half)
+        check_measurement(measurement)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return measurement
 
 
 def _resolutions(family: Family, entries: Iterable[Block]) -> tuple[int, ...]:
@@ -175,36 +295,59 @@ def _resolutions(family: Family, entries: Iterable[Block]) -> tuple[int, ...]:
 
 
 def write_ofa(table: Table, folder: Path) -> list[Path]:
-    """Write `table` as OFA files into `folder`, which is made if need be: ``160_lookup_table.yaml`` and so on.
+    """Write `table` as OFA files into `folder`: ``160_lookup_table.yaml`` and so on. The folder is made, or replaced
+    as a whole, if it holds nothing but such files.
 
-    Only resolutions at which some whole space is there are written. The mean is the table's latency; the count
-    that of its rounds; the standard deviation such that the mean's 95 % interval is as wide as the table's.
+    Only resolutions at which some whole space is there are written; the layout has no place for blocks that failed.
+    The mean is the table's latency; the count that of its rounds; the standard deviation such that the mean's
+    95 % interval is as wide as the table's; or both are what such a file said.
 
     Returns:
         The files, by resolution.
 
     Raises:
         MissingEntry: the table is complete at no resolution.
+        ValueError: the folder holds something else, too.
         OSError: a file cannot be written.
     """
     space = table.widest_space()
-    folder.mkdir(parents=True, exist_ok=True)
+    if left := _no_tables(folder):
+        raise InputError(
+            f"{folder} holds {left}, too: give another folder, since all of this one would be replaced"
+        )
+    target = json.dumps(table.target.to_dict())
     written = []
-    for resolution in table.complete_resolutions(space):
-        path = folder / f"{resolution}_lookup_table.yaml"
-        entries = sorted((ofa_key(block), table.entries[block]) for block in space.all_blocks((resolution,)))
-        about = f"# {table.header.family}, {resolution} px, ms; target {json.dumps(table.target.to_dict())}\n"
-        lines = "".join(_entry(key, measurement) for key, measurement in entries)
-        path.write_text(about + lines, encoding="utf-8")
-        written.append(path)
+    with replacing_folder(folder) as new:
+        for resolution in table.complete_resolutions(space):
+            found = ((block, table.entry(block, resolution)) for block in space.all_blocks((resolution,)))
+            entries = sorted((ofa_key(block), m) for block, m in found if m is not None)
+            content = "".join(_entry(key, measurement) for key, measurement in entries).encode()
+            about = f"# {table.header.family_name}, {resolution} px, ms; target {target}; crc32 "
+            path = new / f"{resolution}_lookup_table.yaml"
+            path.write_bytes(about.encode() + _crc(content) + b"\n" + content)
+            written.append(folder / path.name)
     return written
 
 
+def _no_tables(folder: Path) -> str | None:
+    """Something in `folder` that is not ours to replace."""
+    if not folder.is_dir():
+        return None
+    names = (p.name for p in sorted(folder.iterdir()))
+    return next(
+        (name for name in names if not re.fullmatch(r"\d+_lookup_table\.(yaml|yml|json)", name)), None
+    )
+
+
 def _entry(key: str, measurement: Measurement) -> str:
-    count = max(len(measurement.rounds_ms), 1)
-    std = (measurement.high_ms - measurement.low_ms) / (2 * Z95) * math.sqrt(count)
+    said = dict(measurement.details)
+    count = said.get("count", max(len(measurement.rounds_ms), 1))
+    std = said.get("std_ms")
+    if std is None:
+        std = (measurement.high_ms - measurement.low_ms) / (2 * Z95) * math.sqrt(float(count))
     origin = "" if measurement.origin == "measured" else f"  origin: {measurement.origin}\n"
-    return f"{key}:\n  count: {count}\n  mean: {_number(measurement.latency_ms)}\n  std: {_number(std)}\n{origin}"
+    mean = _number(measurement.latency_ms)
+    return f"{key}:\n  count: {count}\n  mean: {mean}\n  std: {_number(float(std))}\n{origin}"
 
 
 def _number(value: float) -> str:

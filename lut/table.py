@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,18 @@ from compofa.spaces import SPACES, Space, get_space
 from lut import store
 from lut.lookup import Lookup, MissingEntry
 
-__all__ = ["MissingEntry", "Table"]
+__all__ = ["MissingEntry", "Table", "count_origins", "in_words"]
+
+
+def count_origins(measurements: Iterable[Measurement]) -> dict[str, int]:
+    """How many are ``measured``, ``modelled`` and ``predicted``; those that there are, in that order."""
+    found = Counter(m.origin for m in measurements)
+    return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """:func:`count_origins` for people: ``122 measured, 245 predicted``."""
+    return ", ".join(f"{count} {origin}" for origin, count in counts.items()) or "none"
 
 
 @dataclass(frozen=True)
@@ -30,10 +41,15 @@ class Table:
     Args:
         header: what the entries are of.
         entries: each block's measurement.
+        failures: blocks that the target cannot run, and why; no subnet with one of them can be answered for.
+        exceptions: (resolution, block): what a block costs in networks of that resolution, where the table's
+            source says otherwise than `entries`. OFA's tables time a block anew for each resolution.
     """
 
     header: store.Header
     entries: dict[Block, Measurement]
+    failures: dict[Block, str] = field(default_factory=dict)
+    exceptions: dict[tuple[int, Block], Measurement] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Table:
@@ -43,7 +59,8 @@ class Table:
             OSError: the file cannot be read.
             ValueError: it is no table; the message names the file and the line.
         """
-        return cls(*store.read(path))
+        found = store.read_contents(path)
+        return cls(found.header, found.entries, found.failures, found.exceptions)
 
     @property
     def target(self) -> Target:
@@ -58,8 +75,7 @@ class Table:
     @cached_property
     def origins(self) -> dict[str, int]:
         """How many entries are ``measured``, ``modelled`` and ``predicted``; those that there are."""
-        found = Counter(m.origin for m in self.entries.values())
-        return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+        return count_origins(self.entries.values())
 
     @cached_property
     def provenance(self) -> str:
@@ -76,7 +92,22 @@ class Table:
         Raises:
             ValueError: this version of hwbench does not have it.
         """
-        return get_family(self.header.family)
+        family = get_family(self.header.family)
+        return family if self.header.classes is None else replace(family, classes=self.header.classes)
+
+    def entry(self, block: Block, resolution: int | None = None) -> Measurement | None:
+        """What `block` costs in a network of `resolution`; in any, if none is given. None if it is not known."""
+        exception = self.exceptions.get((resolution, block)) if resolution is not None else None
+        return exception or self.entries.get(block)
+
+    def block_ms(self, block: Block, resolution: int | None = None) -> float:
+        """The latency of :meth:`entry`, NaN if it is not known."""
+        found = self.entry(block, resolution)
+        return math.nan if found is None else found.latency_ms
+
+    def resolution_of(self, blocks: Sequence[Block]) -> int | None:
+        """Of the network that `blocks` are; None if they begin with no image of the family."""
+        return blocks[0].in_shape[1] if blocks and blocks[0].in_shape[0] == self.family.in_channels else None
 
     def latency_ms(self, blocks: Iterable[Block]) -> float:
         """Sum of the blocks' latencies.
@@ -86,16 +117,17 @@ class Table:
         """
         blocks = tuple(blocks)
         if missing := [block for block in blocks if block not in self.entries]:
+            failed = f" ({self.failures[missing[0]]})" if missing[0] in self.failures else ""
             raise MissingEntry(
-                f"the table has no entry for {len(set(missing))} of the blocks, the first being {missing[0]}"
+                f"the table has no entry for {len(set(missing))} of the blocks, the first being {missing[0]}{failed}"
             )
-        return math.fsum(self.entries[block].latency_ms for block in blocks)
+        resolution = self.resolution_of(blocks)
+        return math.fsum(self.block_ms(block, resolution) for block in blocks)
 
     @cached_property
     def lookup(self) -> Lookup:
         """The table's sums as arrays over the genotypes of its family."""
-        entries = self.entries
-        return Lookup.build(self.family, lambda b: entries[b].latency_ms if b in entries else math.nan)
+        return Lookup.build(self.family, self.block_ms)
 
     def predict_ms(self, genotypes: Genotypes) -> NDArray[np.float64]:
         """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, 1 + slots).
@@ -109,12 +141,15 @@ class Table:
     # --- what the table can answer ---
 
     def missing(self, space: Space, resolutions: Sequence[int] | None = None) -> tuple[Block, ...]:
-        """Blocks of `space` at `resolutions` (all unless given) that have no entry."""
-        return tuple(block for block in space.all_blocks(resolutions) if block not in self.entries)
+        """Blocks of `space` at `resolutions` (all unless given) that have no entry, but for those that cannot run:
+        what a build would still measure."""
+        known = self.entries.keys() | self.failures.keys()
+        return tuple(block for block in space.all_blocks(resolutions) if block not in known)
 
     def coverage(self, space: Space, resolutions: Sequence[int] | None = None) -> float:
         """Share of the blocks of `space` at `resolutions` (all unless given) that have an entry, 0 to 1."""
-        return 1 - len(self.missing(space, resolutions)) / len(space.all_blocks(resolutions))
+        blocks = space.all_blocks(resolutions)
+        return sum(block in self.entries for block in blocks) / len(blocks)
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -127,7 +162,7 @@ class Table:
         )
 
     def complete_resolutions(self, space: Space) -> tuple[int, ...]:
-        """The resolutions at which every subnet of `space` can be answered for, ascending."""
+        """The resolutions at which every subnet of `space` that can run can be answered for, ascending."""
         return tuple(r for r in self.family.resolutions if not self.missing(space, (r,)))
 
     def widest_space(self) -> Space:

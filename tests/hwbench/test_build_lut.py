@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -13,19 +12,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings, Target
 from compofa.blocks import Block
 from compofa.families import GLYPHS
+from compofa.genotype import encode
 from compofa.spaces import get_space
-from hwbench import build_lut
+from hwbench import build_lut, tables
 from lut import store
 from lut.table import Table
+from lut.trust import choose_table
 
 SMALLEST, SECOND = GLYPHS.resolutions[:2]
 COMPOFA = get_space("compofa", GLYPHS)
+OFA_BLOCKS = get_space("ofa", GLYPHS).all_blocks((SMALLEST,))
 QUICK = ("--space", "compofa", "--resolutions", str(SMALLEST))
 
 
@@ -95,7 +99,8 @@ def test_without_out_the_table_goes_to_the_documented_place(
     expected.write_bytes(built.read_bytes())
     assert build_lut.main(QUICK) == 0
     assert expected.read_bytes() == built.read_bytes()
-    assert store.newest_table("glyphs") == expected
+    choice = choose_table(GLYPHS)
+    assert choice and choice.path == expected
 
 
 # --- bad input ---
@@ -135,7 +140,9 @@ def test_a_table_of_another_family_or_target_is_not_resumed(
     header = store.read_header(copy)
     old = tmp_path / "old.jsonl"
     versions = (("onnxruntime", "0.1"),)
-    store.Writer(old, replace(header, target=replace(header.target, versions=versions))).close()
+    other_target = replace(header, target=replace(header.target, versions=versions))
+    with store.Writer(old, other_target) as writer:
+        writer.append(Table.load(copy).entries.items())
     assert build_lut.main([*QUICK, "--out", str(old)]) == 2
     assert "onnxruntime 0.1, not " in capsys.readouterr().err
     assert copy.read_bytes() == before
@@ -174,49 +181,98 @@ def test_ctrl_c_keeps_what_was_measured_and_says_so(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """A limit on the file's size stops a write in the middle, as a full disk does."""
     path = tmp_path / "t.jsonl"
-    limit = (4000, 4000)
+    limit = (4000, 4000)  # less than the header and the first batch
     process = start(path, *QUICK, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (1, f"hwbench build_lut: error: {path}: File too large\n")
-    assert Table.load(path).entries == {}
-    assert path.stat().st_size < 4000
+    assert list(tmp_path.iterdir()) == []  # no header without entries, which would count as the newest table
 
 
-def killed_and_resumed(path: Path, arguments: tuple[str, ...], kills: int, seed: int) -> None:
-    """Build, with SIGKILL at `kills` random moments; after each, nothing that was there has changed."""
-    rng = random.Random(seed)
-    known: list[bytes] = []
-    for _ in range(kills):
-        process = start(path, *arguments)
-        time.sleep(rng.uniform(0.2, 4.0))
-        process.kill()
-        process.communicate()
-        content = path.read_bytes() if path.exists() else b""
-        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        assert lines[: len(known)] == known
-        if lines:
-            store.read(path)
-        known = lines
-    finish = start(path, *arguments, "--json")
-    out, errors = finish.communicate(timeout=300)
-    assert finish.returncode == 0, errors
-    content = path.read_bytes()
-    assert content.startswith(b"".join(known))
-    assert content.count(b"\n") == 1 + json.loads(out)["entries"]
-    assert json.loads(out)["measured"] == json.loads(out)["entries"] - max(len(known) - 1, 0)
+def kill_builds(*arguments: str) -> dict[str, Any]:
+    """What benchmarks/kill_builds.py saw, by signal."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "benchmarks" / "kill_builds.py"), *arguments, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def test_killed_three_times_nothing_is_lost_or_measured_twice(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    killed_and_resumed(path, QUICK, kills=3, seed=int(os.environ.get("HWBENCH_TEST_SEED", "0")))
-    assert set(Table.load(path).entries) == set(COMPOFA.all_blocks((SMALLEST,)))
+def test_a_kill_in_the_middle_of_a_build_loses_nothing_and_measures_nothing_twice() -> None:
+    seed = os.environ.get("HWBENCH_TEST_SEED", "0")
+    seen = kill_builds("--kills", "2", "--signals", "SIGKILL", "--space", "compofa", "--seed", seed)[
+        "SIGKILL"
+    ]
+    assert seen["in_the_middle"] == 2 and seen["tables"] >= 1 and seen["problems"] == []
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_nothing_is_lost_or_measured_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
+def test_many_kills_lose_nothing_and_measure_nothing_twice(name: str) -> None:
+    seen = kill_builds("--kills", "6", "--signals", name, "--seed", "1")[name]
+    assert seen["in_the_middle"] == 6 and seen["problems"] == []
+    assert seen["with_entries"] >= 3
+
+
+def test_a_file_under_a_running_build_is_not_replaced(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`tables ... --force` on it would lose what the build adds from then on."""
     path = tmp_path / "t.jsonl"
-    killed_and_resumed(path, ("--space", "ofa"), kills=20, seed=1)
-    assert set(Table.load(path).entries) == set(get_space("ofa", GLYPHS).all_blocks())
+    process = start(path, "--space", "ofa", "--resolutions", str(SMALLEST), "--json")
+    wait_for_entries(path, process)
+    assert process.poll() is None
+    assert tables.main(["convert", str(built), "--out", str(path), "--force"]) == 1
+    assert "being written by another process" in capsys.readouterr().err
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert len(Table.load(path).entries) == json.loads(out)["entries"] == len(OFA_BLOCKS)
+
+
+def test_a_table_whose_newlines_are_gone_is_not_wiped(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy.write_bytes(copy.read_bytes().replace(b"\n", b"\r"))
+    before = copy.read_bytes()
+    assert build_lut.main([*QUICK, "--out", str(copy)]) == 2
+    assert "bare carriage returns" in capsys.readouterr().err
+    assert copy.read_bytes() == before
+
+
+# --- what it says of its numbers ---
+
+
+def test_a_model_s_numbers_are_not_called_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.jsonl"
+    arguments = ["--backend", "fpga", "--target", "kv260-b4096", *QUICK, "--out", str(path)]
+    assert build_lut.main(arguments) == 0
+    shown = capsys.readouterr()
+    count = len(COMPOFA.all_blocks((SMALLEST,)))
+    assert f"{count} ({count} modelled now, 0 noisy)" in shown.out
+    assert "measured" not in shown.out + shown.err
+    assert build_lut.main([*arguments, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["measured"], summary["modelled"]) == (0, 0)
+
+
+def test_another_number_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the block that is timed to the header, the answers, and the refusal to mix."""
+    path = tmp_path / "t.jsonl"
+    assert build_lut.main([*QUICK, "--classes", "10", "--out", str(path)]) == 0
+    table = Table.load(path)
+    ten = replace(GLYPHS, classes=10)
+    assert (table.header.classes, table.family) == (10, ten)
+    (linear,) = (block for block in table.entries if block.kind == "linear")
+    assert linear.out_channels == 10
+    compofa = get_space("compofa", ten)
+    assert table.complete_resolutions(compofa) == (SMALLEST,)
+    arch = compofa.sample(np.random.default_rng(0), SMALLEST)
+    expected = sum(table.entries[block].latency_ms for block in compofa.blocks(arch))
+    assert table.predict_ms(encode(ten, [arch]))[0] == pytest.approx(expected)
+    assert build_lut.main([*QUICK, "--out", str(path)]) == 2
+    assert "family glyphs with 10 classes, not glyphs" in capsys.readouterr().err
+    assert build_lut.main([*QUICK, "--classes", "62", "--out", str(tmp_path / "u.jsonl")]) == 0
+    assert store.read_header(tmp_path / "u.jsonl").classes is None
 
 
 # --- blocks that cannot be run ---

@@ -16,10 +16,10 @@ import pytest
 
 from backends.base import BackendUnavailable
 from compofa.errors import InputError
+from compofa.files import FileBusy
 from compofa.stopping import SIGNALS, at_boundaries
 from hwbench import cli
 from lut.lookup import MissingEntry
-from lut.store import TableBusy
 
 
 def raising(error: BaseException) -> int:
@@ -38,7 +38,7 @@ def raising(error: BaseException) -> int:
         (OSError(errno.ENOSPC, "No space left on device", "x.jsonl"), 1, "x.jsonl: No space left on device"),
         (BackendUnavailable("no GPU"), 3, "no GPU"),
         (MissingEntry("no entry for x"), 1, "no entry for x"),
-        (TableBusy("being written"), 1, "being written"),
+        (FileBusy("being written"), 1, "being written"),
         (
             ValueError("bad shape"),
             1,

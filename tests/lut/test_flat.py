@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ ENTRIES = (
     Measurement("predicted", 1e-5, 0.0, 2e-5),
 )
 TABLE = Table(HEADER, dict(zip((BLOCKS[0], BLOCKS[5], BLOCKS[-1]), ENTRIES, strict=True)))
+FULL = replace(
+    TABLE,
+    header=replace(HEADER, classes=10),
+    failures={BLOCKS[7]: 'no "bank", no space'},
+    exceptions={(16, BLOCKS[-1]): Measurement("measured", 2e-5, 1e-5, 3e-5, details=(("count", 7),))},
+)
 FORMATS = pytest.mark.parametrize(
     ("write", "read"), [(write_csv, read_csv), (write_parquet, read_parquet)], ids=["csv", "parquet"]
 )
@@ -56,8 +63,9 @@ def test_a_row_says_what_its_number_is_of() -> None:
 @FORMATS
 def test_nothing_is_lost(write, read, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "t"
-    write(TABLE, path)
-    assert read(path) == TABLE
+    for table in (TABLE, FULL):
+        write(table, path)
+        assert read(path) == table
 
 
 @given(
@@ -82,6 +90,10 @@ def test_any_number_and_any_device_survive_csv(
 def test_the_csv_is_the_golden_file(tmp_path: Path) -> None:
     write_csv(TABLE, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == (GOLDEN / "table.csv").read_bytes()
+
+
+def test_the_csv_of_version_0_1_0_is_still_read() -> None:
+    assert read_csv(GOLDEN / "table-0.1.0.csv") == TABLE
 
 
 def test_the_golden_parquet_is_still_read() -> None:
@@ -123,7 +135,12 @@ def edited(tmp_path: Path, **changes: str) -> Path:
         ({"origin": "guessed"}, "row 2: unknown origin 'guessed'"),
         ({"se": "maybe"}, "'maybe' is neither True nor False"),
         ({"kernel": "4"}, "row 2: kernels are odd"),
-        ({"kernel": "3.5"}, "invalid literal"),
+        ({"kernel": "3.5"}, "'3.5' is no whole number"),
+        ({"kernel": "9" * 30}, "no whole number"),
+        ({"latency_ms": "0.7"}, "row 2: the latency, 0.7 ms, lies outside its own interval"),
+        ({"rounds_ms": "0.5"}, "row 2: it was damaged or changed after it was written"),
+        ({"measurement_details": '{"a": NaN}'}, "row 2: "),
+        ({"origin": "failed"}, "row 2: "),
         ({"device": "Another"}, "row 2: it is of another table"),
         ({"versions": "{"}, "row 2: "),
         ({"host": "3"}, "row 2: broken header"),
@@ -141,7 +158,12 @@ def test_foreign_and_truncated_files_are_refused(tmp_path: Path) -> None:
     for content, says in (
         (b"", "holds no entries"),
         (b"a,b\n1,2\n", "row 1 lacks the column"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b"a\xff\xfe", "codec can't decode"),
+        (b"a,a\n1,2\n", "two of its columns have one name"),
+        (b"\x80\x04\x95.", "a pickle .* could run code and is never read"),
+        (b"PK\x03\x04 [Content_Types].xml", "a spreadsheet: save it as CSV"),
+        ((GOLDEN / "table-0.1.0.csv").read_bytes()[:-2], "cut short"),
+        ((GOLDEN / "table.csv").read_bytes()[:-3], "row 3: it was damaged"),
         ((GOLDEN / "table.csv").read_bytes()[:-30], "shorter or longer|row 3"),
         (
             (GOLDEN / "table.csv").read_bytes() + (GOLDEN / "table.csv").read_bytes().splitlines(True)[1],

@@ -46,3 +46,11 @@ def test_predictions_are_not_learned_from(table: Table) -> None:
 def test_too_little_is_said(table: Table) -> None:
     with pytest.raises(ValueError, match="20 measured blocks or more are needed"):
         fill(replace(table, entries=dict(list(table.entries.items())[:19])), OFA.all_blocks())
+
+
+def test_what_cannot_run_is_not_predicted(table: Table) -> None:
+    half = half_of(table)
+    failed = next(block for block in OFA.all_blocks() if block not in half.entries)
+    filled, filling = fill(replace(half, failures={failed: "no space"}), OFA.all_blocks())
+    assert failed not in filling.entries and failed not in filled.entries
+    assert filled.failures == {failed: "no space"} and filled.missing(OFA) == ()

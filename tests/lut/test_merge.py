@@ -72,3 +72,24 @@ def test_tables_of_other_targets_or_families_are_refused(table: Table) -> None:
     family = replace(table, header=replace(table.header, family="imagenet-w1.0"))
     with pytest.raises(ValueError, match=r"family glyphs, not imagenet-w1\.0"):
         merge([table, family], ["a", "b"], "")
+
+
+def test_what_failed_in_one_table_and_ran_in_another_did_not_fail(table: Table) -> None:
+    """But a prediction is no proof that a block runs."""
+    (a, m), (b, _), (c, _), *_ = table.entries.items()
+    one = replace(table, entries={}, failures={a: "out of memory", b: "no space", c: "no space"})
+    guess = Measurement("predicted", 1.0, 0.5, 2.0)
+    other = replace(table, entries={a: m, c: guess}, failures={b: "another word"})
+    for tables in ([one, other], [other, one]):
+        merged = merge(tables, ["x", "y"], "")
+        assert merged.entries == {a: m} and merged.failures.keys() == {b, c}
+    assert merge([one, other], ["x", "y"], "").failures[b] == "no space"
+
+
+def test_what_holds_at_one_resolution_goes_with_the_table_that_counts(table: Table) -> None:
+    block, m = next(iter(table.entries.items()))
+    other_m = Measurement("measured", 5.0, 4.99, 5.01)
+    one = replace(table, entries={block: m}, exceptions={(16, block): Measurement("measured", 1.0, 0.9, 1.1)})
+    other = replace(table, entries={block: other_m}, exceptions={(20, block): other_m})
+    assert merge([one, other], ["x", "y"], "", "first").exceptions == one.exceptions
+    assert merge([other, one], ["x", "y"], "", "first").exceptions == other.exceptions

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
 from compofa.families import GLYPHS
+from compofa.files import FileBusy
 from compofa.spaces import get_space
 from lut import store
 
@@ -132,8 +133,27 @@ def test_an_empty_file_is_no_table_but_may_become_one(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(ValueError, match="empty"):
         store.read(path)
-    store.Writer(path, HEADER).close()
-    assert store.read(path) == (HEADER, {})
+    with store.Writer(path, HEADER) as writer:
+        writer.append(ENTRIES.items())
+    assert store.read(path) == (HEADER, ENTRIES)
+
+
+def test_a_build_that_fails_before_its_first_entry_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    with store.Writer(path, HEADER):
+        assert path.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == []
+    with store.Writer(path, HEADER) as writer:  # nor is anything in the way of the next one
+        writer.append(ENTRIES.items())
+
+
+def test_what_came_to_the_disk_unknown_to_the_writer_stays(table: Path) -> None:
+    """Ctrl-C between the write and the writer's knowing of it."""
+    content = table.read_bytes()
+    table.unlink()
+    with store.Writer(table, HEADER):
+        table.write_bytes(content)
+    assert store.read(table) == (HEADER, ENTRIES)
 
 
 def test_a_header_cut_short_is_refused_by_readers(table: Path) -> None:
@@ -155,7 +175,7 @@ def test_a_latency_that_is_none_is_refused_with_its_line(table: Path, latency: s
     fields["latency_ms"] = "HERE"
     lines[3] = json.dumps(fields).replace('"HERE"', latency) + "\n"
     table.write_text("".join(lines))
-    with pytest.raises(ValueError, match=r"t\.jsonl, line 4: .*latency"):
+    with pytest.raises(ValueError, match=r"t\.jsonl, line 4: .*(latency|is no number)"):
         store.read(table)
 
 
@@ -221,7 +241,7 @@ def test_a_writer_refuses_a_block_that_is_there_and_a_latency_that_is_none(table
 
 def test_a_second_writer_is_refused_until_the_first_is_gone(table: Path) -> None:
     with store.Writer(table, HEADER):
-        with pytest.raises(store.TableBusy, match="another process"):
+        with pytest.raises(FileBusy, match="another process"):
             store.Writer(table, HEADER)
         assert store.read(table)[1] == ENTRIES
     store.Writer(table, HEADER).close()
@@ -272,22 +292,11 @@ def test_the_digest_tells_tables_apart_and_does_not_change_with_growth(table: Pa
     assert replace(HEADER, created="2027").digest != before
 
 
-def test_the_default_place_and_the_newest_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
-    assert store.newest_table("glyphs") is None
-    first = store.default_path(TARGET, "glyphs")
-    assert first.parent == tmp_path / "tables"
-    assert re.fullmatch(r"glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1-[0-9a-f]{8}\.jsonl", first.name)
-    first.parent.mkdir()
-    second = store.default_path(replace(TARGET, batch=8), "glyphs")
-    other = store.default_path(TARGET, "imagenet-w1.0")
-    for age, (path, family) in enumerate([(second, "glyphs"), (first, "glyphs"), (other, "imagenet-w1.0")]):
-        store.Writer(path, replace(HEADER, family=family)).close()
-        os.utime(path, (1000 + age, 1000 + age))
-    (first.parent / "glyphs-notes.jsonl").write_text("mine\n")
-    assert store.newest_table("glyphs") == first
-    assert store.newest_table("imagenet-w1.0") == other
-    assert store.newest_table("imagenet-w1.2") is None
+    path = store.default_path(TARGET, "glyphs")
+    assert path.parent == tmp_path / "tables"
+    assert re.fullmatch(r"glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1-[0-9a-f]{8}\.jsonl", path.name)
 
 
 def test_targets_that_differ_have_default_files_of_their_own(
@@ -322,6 +331,7 @@ def test_entries_are_lines_that_a_person_can_read(table: Path) -> None:
     block, measurement = next(iter(ENTRIES.items()))
     line = json.loads(table.read_text().splitlines()[1])
     fields = {name: value for name, value in asdict(measurement).items() if name != "details"}
+    assert re.fullmatch("[0-9a-f]{8}", line.pop("crc32"))
     assert line == {"block": block.to_dict(), **fields, "rounds_ms": list(measurement.rounds_ms)}
 
 
@@ -364,3 +374,129 @@ def test_a_detail_in_milliseconds_is_a_finite_number(table: Path) -> None:
         pytest.raises(ValueError, match="finite number of milliseconds"),
     ):
         writer.append([(BLOCKS[7], replace(measured(0.5), details=(("alone_ms", math.nan),)))])
+
+
+# --- damage ---
+
+
+def test_a_latency_outside_its_own_interval_is_refused(table: Path) -> None:
+    lines = [json.loads(line) for line in table.read_text().splitlines()]
+    lines[2] |= {"latency_ms": 0.5, "low_ms": 0.6, "high_ms": 0.7}
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(
+        ValueError, match=r"line 3: the latency, 0\.5 ms, lies outside its own interval, 0\.6 to"
+    ):
+        store.read(table)
+    with (
+        store.Writer(table.with_name("u.jsonl"), HEADER) as writer,
+        pytest.raises(ValueError, match="outside its own interval"),
+    ):
+        writer.append([(BLOCKS[0], Measurement("measured", 0.5, 0.6, 0.7))])
+
+
+def test_any_changed_digit_is_told_by_the_checksum(table: Path) -> None:
+    """Of an entry and of the header; what no rule could tell."""
+    content = table.read_text()
+    digits = [i for i, c in enumerate(content) if c in "12345678" and "crc" not in content[i - 4 : i]]
+    refused = 0
+    for i in digits[:: len(digits) // 60]:
+        table.write_text(content[:i] + str(int(content[i]) + 1) + content[i + 1 :])
+        try:
+            found = store.read(table)
+        except ValueError:
+            refused += 1
+        else:
+            assert found == (HEADER, ENTRIES)  # a digit beyond what a float holds
+    assert refused > 50
+
+
+def test_lines_without_a_checksum_are_taken_as_they_are(table: Path) -> None:
+    """Version 0.1.0 wrote none."""
+    lines = [json.loads(line) for line in table.read_text().splitlines()]
+    table.write_text("".join(json.dumps({k: v for k, v in o.items() if k != "crc32"}) + "\n" for o in lines))
+    assert store.read(table) == (HEADER, ENTRIES)
+
+
+@pytest.mark.parametrize("ends", ["\r", " ", "", "\r\r", "\u2028"])
+def test_a_table_whose_newlines_are_gone_is_refused_and_left_alone(table: Path, ends: str) -> None:
+    """With all of them, with the last one kept, with the header's kept: a build on it would wipe its entries."""
+    header, *lines = table.read_text().splitlines()
+    for text in (
+        ends.join((header, *lines)),
+        ends.join((header, *lines)) + "\n",
+        header + "\n" + ends.join(lines),
+    ):
+        table.write_bytes(text.encode())
+        for attempt in (lambda: store.read(table), lambda: store.Writer(table, HEADER)):
+            with pytest.raises(ValueError, match=r"t\.jsonl, line \d: "):
+                attempt()
+        assert table.read_bytes() == text.encode()
+
+
+def test_windows_ends_of_lines_are_read_and_added_to(table: Path) -> None:
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
+    with store.Writer(table, HEADER) as writer:
+        writer.append([(BLOCKS[7], measured(1.0))])
+    assert store.read(table) == (HEADER, {**ENTRIES, BLOCKS[7]: measured(1.0)})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"latency_ms": 10**400}, "finite number"),
+        ({"rounds_ms": [1.0, "x"]}, "finite number"),
+        ({"rounds_ms": 3}, "not an entry"),
+        ({"noisy": "no"}, "noisy is true or false"),
+        ({"cycles": 1.5}, "no number of cycles"),
+        ({"cycles": 10**30}, "no number of cycles"),
+        ({"details": {"std_ms": 10**400}}, "finite number"),
+        ({"details": [1]}, "not an entry"),
+        ({"resolution": "16"}, "no resolution"),
+        ({"extra": 1}, "not an entry"),
+    ],
+)
+def test_fields_of_another_type_or_size_are_refused(
+    table: Path, change: dict[str, object], says: str
+) -> None:
+    lines = [json.loads(line) for line in table.read_text().splitlines()]
+    lines[2] |= change
+    del lines[2]["crc32"]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=rf"t\.jsonl, line 3: .*{says}"):
+        store.read(table)
+
+
+def test_hostile_lines_are_refused_in_no_time(table: Path) -> None:
+    header, entry, *_ = table.read_text().splitlines()
+    twice = entry[:-1] + ',"latency_ms":5.0}'
+    wide = entry.replace('"out_channels":', '"out_channels":1' + "0" * 400)
+    for line, says in (
+        ("[" * 100_000, "nested too deep|not JSON"),
+        ('{"block":' * 50_000, "nested too deep|not JSON"),
+        (twice, "'latency_ms' is there twice"),
+        (entry.replace('"latency_ms":', '"latency_ms":' + "9" * 5000), "not JSON|finite number"),
+        (wide, "none of any network"),
+    ):
+        table.write_text(f"{header}\n{line}\n")
+        with pytest.raises(ValueError, match=rf"line 2: .*({says})"):
+            store.read(table)
+
+
+def test_a_failure_takes_the_place_of_a_prediction(table: Path) -> None:
+    block = BLOCKS[7]
+    with store.Writer(table, HEADER) as writer:
+        writer.append([(block, predicted(1.0))])
+        writer.append_failures({block: "out of memory"})
+        assert block not in writer.entries
+    assert store.read(table)[1] == ENTRIES and store.read_failures(table) == {block: "out of memory"}
+
+
+def test_the_classes_of_a_header_are_kept_and_compared(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    ten = replace(HEADER, classes=10)
+    with store.Writer(path, ten) as writer:
+        writer.append(ENTRIES.items())
+    assert store.read_header(path) == ten and ten.digest != HEADER.digest
+    assert "classes" not in HEADER.to_dict()  # so that old tables keep their digest
+    with pytest.raises(ValueError, match="family glyphs with 10 classes, not glyphs"):
+        store.Writer(path, HEADER)
