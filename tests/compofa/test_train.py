@@ -13,7 +13,8 @@ from compofa.data import load_data
 from compofa.evaluate import Evaluator
 from compofa.recipe import RECIPES, Recipe
 from compofa.spaces import get_space
-from compofa.train import LOG_FILE, STATE_FILE, Trainer, learning_rate, stage_steps
+from compofa.training.state import LOG_FILE, STATE_FILE
+from compofa.training.trainer import Trainer, learning_rate, stage_steps
 
 
 @pytest.fixture(scope="module")
