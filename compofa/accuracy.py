@@ -22,6 +22,8 @@ from compofa.identity import SupernetIdentity, differences
 
 FORMAT = "hwbench-accuracy"
 SCHEMA = 1
+MOST_IMAGES = 10**12
+"""Larger counts are damage."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ class Header:
     precision: str | None = None
 
     def __post_init__(self) -> None:
+        texts = (self.family, self.supernet, self.supernet_sha256, self.data)
+        optional = (self.class_names_sha256, self.precision)
+        if not all(isinstance(text, str) for text in (*texts, *filter(None, optional))):
+            raise InputError("its family, supernet, data, hashes and precision must be texts")
         get_family(self.family)
-        counts = (self.images, self.calibration_images)
-        if any(type(count) is not int or count < 0 for count in counts) or self.images == 0:
-            raise InputError(f"images and calibration_images are {counts[0]!r} and {counts[1]!r}")
-        texts = (self.supernet, self.supernet_sha256, self.data)
-        if not all(isinstance(text, str) for text in texts):
-            raise InputError("supernet, supernet_sha256 and data must be texts")
+        for count, least in ((self.images, 1), (self.calibration_images, 0), (self.classes or 1, 1)):
+            if type(count) is not int or not least <= count <= MOST_IMAGES:
+                raise InputError(f"it counts {count!r} images or classes")
 
     def differences(self, other: Header) -> list[str]:
         """What both know and differ in, in words: their accuracies are not comparable unless it is empty."""

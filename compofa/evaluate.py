@@ -238,11 +238,16 @@ def _measure(arch: Arch) -> int:
 def correct_counts(
     supernet: Path, data: str, archs: Sequence[Arch], workers: int, family: str | None = None
 ) -> Iterator[int]:
-    """Correct test images of each subnet, in order, measured by `workers` one-thread processes.
+    """Correct test images of each subnet, in order, measured on one thread each, by `workers` processes; one is this.
 
     Raises:
         RunFailed: a worker process ended, or a subnet computes what is not finite.
     """
+    if workers == 1:
+        evaluator = make_evaluator(supernet, data, family)
+        with _one_thread():
+            yield from map(evaluator.correct, archs)
+        return
     # spawn: a forked child would inherit torch's thread pool in an unknown state
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (supernet, data, family)) as pool:
@@ -256,6 +261,16 @@ def correct_counts(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ class Recipe:
         if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
             raise InputError("stage must be a list of tables: [[stage]]")
         made = tuple(_from_table(Stage, f"stage {n}", table) for n, table in enumerate(stages, start=1))
-        return _from_table(cls, "the recipe", {"name": name, "stages": made, **table}, ("name", "stages"))
+        return _from_table(cls, "the recipe", table, name=name, stages=made)
 
 
 _RATES = ("momentum", "weight_decay", "label_smoothing", "dropout", "distill")
@@ -167,19 +167,19 @@ _LARGEST = 1e9
 Made = TypeVar("Made")
 
 
-def _from_table(kind: type[Made], what: str, table: dict[str, Any], given: tuple[str, ...] = ()) -> Made:
-    """A dataclass from the keys of a TOML table; `given` are not keys.
+def _from_table(kind: type[Made], what: str, table: dict[str, Any], **given: Any) -> Made:
+    """A dataclass from the keys of a TOML table and from what is `given`, which are no keys.
 
     Raises:
         InputError: a key is missing or unknown.
     """
-    known = {field.name: field.default is MISSING for field in fields(kind)}  # type: ignore[arg-type]
-    keys = sorted(known.keys() - set(given))
-    if unknown := [key for key in table if key not in known]:
-        raise InputError(f"{what} has no {', '.join(sorted(unknown))}; it has {', '.join(keys)}")
-    if missing := [key for key, needed in known.items() if needed and key not in table]:
+    needed = {f.name: f.default is MISSING for f in fields(kind) if f.name not in given}  # type: ignore[arg-type]
+    if unknown := sorted(table.keys() - needed.keys()):
+        raise InputError(f"{what} has no {', '.join(unknown)}; it has {', '.join(sorted(needed))}")
+    if missing := [key for key in needed if needed[key] and key not in table]:
         raise InputError(f"{what} lacks {', '.join(missing)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return kind(**given, **values)
 
 
 def _check_fields(found: Recipe | Stage, what: str, zero: tuple[str, ...]) -> None:

@@ -101,7 +101,9 @@ def noted_signals() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: FrameType | None) -> None:
         if not received:
             with suppress(OSError):
-                os.write(2, b"stopping at the end of this step\n")  # print is not made for signal handlers
+                os.write(
+                    2, b"stopping at the end of a step, with a checkpoint\n"
+                )  # print is not made for signal handlers
         received.append(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
