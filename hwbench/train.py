@@ -36,6 +36,13 @@ def parser() -> cli.Parser:
     p.add_argument("--threads", type=cli.positive_int, help="of torch on the CPU (default: all cores)")
     p.add_argument("--amp", choices=("bf16",), help="automatic mixed precision")
     p.add_argument("--epoch-scale", type=float, help="multiplies the epochs (default: the recipe's)")
+    p.add_argument(
+        "--checkpoint-every",
+        type=cli.positive_int,
+        default=60,
+        metavar="S",
+        help="seconds between checkpoints",
+    )
     p.add_argument("--json", action="store_true", help="print the cost as JSON")
     return p
 
@@ -68,7 +75,8 @@ def execute(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     with _joined_torchrun(args.device) as device:
         data = load_data(recipe.data, "train")
-        trainer = Trainer(recipe, data, args.out, args.teacher, device=device, amp=args.amp)
+        options = {"device": device, "amp": args.amp, "checkpoint_every_s": args.checkpoint_every}
+        trainer = Trainer(recipe, data, args.out, args.teacher, **options)
         path = _run(trainer)
         if trainer.world.rank == 0:
             _report(args, trainer, path)
@@ -100,10 +108,8 @@ def noted_signals() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if not received:
-            with suppress(OSError):
-                os.write(
-                    2, b"stopping at the end of a step, with a checkpoint\n"
-                )  # print is not made for signal handlers
+            with suppress(OSError):  # not print, which is not made for signal handlers
+                os.write(2, b"stopping at the end of a step, with a checkpoint\n")
         received.append(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
