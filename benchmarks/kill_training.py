@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 RECIPE = """
 family = "glyphs"
 data = "digits"
@@ -48,11 +50,12 @@ class Disturbed:
 
     Args:
         command: what is run.
-        begun: whether the work has begun, so that it is not the start of Python that is killed.
+        begun: whether the work has begun, so that it is not the start of Python that is killed; it gets how much had
+            been done before.
         done: how much of the work is on the disk.
     """
 
-    def __init__(self, command: list[str], begun: Callable[[], bool], done: Callable[[], int]) -> None:
+    def __init__(self, command: list[str], begun: Callable[[int], bool], done: Callable[[], int]) -> None:
         self.command, self.begun, self.done = command, begun, done
         self.in_the_middle: dict[str, int] = {}
 
@@ -64,9 +67,10 @@ class Disturbed:
         """
         before = self.done()
         run = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        while run.poll() is None and not self.begun():
+        while run.poll() is None and not self.begun(before):
             time.sleep(0.005)
         time.sleep(after_s)
+        children = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
         run.send_signal(number)
         error = run.communicate()[1]
         wanted = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number]
@@ -75,6 +79,8 @@ class Disturbed:
                 f"after {number.name} exit code {run.returncode}, not {wanted} (0: give it more to do): {error}"
             )
         self.in_the_middle[number.name] = self.in_the_middle.get(number.name, 0) + 1
+        if left := psutil.wait_procs(children, timeout=30)[1]:
+            raise SystemExit(f"after {number.name} {len(left)} processes live on")
         if "Traceback" in error:
             raise SystemExit(f"a traceback after {number.name}: {error}")
         if self.done() < before:
@@ -119,7 +125,7 @@ def kill_training(
     out = folder / "run"
     train = Disturbed(
         hwbench("train", *options, "--out", out),
-        lambda: is_locked(out / "log.jsonl"),
+        lambda before: is_locked(out / "log.jsonl"),
         lambda: steps_on_disk(out),
     )
     for number in signals:
@@ -153,6 +159,11 @@ def is_locked(path: Path) -> bool:
     return any("FLOCK" in words and words[5].split(":")[-1] == inode for words in held)
 
 
+def lines_in(path: Path) -> int:
+    """Whole lines."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def kill_evaluation(
     folder: Path, supernet: Path, signals: list[signal.Signals], rng: random.Random, subnets: int
 ) -> dict[str, int]:
@@ -162,12 +173,12 @@ def kill_evaluation(
     subprocess.run(hwbench("evaluate", *options, "--out", whole), check=True, stdout=subprocess.DEVNULL)
     evaluate = Disturbed(
         hwbench("evaluate", *options, "--out", out),
-        lambda: is_locked(out),
-        lambda: max(0, out.read_bytes().count(b"\n") - 1) if out.exists() else 0,
+        lambda before: lines_in(out) > max(before, 1),
+        lambda: lines_in(out),
     )
     for number in signals:
         before = out.read_bytes() if out.exists() else b""
-        evaluate.end_once(number, rng.uniform(0, 8.0))
+        evaluate.end_once(number, rng.uniform(0, 1.0))
         after = out.read_bytes() if out.exists() else b""
         if not after.startswith(before[: before.rfind(b"\n") + 1]):
             raise SystemExit("what had been measured was changed")
@@ -185,7 +196,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--interrupts", type=int, default=10)
     parser.add_argument("--steps", type=int, default=200, help="of each of two stages")
-    parser.add_argument("--subnets", type=int, default=200)
+    parser.add_argument("--subnets", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,8 @@ class FolderData(ImageData):
             labels += [label] * len(files)
         self.labels = np.array(labels, dtype=np.int64)
         self.pool = ThreadPoolExecutor(workers)
+        # On odd metadata and large sizes, which do not matter; what cannot be read is an error.
+        warnings.filterwarnings("ignore", module="PIL")
 
     @property
     def identity(self) -> str:
