@@ -8,16 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compofa.checkpoint import load_supernet
 from compofa.data import load_data
 from compofa.recipe import Recipe
+from compofa.supernet import Supernet
 from compofa.training.state import LOG_FILE, STATE_FILE, State
 from compofa.training.trainer import Trainer, learning_rate
 from compofa.training.world import World
@@ -121,17 +124,38 @@ def test_three_processes_compute_what_one_does_of_their_shares(tmp_path):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_shares_make_up_the_batch_and_weigh_as_much_as_they_hold():
+@pytest.fixture
+def seven(tmp_path) -> Callable[[int, int], Trainer]:
+    """Makes the trainer of a process among several, which share batches of seven images."""
     data = load_data("digits", "train")
     recipe = replace(Recipe.load("digits-teacher"), batch_size=7)
-    for processes in (1, 2, 3):
-        trainers = [Trainer.__new__(Trainer) for _ in range(processes)]
-        parts = []
-        for rank, trainer in enumerate(trainers):
-            trainer.recipe, trainer.data, trainer.world = recipe, data, World(rank, processes)
-            parts.append(trainer._indices(3)[trainer.world.share])
-        assert sorted(index for part in parts for index in part) == sorted(trainers[0]._indices(3))
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    return lambda rank, size: Trainer(recipe, data, tmp_path, world=World(rank, size))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_of_any_size_add_up_to_the_gradients_and_the_loss_of_the_whole_batch(
+    seven, monkeypatch, processes
+):
+    # Without batch norm's and dropout's view of the other images a share is a part, and nothing else.
+    monkeypatch.setattr(Supernet, "train", lambda self, mode=True: nn.Module.train(self, False))
+    alone = seven(0, 1)
+    loss = alone._gradients(0, alone.recipe.stages[0], 3)
+    trainers = [seven(rank, processes) for rank in range(processes)]
+    parts = [trainer._gradients(0, trainer.recipe.stages[0], 3) for trainer in trainers]
+    assert sum(parts) == pytest.approx(loss, rel=1e-5)
+    for name, parameter in alone.supernet.named_parameters():
+        total = sum(trainer.supernet.get_parameter(name).grad for trainer in trainers)
+        torch.testing.assert_close(total, parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_processes_drop_out_differently_and_the_same_each_time(seven):
+    def seed(rank: int, step: int) -> int:
+        trainer = seven(rank, 2)
+        trainer._gradients(0, trainer.recipe.stages[0], step)
+        return torch.initial_seed()
+
+    assert seed(0, 3) == seed(0, 3)
+    assert len({seed(rank, step) for rank in (0, 1) for step in (3, 4)}) == 4
 
 
 @pytest.mark.slow

@@ -246,8 +246,9 @@ def test_two_do_not_train_in_one_folder(digits, tmp_path):
         Trainer(recipe, digits, tmp_path).run(another)
 
 
-def test_the_log_holds_every_step_once_whatever_was_torn(digits, tmp_path):
-    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.008)
+def test_the_log_holds_every_step_once_whatever_was_torn(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("compofa.training.trainer.LOG_EVERY", 2)
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.003)
     whole = Trainer(recipe, digits, tmp_path / "whole")
     whole.run()
     trainer = Trainer(recipe, digits, tmp_path / "killed")
@@ -260,13 +261,14 @@ def test_the_log_holds_every_step_once_whatever_was_torn(digits, tmp_path):
 
     assert trainer.run(stop=stop_and_go_on_in_the_log) is None
     log = tmp_path / "killed" / LOG_FILE
-    log.write_bytes(log.read_bytes() + b'{"stage": "teacher", "step": 20, "images": 99999}\n{"stage": "tea')
+    log.write_bytes(log.read_bytes() + b'{"stage": "teacher", "step": 6, "images": 99999}\n{"stage": "tea')
     Trainer(recipe, digits, tmp_path / "killed").run()
     logged = [
         [(entry["step"], entry["loss"]) for entry in map(json.loads, (tmp_path / name / LOG_FILE).open())]
         for name in ("killed", "whole")
     ]
     assert logged[0] == logged[1]
+    assert [step for step, _ in logged[0]] == [*range(0, whole.total_steps() - 1, 2), whole.total_steps() - 1]
 
 
 @pytest.mark.slow
