@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.arch import Arch, InvalidArch, check_arch
+from compofa.arch import Arch, check_arch
 from compofa.errors import InputError
 from compofa.families import Family, get_family
+from compofa.files import AppendFile, parse_json, read_bounded
 from compofa.genotype import Genotypes, encode
+from compofa.identity import SupernetIdentity, differences
 
 FORMAT = "hwbench-accuracy"
 SCHEMA = 1
+MOST_IMAGES = 10**12
+"""Larger counts are damage."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Header:
         data: test split.
         images: test images that each subnet classified.
         calibration_images: training images that BN was recalibrated with.
+        classes: that were told apart.
+        class_names_sha256: of their names in label order (:func:`compofa.identity.hash_names`).
+        precision: that the subnets computed in.
+
+    The last three are None where the file does not say, as those of version 0.1.0.
     """
 
     family: str
@@ -41,6 +50,32 @@ class Header:
     data: str
     images: int
     calibration_images: int
+    classes: int | None = None
+    class_names_sha256: str | None = None
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        texts = (self.family, self.supernet, self.supernet_sha256, self.data)
+        optional = (self.class_names_sha256, self.precision)
+        if not all(isinstance(text, str) for text in (*texts, *filter(None, optional))):
+            raise InputError("its family, supernet, data, hashes and precision must be texts")
+        get_family(self.family)
+        for count, least in ((self.images, 1), (self.calibration_images, 0), (self.classes or 1, 1)):
+            if type(count) is not int or not least <= count <= MOST_IMAGES:
+                raise InputError(f"it counts {count!r} images or classes")
+
+    def differences(self, other: Header) -> list[str]:
+        """What both know and differ in, in words: their accuracies are not comparable unless it is empty."""
+        return differences(self, other)
+
+    def supernet_differences(self, identity: SupernetIdentity) -> list[str]:
+        """In what the supernet that was measured differs from `identity`, in words, where both are known."""
+        measured = SupernetIdentity(self.supernet_sha256, self.family, self.classes or identity.classes)
+        found = differences(measured, identity, ("family", "sha256", "classes"))
+        names, theirs = self.class_names_sha256, identity.class_names_sha256
+        if names and theirs and names != theirs:
+            found.append("the names of its classes")
+        return found
 
 
 @dataclass
@@ -58,6 +93,11 @@ class Accuracies:
     @property
     def family(self) -> Family:
         return get_family(self.header.family)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Input sides in pixels that some subnet was measured at, ascending."""
+        return tuple(sorted({arch.resolution for arch in self.correct}))
 
     def accuracy(self, arch: Arch) -> float:
         """Measured accuracy as a fraction.
@@ -79,18 +119,23 @@ class Accuracies:
 
     @classmethod
     def load(cls, path: Path) -> Accuracies:
-        """Read a file that :func:`append` wrote. A torn last line (a killed run) is passed over.
+        """Read a file that :class:`AccuracyFile` wrote. A torn last line (a killed run) is passed over.
 
         Raises:
-            ValueError: it is no such file, or a line is not sound; names the line.
+            InputError: it is no such file, or a line is not sound; names the line.
             OSError: it cannot be read.
         """
-        lines = path.read_bytes().splitlines(keepends=True)
-        table = cls(_read_header(path, lines[0] if lines else b""))
-        for number, line in enumerate(lines[1:], start=2):
-            if not line.endswith(b"\n"):
-                break
-            arch, correct = _read_line(path, number, line, table.header)
+        content = read_bounded(path)
+        return cls.parse(path, content[: content.rfind(b"\n") + 1])
+
+    @classmethod
+    def parse(cls, path: Path, content: bytes) -> Accuracies:
+        """The accuracies in `content`, whole lines of the file at `path`; see :meth:`load`."""
+        first, *lines = content.split(b"\n")[:-1] or [b""]
+        table = cls(_read_header(path, first))
+        family = table.family
+        for number, line in enumerate(lines, start=2):
+            arch, correct = _read_line(path, number, line, table.header, family)
             if arch in table.correct:
                 raise InputError(f"{path}, line {number}: {arch} comes twice")
             table.correct[arch] = correct
@@ -99,50 +144,96 @@ class Accuracies:
 
 def _read_header(path: Path, line: bytes) -> Header:
     try:
-        fields = json.loads(line)
-        if fields.pop("format") != FORMAT:
+        found = parse_json(line)
+        if found.pop("format") != FORMAT:
             raise InputError("another format")
-        if (schema := fields.pop("schema")) != SCHEMA:
+        if (schema := found.pop("schema")) != SCHEMA:
             raise InputError(f"schema {schema}, this version reads {SCHEMA}")
-        header = Header(**fields)
-        get_family(header.family)
-        return header
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Header(**found)
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} does not hold accuracies that hwbench measured: {error}") from error
 
 
-def _read_line(path: Path, number: int, line: bytes, header: Header) -> tuple[Arch, int]:
+def _read_line(path: Path, number: int, line: bytes, header: Header, family: Family) -> tuple[Arch, int]:
     try:
-        fields = json.loads(line)
-        arch, correct = Arch.parse(fields["arch"]), fields["correct"]
-        check_arch(get_family(header.family), arch)
+        found = parse_json(line)
+        arch, correct = Arch.parse(found["arch"]), found["correct"]
+        check_arch(family, arch)
         if type(correct) is not int or not 0 <= correct <= header.images:
             raise InputError(f"correct is {correct!r}, not between 0 and {header.images}")
         return arch, correct
-    except (InvalidArch, ValueError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}, line {number}: {error}") from error
 
 
-def append(path: Path, header: Header, measured: Iterable[tuple[Arch, int]]) -> None:
-    """Add measured subnets to `path`, each on the disk before the next is asked for; start it if need be.
+class AccuracyFile:
+    """A file of accuracies, open for adding to it, by one process at a time; a context manager.
+
+    A file that holds nothing but a header, as a run that failed at once leaves, is begun anew.
+
+    Args:
+        path: the file, begun with the first subnet if it is not there.
+        header: what is to be measured.
+
+    Attributes:
+        accuracies: what the file holds.
 
     Raises:
-        ValueError: the file holds accuracies of something else.
+        InputError: the file holds accuracies of something else, or is no such file.
+        FileBusy: another process is adding to it.
         OSError: it cannot be written.
     """
-    if path.exists():
-        if (found := Accuracies.load(path).header) != header:
-            raise InputError(f"{path} holds accuracies of {found.supernet} on {found.data}, not of this run")
-        _drop_torn_line(path)
-    with path.open("ab") as file:
-        if file.tell() == 0:
-            fields: dict[str, Any] = {"format": FORMAT, "schema": SCHEMA, **asdict(header)}
-            file.write(json.dumps(fields).encode() + b"\n")
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.accuracies = Accuracies(header)
+        self._file = AppendFile(path)
+        try:
+            self._go_on()
+        except BaseException:
+            self.close()
+            raise
+
+    def _go_on(self) -> None:
+        file = self._file
+        if not file.content and file.torn and not file.torn.startswith(b"{"):
+            raise InputError(f"{file.path} does not hold accuracies that hwbench measured")
+        if not file.content:
+            return
+        found = Accuracies.parse(file.path, file.content)
+        wanted = self.accuracies.header
+        if not found.correct:
+            file.content = b""
+        elif words := found.header.differences(wanted):
+            raise InputError(f"{file.path} holds accuracies of something else: {'; '.join(words)}")
+        else:
+            self.accuracies = found
+
+    def add(self, arch: Arch, correct: int) -> None:
+        """Add a measured subnet; when this returns it is on the disk."""
+        line = json.dumps({"arch": str(arch), "correct": correct})
+        if not self._file.content:
+            known = {k: v for k, v in asdict(self.accuracies.header).items() if v is not None}
+            line = json.dumps({"format": FORMAT, "schema": SCHEMA, **known}) + "\n" + line
+        self._file.append(line.encode() + b"\n")
+        self.accuracies.correct[arch] = correct
+
+    def close(self) -> None:
+        """Close the file; one without a subnet leaves no trace."""
+        if not self._file.content and not self._file.torn:
+            self._file.path.unlink(missing_ok=True)
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def append(path: Path, header: Header, measured: Iterable[tuple[Arch, int]]) -> None:
+    """Add measured subnets to `path`, each on the disk before the next is asked for; see :class:`AccuracyFile`."""
+    with AccuracyFile(path, header) as file:
         for arch, correct in measured:
-            file.write(json.dumps({"arch": str(arch), "correct": correct}).encode() + b"\n")
-            file.flush()
-
-
-def _drop_torn_line(path: Path) -> None:
-    content = path.read_bytes()
-    os.truncate(path, content.rfind(b"\n") + 1)
+            file.add(arch, correct)

@@ -1,71 +1,202 @@
-"""Supernets on disk: a safetensors file whose metadata says what it is."""
+"""Supernets on disk: a safetensors file whose metadata says what it is, or a state dict that somebody published."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from compofa.errors import InputError
-from compofa.families import get_family
-from compofa.files import replacing
+from compofa.errors import InputError, RunFailed
+from compofa.families import Family, get_family
+from compofa.files import parse_json, replacing
+from compofa.identity import SupernetIdentity
+from compofa.published import load_published, unsound
 from compofa.supernet import Supernet
 
 SCHEMA = 1
+METADATA = "hwbench_supernet"
+CHECKSUM = "hwbench_sha256"
+"""Of the metadata and all tensors. Files of version 0.1.0 have none."""
+MAX_CLASSES = 1_000_000
+
+
+class OpenSupernet(NamedTuple):
+    """A supernet and what its file says of it."""
+
+    supernet: Supernet
+    identity: SupernetIdentity
+
+
+# --- writing ---
 
 
 def save_supernet(supernet: Supernet, path: Path, provenance: dict[str, Any]) -> None:
-    """Write `supernet` with JSON-ready `provenance` (recipe, cost); the file appears whole or not at all."""
+    """Write `supernet` with JSON-ready `provenance` (recipe, cost); the file appears whole or not at all.
+
+    Raises:
+        RunFailed: a weight is not finite.
+        OSError: it cannot be written.
+    """
     from safetensors.torch import save_file
 
-    header = {
-        "schema": SCHEMA,
-        "family": supernet.family.name,
-        "classes": supernet.family.classes,
-        "kernel_transform": supernet.kernel_transform,
-        "provenance": provenance,
-    }
     state = {name: value.detach().cpu().contiguous() for name, value in supernet.state_dict().items()}
+    if words := unsound(state):
+        raise RunFailed(f"{path} is not written: {words}")
+    header = json.dumps(
+        {
+            "schema": SCHEMA,
+            "family": supernet.family.name,
+            "classes": supernet.family.classes,
+            "kernel_transform": supernet.kernel_transform,
+            "provenance": provenance,
+        }
+    )
     with replacing(path) as beside:
-        save_file(state, beside, metadata={"hwbench_supernet": json.dumps(header)})
+        save_file(state, beside, metadata={METADATA: header, CHECKSUM: _checksum(header, state)})
 
 
-def load_supernet(path: Path, kernel_transform: bool | None = None) -> tuple[Supernet, dict[str, Any]]:
-    """The supernet in `path` and its provenance.
+def _checksum(header: str, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(state):
+        value = state[name]
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+# --- reading ---
+
+
+def open_supernet(
+    path: Path, family: str | None = None, kernel_transform: bool | None = None
+) -> OpenSupernet:
+    """The supernet in `path`, whoever wrote it.
 
     Args:
-        path: written by :func:`save_supernet`.
+        path: written by :func:`save_supernet`, or a published state dict (:mod:`compofa.published`).
+        family: whose supernet a published one is; for our own, whose it must be.
         kernel_transform: as in the file unless given. Matrices the file lacks start as the identity,
             which leaves every subnet's function as it was.
 
     Raises:
-        ValueError: the file is no supernet of a known family.
+        InputError: it is no supernet of that family, or damaged.
         OSError: it cannot be read.
     """
-    header, state = _read(path)
-    family = replace(get_family(header["family"]), classes=header["classes"])
+    metadata = _metadata(path)
+    if METADATA in metadata:
+        return _open_ours(path, metadata, family, kernel_transform)
+    if family is None:
+        raise InputError(
+            f"{path} is not a supernet that hwbench wrote; if it is a published state dict, say of which family:"
+            " --family imagenet-w1.0"
+        )
+    supernet = load_published(get_family(family), path, kernel_transform)
+    return OpenSupernet(supernet, SupernetIdentity(_file_sha256(path), family, supernet.family.classes))
+
+
+def load_supernet(path: Path, kernel_transform: bool | None = None) -> tuple[Supernet, dict[str, Any]]:
+    """The supernet in `path`, which :func:`save_supernet` wrote, and its provenance; see :func:`open_supernet`."""
+    supernet, _ = open_supernet(path, None, kernel_transform)
+    return supernet, parse_json(_metadata(path)[METADATA])["provenance"]
+
+
+def _open_ours(
+    path: Path, metadata: dict[str, str], wanted: str | None, kernel_transform: bool | None
+) -> OpenSupernet:
+    header, family = _read_header(path, metadata[METADATA])
+    if wanted is not None and wanted != family.name:
+        raise InputError(f"{path} is a supernet of {family.name}, not of {wanted}")
+    state = _tensors(path)
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata[METADATA], state):
+        raise InputError(
+            f"{path} is damaged: its content does not have the checksum that it was written with"
+        )
+    if words := unsound(state):
+        raise InputError(f"{path} is of no use: {words}")
+    bias = state.get("tail.3.linear.bias")
+    if bias is None or list(bias.shape) != [family.classes]:
+        raise InputError(f"{path} does not fit {family.name} of {family.classes} classes")
     supernet = Supernet(family, header["kernel_transform"] if kernel_transform is None else kernel_transform)
-    missing, unexpected = supernet.load_state_dict(state, strict=False)
-    missing = [name for name in missing if ".matrices." not in name]
-    unexpected = [name for name in unexpected if ".matrices." not in name]
-    if missing or unexpected:
-        raise InputError(f"{path} does not fit {family.name}: {(missing + unexpected)[0]} and others differ")
-    return supernet, header["provenance"]
+    try:
+        missing, unexpected = supernet.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # tensors of another shape
+        raise InputError(
+            f"{path} does not fit {family.name}: {' '.join(str(error).split())[:200]}"
+        ) from error
+    differing = [name for name in (*missing, *unexpected) if ".matrices." not in name]
+    if differing:
+        raise InputError(f"{path} does not fit {family.name}: {differing[0]} and others differ")
+    return OpenSupernet(supernet, _identity(_file_sha256(path), header))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_header(path: Path, text: str) -> tuple[dict[str, Any], Family]:
+    """What the metadata says, and the family with the classes of the file."""
+    try:
+        header = parse_json(text)
+        if header.get("schema") != SCHEMA:
+            raise InputError(f"it has schema {header.get('schema')}, this version reads {SCHEMA}")
+        classes, provenance = header["classes"], header["provenance"]
+        if type(classes) is not int or not 1 <= classes <= MAX_CLASSES:
+            raise InputError(f"classes is {classes!r}")
+        if type(header["kernel_transform"]) is not bool or not isinstance(provenance, dict):
+            raise InputError("its kernel_transform or provenance is of the wrong type")
+        return header, replace(get_family(header["family"]), classes=classes)
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} is not a supernet that this version reads: {reason}") from error
+
+
+def _identity(sha256: str, header: dict[str, Any]) -> SupernetIdentity:
+    """Provenance is for people and may hold anything: what is not of the right type is unknown."""
+    provenance = header["provenance"]
+    recipe = provenance.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {}
+    texts = {
+        "recipe": recipe.get("name"),
+        "data": provenance.get("data"),
+        "data_source": provenance.get("data_source") or recipe.get("data"),
+        "teacher_sha256": provenance.get("teacher_sha256"),
+        "precision": provenance.get("precision"),
+    }
+    names = provenance.get("class_names")
+    sound = isinstance(names, list) and len(names) == header["classes"]
+    return SupernetIdentity(
+        sha256=sha256,
+        family=header["family"],
+        classes=header["classes"],
+        class_names=tuple(map(str, names)) if sound else None,
+        **{name: text if isinstance(text, str) else None for name, text in texts.items()},
+    )
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; empty if `path` is none."""
     from safetensors import SafetensorError, safe_open
 
+    with open(path, "rb"):  # what the operating system has to say is its own
+        pass
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = json.loads(metadata["hwbench_supernet"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a supernet that hwbench wrote: {error}") from error
-    if header.get("schema") != SCHEMA:
-        raise InputError(f"{path} has schema {header.get('schema')}, this version reads {SCHEMA}")
-    return header, state
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -92,7 +92,7 @@ def check_onnx(model: onnx.ModelProto, network: nn.Module, batches: Iterable[Ten
         batches: images, each (that batch size, channels, side, side).
 
     Raises:
-        ExportMismatch: they differ by more than :data:`TOLERANCE`.
+        ExportMismatch: they differ by more than :data:`TOLERANCE`, or are not finite.
     """
     import onnxruntime
 
@@ -101,7 +101,11 @@ def check_onnx(model: onnx.ModelProto, network: nn.Module, batches: Iterable[Ten
     for x in batches:
         expected = network(x).numpy()
         found = session.run(["y"], {"x": x.contiguous().numpy()})[0]
-        worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
-    if not worst <= TOLERANCE:
+        if not (np.isfinite(expected).all() and np.isfinite(found).all()):
+            raise ExportMismatch("the network's logits, or those of its ONNX model, are not finite")
+        largest = float(np.abs(expected).max())
+        difference = float(np.abs(found - expected).max())
+        worst = max(worst, difference / largest if largest else difference)
+    if worst > TOLERANCE:
         raise ExportMismatch(f"the ONNX model's logits differ from torch's by {worst:.2g} of the largest")
     return worst

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import string
+import zipfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from compofa.files import replacing
 from compofa.home import home
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -134,9 +137,8 @@ def load(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDAr
     Rendered on all cores the first time, then read from the cache.
     """
     path = home() / "data" / f"glyphs-v{VERSION}-{split}-{seed}-{count}.npz"
-    if path.exists():
-        with np.load(path) as cached:
-            return cached["images"], cached["labels"]
+    if (cached := _read_cache(path, count)) is not None:
+        return cached
     chunks = [range(start, min(start + 500, count)) for start in range(0, count, 500)]
     workers = min(os.cpu_count() or 1, len(chunks))
     with ProcessPoolExecutor(workers) as pool:
@@ -144,7 +146,17 @@ def load(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDAr
     images = np.concatenate([part[0] for part in parts])
     labels = np.concatenate([part[1] for part in parts]).astype(np.int64)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.npz")
-    np.savez(partial, images=images, labels=labels)
-    partial.replace(path)
+    with replacing(path) as beside:
+        np.savez(beside, images=images, labels=labels)
     return images, labels
+
+
+def _read_cache(path: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
+    """What :func:`load` kept in `path`; None if there is nothing, or it is damaged: then it is rendered anew."""
+    try:
+        with np.load(path) as cached:
+            images, labels = cached["images"], cached["labels"]
+    except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    whole = images.shape == (count, SIDE, SIDE, 3) and labels.shape == (count,)
+    return (images, labels) if whole else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compofa.errors import InputError
 from compofa.families import Family, get_family
+from compofa.files import parse_toml, read_text
 from compofa.spaces import Space, get_space
 
 RECIPES = (
@@ -54,6 +55,24 @@ class Stage:
     sort_hidden: bool = False
     keep_expands: tuple[int, ...] = ()
 
+    def check(self, family: Family) -> None:
+        """Raise InputError unless this is a stage that a supernet of `family` can be trained by."""
+        what = f"stage {self.name}"
+        _check_fields(self, what, zero=("warmup_epochs",))
+        for name, has in (
+            ("depths", family.depths),
+            ("expands", family.expands),
+            ("kernels", family.kernels),
+        ):
+            choices = getattr(self, name)
+            if not choices or not set(choices) <= set(has):
+                raise InputError(f"{what}: {name} is {list(choices)}, not some of {list(has)}")
+        if not set(self.keep_expands) <= set(family.expands):
+            raise InputError(
+                f"{what}: keep_expands is {list(self.keep_expands)}, not of {list(family.expands)}"
+            )
+        self.subspace(family)
+
     def subspace(self, family: Family) -> Space:
         """What the stage draws its subnets from."""
         part = replace(family, depths=self.depths, expands=self.expands, kernels=self.kernels)
@@ -96,39 +115,108 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        get_family(self.family)
-        if self.batch_size < 1 or not self.stages or self.epoch_scale <= 0:
-            raise InputError(f"recipe {self.name}: batch_size, epoch_scale and stages must be positive")
+        family = get_family(self.family)
+        _check_fields(self, f"recipe {self.name}", zero=("images_per_epoch", "seed", *_RATES))
+        if not self.stages:
+            raise InputError(f"recipe {self.name} has no stages: give it a [[stage]]")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise InputError(f"recipe {self.name}: two stages have the same name")
+        for stage in self.stages:
+            stage.check(family)
 
     @classmethod
     def load(cls, name: str) -> Recipe:
         """A shipped recipe, or one from a ``.toml`` file.
 
         Raises:
-            ValueError: there is none, or a key is missing or unknown.
+            InputError: there is none, or a key is missing, unknown or of the wrong type.
+            OSError: it cannot be read.
         """
         if name in RECIPES:
             text = (files("compofa") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
         elif name.endswith(".toml") and Path(name).is_file():
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(Path(name))
         else:
             raise InputError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}, or give a .toml file")
         try:
-            return cls.parse(Path(name).stem, tomllib.loads(text))
-        except (TypeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"recipe {name}: {error}") from error
+            return cls.parse(Path(name).stem, parse_toml(text))
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
 
     @classmethod
     def parse(cls, name: str, table: dict[str, Any]) -> Recipe:
-        """The recipe of a TOML table, whose ``stage`` is a list of stages."""
+        """The recipe of a TOML table, whose ``stage`` is a list of stages.
+
+        Raises:
+            InputError: a key is missing, unknown or of the wrong type.
+        """
         table = dict(table)
-        stages = tuple(_stage(stage) for stage in table.pop("stage", []))
-        return cls(name=name, stages=stages, **table)
+        stages = table.pop("stage", [])
+        if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+            raise InputError("stage must be a list of tables: [[stage]]")
+        made = tuple(_from_table(Stage, f"stage {n}", table) for n, table in enumerate(stages, start=1))
+        return _from_table(cls, "the recipe", table, name=name, stages=made)
 
 
-def _stage(table: dict[str, Any]) -> Stage:
-    known = {field.name for field in fields(Stage)}
-    if unknown := table.keys() - known:
-        raise InputError(f"a stage has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Stage(**values)
+_RATES = ("momentum", "weight_decay", "label_smoothing", "dropout", "distill")
+_BELOW_ONE = ("momentum", "label_smoothing", "dropout")
+_LARGEST = 1e9
+"""Of any number in a recipe: what is larger is a mistake, and would overflow somewhere."""
+
+Made = TypeVar("Made")
+
+
+def _from_table(kind: type[Made], what: str, table: dict[str, Any], **given: Any) -> Made:
+    """A dataclass from the keys of a TOML table and from what is `given`, which are no keys.
+
+    Raises:
+        InputError: a key is missing or unknown.
+    """
+    needed = {f.name: f.default is MISSING for f in fields(kind) if f.name not in given}  # type: ignore[arg-type]
+    if unknown := sorted(table.keys() - needed.keys()):
+        raise InputError(f"{what} has no {', '.join(unknown)}; it has {', '.join(sorted(needed))}")
+    if missing := [key for key in needed if needed[key] and key not in table]:
+        raise InputError(f"{what} lacks {', '.join(missing)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return kind(**given, **values)
+
+
+def _check_fields(found: Recipe | Stage, what: str, zero: tuple[str, ...]) -> None:
+    """Raise InputError unless every field is of the type that it is declared with, and in range.
+
+    Args:
+        found: what is looked at.
+        what: its name in the message.
+        zero: numbers that may be 0; others are above it.
+    """
+    for field in fields(found):
+        name, value = field.name, getattr(found, field.name)
+        if not _KINDS[str(field.type)](value):
+            raise InputError(f"{what}: {name} is {value!r}, not {_WORDS[str(field.type)]}")
+        if field.type in ("int", "float"):
+            if not (0 <= value <= _LARGEST) or (value == 0 and name not in zero):
+                raise InputError(
+                    f"{what}: {name} is {value!r}, not {'0' if name in zero else 'above 0'} to 1e9"
+                )
+            if name in _BELOW_ONE and value >= 1:
+                raise InputError(f"{what}: {name} is {value!r}, not below 1")
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str) and bool(value),
+    "bool": lambda value: type(value) is bool,
+    "int": lambda value: type(value) is int,
+    "float": lambda value: type(value) in (int, float),
+    "tuple[int, ...]": lambda value: isinstance(value, tuple) and all(type(v) is int for v in value),
+    "tuple[Stage, ...]": lambda value: isinstance(value, tuple),
+}
+_WORDS = {
+    "str": "a text",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[int, ...]": "a list of whole numbers",
+    "tuple[Stage, ...]": "a list of stages",
+}
+"""Of the types that fields are declared with: what is one, and how to call it."""

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
+    from compofa.accuracy import Accuracies, Header
     from compofa.arch import Arch
+    from compofa.evaluate import Opened
     from compofa.spaces import Space
 
 
 def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("evaluate")
-    p.add_argument("--supernet", type=Path, required=True, metavar="FILE", help="written by hwbench train")
+    p.add_argument(
+        "--supernet",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="written by hwbench train, or a published state dict",
+    )
+    p.add_argument("--family", help="of a published state dict, such as imagenet-w1.0")
     p.add_argument("--space", default="compofa", help="whose subnets")
     p.add_argument(
         "--sample",
@@ -36,7 +44,10 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="these subnets instead: one on each line, or a CSV with a column arch",
     )
-    p.add_argument("--data", default="glyphs", help="glyphs, digits or imagefolder:PATH; its test split")
+    p.add_argument(
+        "--data",
+        help="glyphs, digits or imagefolder:PATH, whose test split is used (default: what the supernet was trained on)",
+    )
     p.add_argument("--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread")
     p.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="accuracies to begin or go on with"
@@ -53,44 +64,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(args: argparse.Namespace) -> int:
     """Measure the subnets that `args` describe and that the file has not yet."""
     cli.check_writable(args.out)
-    from compofa.accuracy import Accuracies, Header, append
-    from compofa.checkpoint import load_supernet
-    from compofa.data import load_data
-    from compofa.evaluate import CALIBRATION_IMAGES, correct_counts
+    from compofa.accuracy import AccuracyFile
+    from compofa.evaluate import correct_counts, open_with_data
     from compofa.families import get_family
     from compofa.spaces import get_space
 
-    supernet, provenance = load_supernet(args.supernet)
-    test = load_data(args.data, "test")
-    load_data(args.data, "train")  # rendered here once, not by each worker
-    header = Header(
-        family=supernet.family.name,
-        supernet=provenance["recipe"]["name"],
-        supernet_sha256=hashlib.sha256(args.supernet.read_bytes()).hexdigest(),
-        data=test.name,
-        images=len(test),
-        calibration_images=CALIBRATION_IMAGES,
-    )
+    opened = open_with_data(args.supernet, args.data, args.family)
+    header = make_header(opened)
     space = get_space(args.space, get_family(header.family))
     archs = read_archs(args.archs, space) if args.archs else choose(space, args.sample, args.seed)
-    done = Accuracies.load(args.out).correct if args.out.exists() else {}
-    todo = [arch for arch in archs if arch not in done]
-    if len(todo) < len(archs):
-        cli.note(f"{args.out} has {len(archs) - len(todo)} of {len(archs)} subnets already")
-    with cli.progress("evaluating subnets", len(todo)) as advance:
-
-        def measured() -> Iterator[tuple[Arch, int]]:
-            counts = correct_counts(args.supernet, args.data, todo, args.workers)
-            for arch, correct in zip(todo, counts, strict=True):
-                yield arch, correct
-                advance(1)
-
+    with AccuracyFile(args.out, header) as file:
+        todo = [arch for arch in archs if arch not in file.accuracies.correct]
+        if len(todo) < len(archs):
+            cli.note(f"{args.out} has {len(archs) - len(todo)} of {len(archs)} subnets already")
+        counts = correct_counts(args.supernet, opened.data, todo, args.workers, args.family) if todo else ()
         try:
-            append(args.out, header, measured() if todo else ())
+            with cli.progress("evaluating subnets", len(todo)) as advance:
+                for arch, correct in zip(todo, counts, strict=True):
+                    file.add(arch, correct)
+                    advance(1)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{args.out} keeps what was measured; the same command goes on") from None
-    _report(args, Accuracies.load(args.out), archs)
+        _report(args, file.accuracies, archs)
     return cli.OK
+
+
+def make_header(opened: Opened) -> Header:
+    """What the accuracies that are measured are of."""
+    from compofa.accuracy import Header
+    from compofa.evaluate import CALIBRATION_IMAGES
+    from compofa.identity import hash_names
+
+    identity = opened.identity
+    return Header(
+        family=identity.family,
+        supernet=identity.recipe or "published",
+        supernet_sha256=identity.sha256,
+        data=opened.test.name,
+        images=len(opened.test),
+        calibration_images=min(CALIBRATION_IMAGES, len(opened.train)),
+        classes=identity.classes,
+        class_names_sha256=hash_names(opened.test.class_names),
+        precision="fp32",
+    )
 
 
 def choose(space: Space, sample: int | None, seed: int) -> list[Arch]:
@@ -136,13 +152,17 @@ def read_archs(path: Path, space: Space) -> list[Arch]:
     return list(found)
 
 
-def _report(args: argparse.Namespace, accuracies: Any, archs: Sequence[Arch]) -> None:
+def _report(args: argparse.Namespace, accuracies: Accuracies, archs: Sequence[Arch]) -> None:
     values = [accuracies.accuracy(arch) for arch in archs]
     mean = sum(values) / len(values)
     summary = {
         "accuracies": str(args.out),
         "subnets": len(values),
         "images": accuracies.header.images,
+        "data": accuracies.header.data,
+        "precision": accuracies.header.precision,
+        "calibration_images": accuracies.header.calibration_images,
+        "supernet_sha256": accuracies.header.supernet_sha256,
         "mean": mean,
         "lowest": min(values),
         "highest": max(values),

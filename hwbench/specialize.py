@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import sys
@@ -18,6 +17,7 @@ from hwbench import cli, search
 if TYPE_CHECKING:
     from backends.base import Measurement, Network
     from compofa.arch import Arch
+    from compofa.evaluate import Opened
     from compofa.supernet import Supernet
     from lut.model import LatencyModel
 
@@ -28,7 +28,14 @@ CHECKED_IMAGES = 16
 def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("specialize")
-    p.add_argument("--supernet", type=Path, required=True, metavar="CKPT", help="written by hwbench train")
+    p.add_argument(
+        "--supernet",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="written by hwbench train, or a published state dict",
+    )
+    p.add_argument("--family", help="of a published state dict, such as imagenet-w1.0")
     p.add_argument(
         "--arch", metavar="ARCH", help="the subnet, as search and pareto print it; or give --latency-ms"
     )
@@ -46,7 +53,8 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the search")
     p.add_argument(
-        "--data", default="glyphs", help="glyphs, digits or imagefolder:PATH: calibrates and tests"
+        "--data",
+        help="glyphs, digits or imagefolder:PATH: calibrates and tests (default: what the supernet was trained on)",
     )
     p.add_argument("--no-latency", action="store_true", help="do not measure the latency on this machine")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what is exported")
@@ -70,20 +78,18 @@ def execute(args: argparse.Namespace) -> int:
             f"{fitted[0]} is no calibration: specialize measures on a table's target; give its file"
         )
     check_folder(args.out)
-    from compofa.checkpoint import load_supernet
+    from compofa.evaluate import open_with_data
 
-    supernet, provenance = load_supernet(args.supernet)
-    arch, chosen = choose(args, supernet, (provenance.get("recipe") or {}).get("name") or "")
+    opened = open_with_data(args.supernet, args.data, args.family)
+    supernet, identity = opened.supernet, opened.identity
+    arch, chosen = choose(args, supernet, identity.recipe or "")
     model = find_model(args, supernet)
     card = {
         "arch": str(arch),
         "family": supernet.family.name,
         "chosen": chosen,
-        "supernet": {
-            "recipe": (provenance.get("recipe") or {}).get("name"),
-            "sha256": hashlib.sha256(args.supernet.read_bytes()).hexdigest(),
-        },
-        **export(args, supernet, arch),
+        "supernet": {"recipe": identity.recipe, "sha256": identity.sha256},
+        **export(args, opened, arch),
         "latency": measure(args, supernet, arch, model),
         "versions": versions(),
     }
@@ -159,23 +165,18 @@ def find_model(args: argparse.Namespace, supernet: Supernet) -> LatencyModel | N
 # --- the subnet's files ---
 
 
-def export(args: argparse.Namespace, supernet: Supernet, arch: Arch) -> dict[str, Any]:
+def export(args: argparse.Namespace, opened: Opened, arch: Arch) -> dict[str, Any]:
     """Write ``model.onnx`` and ``weights.safetensors``; what the card says of the network."""
     import onnx
     from safetensors.torch import save_file
 
     from compofa.arch import arch_blocks
     from compofa.blocks import total_macs, total_params
-    from compofa.data import load_data
-    from compofa.evaluate import CALIBRATION_IMAGES, Evaluator
+    from compofa.evaluate import Evaluator
     from compofa.export import check_onnx, export_onnx
 
-    train, test = load_data(args.data, "train"), load_data(args.data, "test")
-    if test.classes != supernet.family.classes:
-        raise InputError(
-            f"{args.supernet} tells {supernet.family.classes} classes apart, {args.data} has {test.classes}"
-        )
-    evaluator = Evaluator(supernet, train, test)
+    supernet, test = opened.supernet, opened.test
+    evaluator = Evaluator(supernet, opened.train, test)
     network = evaluator.network(arch)
     correct = evaluator.correct(arch)
     blocks = arch_blocks(supernet.family, arch)
@@ -189,6 +190,7 @@ def export(args: argparse.Namespace, supernet: Supernet, arch: Arch) -> dict[str
     return {
         "input": [1, supernet.family.in_channels, arch.resolution, arch.resolution],
         "classes": supernet.family.classes,
+        "class_names": list(test.class_names),
         "macs": total_macs(blocks),
         "params": total_params(blocks),
         "accuracy": {
@@ -196,7 +198,7 @@ def export(args: argparse.Namespace, supernet: Supernet, arch: Arch) -> dict[str
             "standard_error": math.sqrt(accuracy * (1 - accuracy) / len(test)),
             "images": len(test),
             "data": test.name,
-            "bn_calibration_images": CALIBRATION_IMAGES,
+            "bn_calibration_images": len(evaluator.calibration),
         },
         "onnx_against_torch": difference,
     }

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from hwbench import cli
+
+if TYPE_CHECKING:
+    from compofa.training.trainer import Trainer
 
 
 def parser() -> cli.Parser:
@@ -19,12 +25,24 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="checkpoint, log, supernet; resumed"
     )
-    p.add_argument("--teacher", type=Path, metavar="FILE", help="supernet to start and distil from")
+    p.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="FILE",
+        help="supernet to start and distil from, ours or a published state dict of the recipe's family",
+    )
     p.add_argument("--data", help="glyphs, digits or imagefolder:PATH (default: the recipe's)")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     p.add_argument("--threads", type=cli.positive_int, help="of torch on the CPU (default: all cores)")
     p.add_argument("--amp", choices=("bf16",), help="automatic mixed precision")
     p.add_argument("--epoch-scale", type=float, help="multiplies the epochs (default: the recipe's)")
+    p.add_argument(
+        "--checkpoint-every",
+        type=cli.positive_int,
+        default=60,
+        metavar="S",
+        help="seconds between checkpoints",
+    )
     p.add_argument("--json", action="store_true", help="print the cost as JSON")
     return p
 
@@ -51,29 +69,63 @@ def execute(args: argparse.Namespace) -> int:
     import torch
 
     from compofa.data import load_data
-    from compofa.train import Trainer
+    from compofa.training.trainer import Trainer
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = _join_torchrun(args.device)
-    trainer = Trainer(
-        recipe, load_data(recipe.data, "train"), args.out, args.teacher, device=device, amp=args.amp
-    )
-    total, done = trainer.total_steps(), trainer.steps_done()
+    with _joined_torchrun(args.device) as device:
+        data = load_data(recipe.data, "train")
+        options = {"device": device, "amp": args.amp, "checkpoint_every_s": args.checkpoint_every}
+        trainer = Trainer(recipe, data, args.out, args.teacher, **options)
+        path = _run(trainer)
+        if trainer.world.rank == 0:
+            _report(args, trainer, path)
+    return cli.OK
+
+
+def _run(trainer: Trainer) -> Path:
+    """Train to the end, or until a signal says stop: then the step that is being taken is finished first."""
+    shown = cli.progress if trainer.world.rank == 0 else _silent
+    with noted_signals() as stop, shown(f"training {trainer.recipe.name}", trainer.total_steps()) as advance:
+        if done := trainer.steps_done():
+            advance(done)
+        path = trainer.run(lambda entry: advance(1), stop)
+    if path is None:
+        raise KeyboardInterrupt(f"{trainer.out} holds a checkpoint; the same command goes on from there")
+    return path
+
+
+@contextmanager
+def _silent(label: str, total: int) -> Iterator[cli.Advance]:
+    yield lambda steps: None
+
+
+@contextmanager
+def noted_signals() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether this process was told to end (Ctrl-C, SIGTERM, SIGHUP) since the block
+    began. Nothing else happens on these signals, however often they come; those that are ignored stay so."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if not received:
+            with suppress(OSError):  # not print, which is not made for signal handlers
+                os.write(2, b"stopping at the end of a step, with a checkpoint\n")
+        received.append(number)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        numbers.append(signal.SIGHUP)
+    before = {n: signal.signal(n, note) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     try:
-        with cli.progress(f"training {recipe.name}", total) as advance:
-            if done:
-                advance(done)
-            path = trainer.run(lambda entry: advance(1))
-    except KeyboardInterrupt:
-        trainer.save()
-        raise KeyboardInterrupt(
-            f"{args.out} holds a checkpoint; the same command goes on from there"
-        ) from None
-    cost = trainer.cost
-    summary: dict[str, Any] = {"supernet": str(path), "recipe": recipe.name, "steps": total, **vars(cost)}
-    if trainer.rank:
-        return cli.OK
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(args: argparse.Namespace, trainer: Trainer, path: Path) -> None:
+    cost, steps = trainer.cost, trainer.total_steps()
+    summary = {"supernet": str(path), "recipe": trainer.recipe.name, "steps": steps, **vars(cost)}
     if args.json:
         cli.emit_json(summary)
     else:
@@ -82,17 +134,26 @@ def execute(args: argparse.Namespace) -> int:
             f"cost     {cost.images} images, {cost.subnet_passes} image-subnet passes, "
             f"{cost.teacher_passes} teacher passes, {cost.cpu_s:.0f} processor seconds"
         )
-    return cli.OK
 
 
-def _join_torchrun(device: str) -> str:
-    """Join the process group if torchrun started this process; the device that it should use."""
+@contextmanager
+def _joined_torchrun(device: str) -> Iterator[str]:
+    """Join the process group if torchrun started this process; gives the device that it should use."""
     if "RANK" not in os.environ:
-        return device
+        yield device
+        return
+    import torch
     import torch.distributed as dist
 
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

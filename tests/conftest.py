@@ -5,8 +5,14 @@ import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compofa.supernet import Supernet
 
 SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -41,3 +47,41 @@ def published() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def published_names() -> Callable[[Supernet], dict[str, Tensor]]:
+    """Gives a supernet's state under the reference implementation's names, written out from its module tree."""
+    return _published_names
+
+
+def _published_names(net: Supernet) -> dict[str, Tensor]:
+    names = {}
+    for name, tensor in net.state_dict().items():
+        part, *path = name.split(".")
+        tail = ".".join(path)
+        if part == "units":
+            number = 1 + 4 * int(path[0]) + int(path[1])
+            rest = ".".join(path[2:])
+            for ours, theirs in (
+                ("expand_weight", "inverted_bottleneck.conv.conv.weight"),
+                ("expand_bn", "inverted_bottleneck.bn.bn"),
+                ("depthwise.weight", "depth_conv.conv.conv.weight"),
+                ("depthwise.matrices.5", "depth_conv.conv.7to5_matrix"),
+                ("depthwise.matrices.3", "depth_conv.conv.5to3_matrix"),
+                ("depthwise_bn", "depth_conv.bn.bn"),
+                ("se.", "depth_conv.se.fc."),
+                ("project_weight", "point_linear.conv.conv.weight"),
+                ("project_bn", "point_linear.bn.bn"),
+            ):
+                if rest.startswith(ours):
+                    names[f"blocks.{number}.mobile_inverted_conv.{rest.replace(ours, theirs, 1)}"] = tensor
+        elif part == "head":
+            first = tail.replace("1.depthwise", "depth_conv").replace("1.project", "point_linear")
+            names[f"first_conv{tail[1:]}" if path[0] == "0" else f"blocks.0.mobile_inverted_conv.{first}"] = (
+                tensor
+            )
+        else:
+            layer = {"0": "final_expand_layer", "2": "feature_mix_layer", "3": "classifier"}[path[0]]
+            names[f"{layer}{tail[1:]}"] = tensor
+    return names

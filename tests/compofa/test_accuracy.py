@@ -3,11 +3,30 @@ from dataclasses import replace
 
 import pytest
 
-from compofa.accuracy import Accuracies, Header, append
+from compofa.accuracy import Accuracies, AccuracyFile, Header, append
+from compofa.errors import InputError
 from compofa.families import GLYPHS
+from compofa.files import FileBusy
+from compofa.identity import SupernetIdentity, hash_names
 from compofa.spaces import get_space
 
 HEADER = Header("glyphs", "glyphs-ofa", "0" * 64, "glyphs-v1-test", 100, 512)
+FIRST_LINE = (
+    json.dumps(
+        {
+            "format": "hwbench-accuracy",
+            "schema": 1,
+            "family": "glyphs",
+            "supernet": "glyphs-ofa",
+            "supernet_sha256": "0" * 64,
+            "data": "glyphs-v1-test",
+            "images": 100,
+            "calibration_images": 512,
+        }
+    ).encode()
+    + b"\n"
+)
+"""As version 0.1.0 wrote it."""
 ARCHS = list(get_space("compofa", GLYPHS).enumerate([16]))[:10]
 
 
@@ -60,7 +79,7 @@ def test_each_result_is_on_disk_before_the_next_is_asked_for(tmp_path):
 )
 def test_broken_lines_are_named(tmp_path, line, message):
     path = tmp_path / "a.jsonl"
-    append(path, HEADER, [])
+    path.write_bytes(FIRST_LINE)
     with path.open("a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=message):
@@ -75,7 +94,107 @@ def test_foreign_files_are_refused(tmp_path, content):
         Accuracies.load(path)
 
 
-def test_another_runs_file_is_refused(tmp_path):
-    append(tmp_path / "a.jsonl", HEADER, [])
-    with pytest.raises(ValueError, match="not of this run"):
-        append(tmp_path / "a.jsonl", replace(HEADER, supernet_sha256="1" * 64), [])
+FULL = replace(HEADER, classes=62, class_names_sha256="a" * 64, precision="fp32")
+
+
+def test_what_an_old_file_does_not_say_is_unknown_and_it_is_gone_on_with(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(FIRST_LINE + json.dumps({"arch": str(ARCHS[0]), "correct": 3}).encode() + b"\n")
+    assert Accuracies.load(path).header == HEADER
+    assert not HEADER.differences(FULL) and not FULL.differences(HEADER)
+    append(path, FULL, [(ARCHS[1], 4)])
+    assert Accuracies.load(path).correct == {ARCHS[0]: 3, ARCHS[1]: 4}
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"supernet_sha256": "1" * 64}, "supernet sha256: 000000000000, not 111111111111"),
+        ({"data": "digits-test"}, "data: glyphs-v1-test, not digits-test"),
+        ({"images": 99}, "images: 100, not 99"),
+        ({"calibration_images": 200}, "calibration images: 512, not 200"),
+        ({"classes": 61}, "classes: 62, not 61"),
+        ({"class_names_sha256": "b" * 64}, "class names sha256: aaaaaaaaaaaa, not bbbbbbbbbbbb"),
+        ({"precision": "int8"}, "precision: fp32, not int8"),
+    ],
+)
+def test_accuracies_of_something_else_are_not_mixed(tmp_path, other, words):
+    path = tmp_path / "a.jsonl"
+    append(path, FULL, [(ARCHS[0], 1)])
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=words):
+        append(path, replace(FULL, **other), [(ARCHS[1], 1)])
+    assert path.read_bytes() == before
+
+
+def test_a_header_alone_and_an_empty_file_do_not_block(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for content in (FIRST_LINE, b"", FIRST_LINE[:20]):
+        path.write_bytes(content)
+        append(path, FULL, [(ARCHS[0], 1)])
+        assert Accuracies.load(path).header == FULL
+        assert list(Accuracies.load(path).correct) == [ARCHS[0]]
+
+
+def test_a_run_that_measures_nothing_leaves_no_file(tmp_path):
+    path = tmp_path / "a.jsonl"
+
+    def fails():
+        raise RuntimeError
+        yield
+
+    with pytest.raises(RuntimeError):
+        append(path, HEADER, fails())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"hello", b"hello\n", b'{"format": "hwbench-table"}\n{}\n', b"\0" * 9])
+def test_a_file_of_something_else_is_left_alone(tmp_path, content):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="does not hold accuracies"):
+        append(path, HEADER, [(ARCHS[0], 1)])
+    assert path.read_bytes() == content
+
+
+def test_two_do_not_write_one_file(tmp_path):
+    with (
+        AccuracyFile(tmp_path / "a.jsonl", HEADER) as file,
+        pytest.raises(FileBusy),
+        AccuracyFile(tmp_path / "a.jsonl", HEADER),
+    ):
+        pass
+    file.close()
+
+
+def test_resolutions_are_those_of_the_rows():
+    assert Accuracies(HEADER, dict.fromkeys(ARCHS, 1)).resolutions == (16,)
+
+
+def test_whose_accuracies_they_are():
+    names = ("a", "b")
+    mine = SupernetIdentity("0" * 64, "glyphs", 2, names, recipe="x")
+    header = replace(HEADER, classes=2, class_names_sha256=hash_names(names))
+    assert header.supernet_differences(mine) == []
+    assert HEADER.supernet_differences(mine) == []
+    assert header.supernet_differences(replace(mine, class_names=None)) == []
+    (words,) = header.supernet_differences(replace(mine, class_names=("a", "c")))
+    assert "names" in words
+    others = replace(mine, sha256="1" * 64, family="imagenet-w1.0", classes=3, class_names=None)
+    assert [words.split(":")[0] for words in header.supernet_differences(others)] == [
+        "family",
+        "sha256",
+        "classes",
+    ]
+
+
+@pytest.mark.parametrize(
+    "field", [{"images": 0}, {"images": "9"}, {"images": 10**400}, {"data": 3}, {"x": 1}, {"family": []}]
+)
+def test_a_header_of_wrong_types_is_refused(tmp_path, field):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(json.loads(FIRST_LINE) | field) + "\n")
+    if field == {"images": 10**400}:
+        path.write_text(path.read_text().replace("512", "1e999"))
+    with pytest.raises(InputError, match="does not hold accuracies"):
+        Accuracies.load(path)

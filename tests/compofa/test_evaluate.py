@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,25 +8,47 @@ from torch import nn
 from compofa.arch import extreme
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
-from compofa.evaluate import Evaluator, correct_counts, count_correct, make_evaluator, recalibrate
+from compofa.errors import InputError, RunFailed
+from compofa.evaluate import (
+    Evaluator,
+    correct_counts,
+    count_correct,
+    make_evaluator,
+    open_with_data,
+    recalibrate,
+)
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
 
 def test_recalibration_gives_the_statistics_of_the_batches():
+    """Against a direct computation of the reference's: each batch by its own mean and biased variance, averaged over
+    images; in double precision, layer by layer."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    first, second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 3, stride=2)
+    net = nn.Sequential(first, nn.BatchNorm2d(4), nn.ReLU(), second, nn.BatchNorm2d(5))
     net[1].running_mean.fill_(100.0)
-    batches = [torch.randn(16, 3, 5, 5) for _ in range(3)]
+    net[4].running_var.fill_(float("nan"))
+    batches = [torch.randn(n, 3, 4, 4) * n for n in (16, 7, 1)]
     recalibrate(net, batches)
+    layers = [(first, net[1]), (second, net[4])]
+    images = [x.double() for x in batches]
     with torch.no_grad():
-        y = net[0](torch.cat(batches))
-    torch.testing.assert_close(net[1].running_mean, y.mean((0, 2, 3)))
-    expected = torch.stack([net[0](x).detach().var((0, 2, 3)) for x in batches]).mean(0)
-    torch.testing.assert_close(net[1].running_var, expected)
+        for convolution, norm in layers:
+            images = [convolution.double()(x) for x in images]
+            moments = [(y.mean((0, 2, 3)), y.var((0, 2, 3), correction=0)) for y in images]
+            for name, which in (("running_mean", 0), ("running_var", 1)):
+                expected = sum(len(y) * m[which] for y, m in zip(images, moments, strict=True)) / 24
+                torch.testing.assert_close(getattr(norm, name).double(), expected, rtol=1e-5, atol=1e-6)
+            images = [
+                torch.relu((y - m[:, None, None]) / torch.sqrt(v[:, None, None] + norm.eps))
+                for y, (m, v) in zip(images, moments, strict=True)
+            ]
     assert not net.training
+    assert not any(module.training for module in net.modules())
     assert net[1].momentum == 0.1
+    assert not net[1]._forward_hooks and not net[1]._forward_pre_hooks
 
 
 def test_count_correct_counts():
@@ -32,10 +56,14 @@ def test_count_correct_counts():
     assert count_correct(nn.Identity(), [(x, torch.tensor([0, 1, 2, 0, 0])), (x, torch.arange(5))]) == 8
 
 
+def test_logits_that_are_not_finite_are_no_answer():
+    x = torch.tensor([[1.0, float("nan")]])
+    with pytest.raises(RunFailed, match="not finite"):
+        count_correct(nn.Identity(), [(x, torch.tensor([0]))])
+
+
 @pytest.fixture(scope="module")
 def supernet_file(tmp_path_factory):
-    from dataclasses import replace
-
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("s") / "s.safetensors"
     save_supernet(Supernet(replace(GLYPHS, classes=10)), path, {"recipe": {"name": "untrained"}})
@@ -60,8 +88,28 @@ def test_evaluating_leaves_the_supernet_as_it_was(supernet_file):
 
 def test_another_number_of_classes_is_refused(tmp_path):
     save_supernet(Supernet(GLYPHS), tmp_path / "s.safetensors", {"recipe": {"name": "untrained"}})
-    with pytest.raises(ValueError, match="62 classes"):
+    with pytest.raises(InputError, match="tells 62 classes apart, digits has 10"):
         make_evaluator(tmp_path / "s.safetensors", "digits")
+
+
+def test_other_classes_of_the_same_number_are_refused(tmp_path):
+    provenance = {"class_names": [*"012345678", "nine"]}
+    save_supernet(Supernet(replace(GLYPHS, classes=10)), tmp_path / "s.safetensors", provenance)
+    with pytest.raises(InputError, match="digits lacks the class 'nine' and has the class '9'"):
+        make_evaluator(tmp_path / "s.safetensors", "digits")
+
+
+def test_the_data_is_the_supernets_own_unless_given(tmp_path):
+    path = tmp_path / "s.safetensors"
+    net = Supernet(replace(GLYPHS, classes=10))
+    save_supernet(net, path, {"recipe": {"name": "r", "data": "digits"}})
+    assert open_with_data(path, None).data == "digits"
+    save_supernet(net, path, {"data_source": f"imagefolder:{tmp_path}/gone"})
+    with pytest.raises(InputError, match=r"trained on imagefolder:.*/gone, which is not there: say where"):
+        open_with_data(path, None)
+    save_supernet(net, path, {})
+    with pytest.raises(InputError, match="does not say what it was trained on: give --data"):
+        open_with_data(path, None)
 
 
 def test_calibration_images_are_few_and_fixed(supernet_file):

@@ -63,3 +63,23 @@ def test_a_model_of_other_weights_is_noticed() -> None:
 def test_what_is_no_block_is_refused() -> None:
     with pytest.raises(ValueError, match="a Linear is no block"):
         folded_weights(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_agree_with_nothing(value):
+    """NaN differs from NaN by NaN, which is larger than no tolerance."""
+    arch = extreme(GLYPHS, largest=False, resolution=16)
+    network = Supernet(GLYPHS).extract(arch).eval()
+    network[-1].linear.bias.data[0] = value
+    model = export_onnx(network, arch_blocks(GLYPHS, arch))
+    with pytest.raises(ExportMismatch, match="not finite"):
+        check_onnx(model, network, [torch.randn(1, 3, 16, 16)])
+
+
+def test_logits_of_zero_are_compared_as_they_are():
+    arch = extreme(GLYPHS, largest=False, resolution=16)
+    network = Supernet(GLYPHS).extract(arch).eval()
+    for tensor in (network[-1].linear.weight, network[-1].linear.bias):
+        tensor.data.zero_()
+    model = export_onnx(network, arch_blocks(GLYPHS, arch))
+    assert check_onnx(model, network, [torch.randn(1, 3, 16, 16)]) == 0.0

@@ -4,10 +4,8 @@ import torch
 from torch import nn
 
 from compofa.arch import InvalidArch, extreme
-from compofa.checkpoint import load_supernet, save_supernet
 from compofa.families import GLYPHS, get_family
 from compofa.layers import ElasticDepthwise
-from compofa.published import from_published, our_name
 from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
@@ -96,83 +94,3 @@ def test_sorting_keeps_what_was_trained_before():
 def test_a_foreign_subnet_is_refused():
     with pytest.raises(InvalidArch, match="resolution"):
         scrambled()(torch.zeros(1, 3, 32, 32), extreme(GLYPHS, True, 33))
-
-
-def test_checkpoint_round_trip(tmp_path):
-    net = scrambled(kernel_transform=False)
-    save_supernet(net, tmp_path / "s.safetensors", {"recipe": {"name": "x"}})
-    loaded, provenance = load_supernet(tmp_path / "s.safetensors")
-    assert provenance == {"recipe": {"name": "x"}}
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(net.state_dict().values(), loaded.state_dict().values(), strict=True)
-    )
-    # with matrices, which start as the identity: the same function
-    with_matrices, _ = load_supernet(tmp_path / "s.safetensors", kernel_transform=True)
-    x, arch = torch.randn(1, 3, 16, 16), extreme(GLYPHS, largest=False)
-    torch.testing.assert_close(with_matrices.eval()(x, arch), net(x, arch), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 100])
-def test_a_file_that_is_no_supernet_is_refused(tmp_path, content):
-    (tmp_path / "x.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="not a supernet"):
-        load_supernet(tmp_path / "x.safetensors")
-
-
-def published_names(net):
-    """The state of `net` under the reference implementation's names, written out from its module tree."""
-    names = {}
-    for name, tensor in net.state_dict().items():
-        part, *path = name.split(".")
-        tail = ".".join(path)
-        if part == "units":
-            number = 1 + 4 * int(path[0]) + int(path[1])
-            rest = ".".join(path[2:])
-            for ours, theirs in (
-                ("expand_weight", "inverted_bottleneck.conv.conv.weight"),
-                ("expand_bn", "inverted_bottleneck.bn.bn"),
-                ("depthwise.weight", "depth_conv.conv.conv.weight"),
-                ("depthwise.matrices.5", "depth_conv.conv.7to5_matrix"),
-                ("depthwise.matrices.3", "depth_conv.conv.5to3_matrix"),
-                ("depthwise_bn", "depth_conv.bn.bn"),
-                ("se.", "depth_conv.se.fc."),
-                ("project_weight", "point_linear.conv.conv.weight"),
-                ("project_bn", "point_linear.bn.bn"),
-            ):
-                if rest.startswith(ours):
-                    names[f"blocks.{number}.mobile_inverted_conv.{rest.replace(ours, theirs, 1)}"] = tensor
-        elif part == "head":
-            first = tail.replace("1.depthwise", "depth_conv").replace("1.project", "point_linear")
-            names[f"first_conv{tail[1:]}" if path[0] == "0" else f"blocks.0.mobile_inverted_conv.{first}"] = (
-                tensor
-            )
-        else:
-            layer = {"0": "final_expand_layer", "2": "feature_mix_layer", "3": "classifier"}[path[0]]
-            names[f"{layer}{tail[1:]}"] = tensor
-    return names
-
-
-@pytest.mark.parametrize("kernel_transform", [True, False])
-@torch.no_grad()
-def test_a_published_state_gives_the_same_logits(kernel_transform):
-    family = get_family("imagenet-w1.0")
-    net = scrambled(family, kernel_transform=kernel_transform)
-    state = published_names(net)
-    assert len(state) == len(net.state_dict())
-    assert "blocks.20.mobile_inverted_conv.depth_conv.se.fc.reduce.weight" in state
-    newer = {name.replace(".mobile_inverted_conv.", ".conv."): value for name, value in state.items()}
-    arch = extreme(family, largest=False)
-    x = torch.randn(1, 3, 128, 128)
-    for names in (state, newer):
-        loaded = from_published(family, names).eval()
-        assert loaded.kernel_transform == kernel_transform
-        assert torch.equal(loaded(x, arch), net(x, arch))
-
-
-def test_a_published_state_of_another_width_is_refused():
-    state = published_names(scrambled(get_family("imagenet-w1.2")))
-    with pytest.raises(ValueError, match=r"not of a imagenet-w1\.0 supernet"):
-        from_published(get_family("imagenet-w1.0"), state)
-    with pytest.raises(ValueError, match="unknown tensor"):
-        our_name(GLYPHS, "fc.weight")

@@ -1,19 +1,24 @@
+import contextlib
 import json
 import math
-import subprocess
-import sys
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from compofa.arch import extreme
-from compofa.checkpoint import load_supernet
-from compofa.data import load_data
+from compofa.checkpoint import load_supernet, save_supernet
+from compofa.data import ArrayData, load_data
+from compofa.errors import InputError, RunFailed
 from compofa.evaluate import Evaluator
-from compofa.recipe import RECIPES, Recipe
+from compofa.files import FileBusy
+from compofa.recipe import Recipe
 from compofa.spaces import get_space
-from compofa.train import LOG_FILE, STATE_FILE, Trainer, learning_rate, stage_steps
+from compofa.training.state import LOG_FILE, STATE_FILE, State
+from compofa.training.trainer import Trainer, learning_rate, stage_steps
+from compofa.training.world import World
 
 
 @pytest.fixture(scope="module")
@@ -34,46 +39,22 @@ def recipe():
     return replace(Recipe.load("digits-compofa"), epoch_scale=0.003)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_shipped_recipes_load(name):
-    recipe = Recipe.load(name)
-    assert recipe.name == name
-    assert (recipe.distill == 0) == name.endswith("teacher")
-
-
-def test_published_schedules():
-    """Epochs x subnets per step of FACTS and papers: the costs' published ratio."""
-    passes = {
-        name: sum(stage.epochs * stage.subnets_per_step for stage in Recipe.load(f"imagenet-{name}").stages)
-        for name in ("teacher", "ofa", "compofa")
-    }
-    assert passes == {"teacher": 180, "ofa": 120 + 2 * 145 + 4 * 145, "compofa": 4 * 145}
-    scales = {Recipe.load(f"glyphs-{name}").epoch_scale for name in passes}
-    assert len(scales) == 1
-    for name in passes:
-        small, full = (Recipe.load(f"{task}-{name}").stages for task in ("glyphs", "imagenet"))
-        assert [replace(stage, base_lr=0.0) for stage in small] == [
-            replace(stage, base_lr=0.0) for stage in full
-        ]
-
-
-def test_stages_open_the_space_step_by_step():
-    from compofa.families import GLYPHS
-
-    kernel, depth_1, *_, width_2 = Recipe.load("glyphs-ofa").stages
-    assert kernel.subspace(GLYPHS).size() == 3**20
-    assert depth_1.subspace(GLYPHS).size() == (3**3 + 3**4) ** 5
-    assert width_2.subspace(GLYPHS).size() == get_space("ofa", GLYPHS).size()
-    for stage in Recipe.load("glyphs-compofa").stages:
-        assert stage.subspace(GLYPHS).size() == 243
-
-
 def test_learning_rate_warms_up_and_ends_near_zero():
     rates = [learning_rate(1.0, step, 100, 10) for step in range(100)]
     assert rates[:10] == [pytest.approx((s + 1) / 10) for s in range(10)]
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert 0 < rates[-1] < 0.001
+
+
+def test_counts_are_of_images_that_were_there(digits, tmp_path):
+    """Fewer images than a batch holds: a step reads all of them, once."""
+    few = ArrayData("few", digits.images[:16], digits.labels[:16], digits.class_names, digits.margin)
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.05)
+    trainer = Trainer(recipe, few, tmp_path)
+    trainer.run()
+    assert trainer.cost.images == 16 * trainer.total_steps()
+    assert Evaluator(trainer.supernet, few, few).calibration.size == 16
 
 
 def test_costs_are_counted(recipe, digits, teacher, tmp_path):
@@ -108,6 +89,7 @@ def test_a_stopped_run_resumes_to_the_same_result(recipe, digits, teacher, tmp_p
         with pytest.raises(KeyboardInterrupt):
             trainer.run(stop_there)
         trainer.save()
+        assert trainer.steps_done() == stop < total
         resumed = Trainer(recipe, digits, out, teacher)
         assert resumed.steps_done() == stop
         result = load_supernet(resumed.run())[0].state_dict()
@@ -115,38 +97,178 @@ def test_a_stopped_run_resumes_to_the_same_result(recipe, digits, teacher, tmp_p
         assert all(torch.equal(result[name], expected[name]) for name in expected)
 
 
-def test_a_folder_of_another_run_is_refused(recipe, digits, teacher, tmp_path):
-    Trainer(recipe, digits, tmp_path, teacher).save()
-    with pytest.raises(ValueError, match="another recipe"):
-        Trainer(replace(recipe, seed=1), digits, tmp_path, teacher)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: run.update(recipe=replace(run["recipe"], seed=1)), "recipe.seed: 0, not 1"),
+        (
+            lambda run: run.update(recipe=replace(run["recipe"], stages=run["recipe"].stages[:1])),
+            "stages: 2, not 1",
+        ),
+        (lambda run: run.update(amp="bf16"), "precision: fp32, not bf16"),
+        (lambda run: run.update(world=World(0, 2)), "processes: 1, not 2"),
+        (lambda run: run.update(data=renamed(run["data"])), "data: digits-train, not others"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(recipe, digits, teacher, tmp_path, change, words):
+    run = {"recipe": recipe, "data": digits, "out": tmp_path, "teacher": teacher}
+    Trainer(**run).save()
+    change(run)
+    with pytest.raises(InputError, match=re.escape(words)):
+        Trainer(**run)
+
+
+def renamed(data):
+    return ArrayData("others", data.images, data.labels, data.class_names, data.margin)
+
+
+def test_another_teacher_is_refused_on_resume(recipe, digits, teacher, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_supernet(load_supernet(teacher)[0], other, {"another": "provenance"})
+    Trainer(recipe, digits, tmp_path / "run", teacher).save()
+    with pytest.raises(InputError, match=r"teacher: .*, not"):
+        Trainer(recipe, digits, tmp_path / "run", other)
 
 
 def test_a_teacher_is_needed_and_must_fit(recipe, digits, teacher, tmp_path):
-    with pytest.raises(ValueError, match="--teacher"):
+    with pytest.raises(InputError, match="--teacher"):
         Trainer(recipe, digits, tmp_path)
-    with pytest.raises(ValueError, match="10 classes"):
+    with pytest.raises(InputError, match=r"of glyphs, not of imagenet-w1\.0"):
         Trainer(replace(recipe, family="imagenet-w1.0"), digits, tmp_path, teacher)
+    swapped = ArrayData("d", digits.images, digits.labels, [*digits.class_names[:9], "nine"], 4)
+    with pytest.raises(InputError, match="lacks the class '9'"):
+        Trainer(recipe, swapped, tmp_path, teacher)
+    fewer = ArrayData("d", digits.images, digits.labels % 9, digits.class_names[:9], 4)
+    with pytest.raises(InputError, match="tells 10 classes apart, digits has 9"):
+        Trainer(recipe, fewer, tmp_path, teacher)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("family = 'glyphs'", "required positional argument"),
-        ("family = 'x'\ndata = 'digits'\nbatch_size = 1", "unknown family"),
-        ("family = 'glyphs'\ndata = 'digits'\nbatch_size = 1", "stages"),
-        ("family = 'glyphs'\ndata = 'digits'\nbatch_size = 1\n[[stage]]\nlr = 1", "a stage has no lr"),
-        ("= 3", "Invalid"),
-    ],
-)
-def test_a_broken_recipe_is_refused(tmp_path, text, message):
-    (tmp_path / "r.toml").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        Recipe.load(str(tmp_path / "r.toml"))
+def test_a_published_supernet_teaches(recipe, digits, teacher, tmp_path, published_names):
+    net = load_supernet(teacher)[0]
+    torch.save({"state_dict": published_names(net)}, tmp_path / "t.pth")
+    trainer = Trainer(recipe, digits, tmp_path / "run", tmp_path / "t.pth")
+    expected = net.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in trainer.supernet.state_dict().items())
 
 
-def test_an_unknown_recipe_lists_those_there_are():
-    with pytest.raises(ValueError, match="glyphs-ofa"):
-        Recipe.load("imagenet")
+def test_more_processes_than_a_batch_can_feed_are_refused(digits, tmp_path):
+    with pytest.raises(InputError, match="a batch of 64 images is too small for 33 processes"):
+        Trainer(Recipe.load("digits-teacher"), digits, tmp_path, world=World(0, 33))
+
+
+# --- what goes wrong on the way ---
+
+
+class Spoiled(ArrayData):
+    """Images that are not finite from the given batch on."""
+
+    def __init__(self, data, good):
+        super().__init__(data.name, data.images, data.labels, data.class_names, data.margin)
+        self.good = good
+
+    def batch(self, *arguments):
+        x, y = super().batch(*arguments)
+        self.good -= 1
+        return (x if self.good >= 0 else x * float("nan")), y
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(digits, tmp_path):
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.003)
+    with pytest.raises(
+        RunFailed, match="loss is nan at step 0 of stage teacher; no checkpoint had been written"
+    ):
+        Trainer(recipe, Spoiled(digits, 0), tmp_path / "at-once").run()
+    trainer = Trainer(recipe, Spoiled(digits, 4), tmp_path / "run", checkpoint_every_s=0.0)
+    with pytest.raises(RunFailed, match=r"nan at step 4 of stage teacher; .*state\.pt keeps the last good"):
+        trainer.run()
+    assert not (tmp_path / "run" / "supernet.safetensors").exists()
+    whole = load_supernet(Trainer(recipe, digits, tmp_path / "whole").run())[0].state_dict()
+    resumed = Trainer(recipe, digits, tmp_path / "run")
+    assert resumed.steps_done() == 4
+    result = load_supernet(resumed.run())[0].state_dict()
+    assert all(torch.equal(result[name], whole[name]) for name in whole)
+
+
+def test_weights_that_are_not_finite_are_never_saved(digits, tmp_path):
+    trainer = Trainer(replace(Recipe.load("digits-teacher"), epoch_scale=0.003), digits, tmp_path)
+    trainer.save()
+    before = (tmp_path / STATE_FILE).read_bytes()
+    with torch.no_grad():
+        trainer.supernet.tail[0].conv.weight[0, 0] = math.inf
+    with pytest.raises(RunFailed, match=r"diverged: tail\.0\.conv\.weight is not finite"):
+        trainer.save()
+    assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+def test_damage_to_a_checkpoint_is_seen(recipe, digits, teacher, tmp_path):
+    Trainer(recipe, digits, tmp_path, teacher).save()
+    path = tmp_path / STATE_FILE
+    content = path.read_bytes()
+    expected = load_supernet(teacher)[0].state_dict()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(content) // 10, 9 * len(content) // 10, 10):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):  # else it was between two records, where nothing is
+            state = State.load(tmp_path).supernet
+            assert all(torch.equal(state[name], expected[name]) for name in expected)
+    for damaged in (b"", content[:1000], content[:-10]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"state\.pt"):
+            Trainer(recipe, digits, tmp_path, teacher)
+    for broken in ({"x": 1}, [1], {"identity": "x"}, {"supernet": {"x": 1}}):
+        torch.save(broken, path)
+        with pytest.raises(InputError, match="no checkpoint that can be resumed"):
+            Trainer(recipe, digits, tmp_path, teacher)
+
+
+def test_a_flipped_bit_of_a_weight_is_seen(recipe, digits, teacher, tmp_path):
+    trainer = Trainer(recipe, digits, tmp_path, teacher)
+    trainer.save()
+    path = tmp_path / STATE_FILE
+    content = bytearray(path.read_bytes())
+    content[content.index(trainer.supernet.tail[2].conv.weight.detach().numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        Trainer(recipe, digits, tmp_path, teacher)
+
+
+def test_two_do_not_train_in_one_folder(digits, tmp_path):
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.003)
+
+    def another(entry):
+        with pytest.raises(FileBusy):
+            Trainer(recipe, digits, tmp_path).run()
+        raise StopIteration
+
+    with pytest.raises(StopIteration):
+        Trainer(recipe, digits, tmp_path).run(another)
+
+
+def test_the_log_holds_every_step_once_whatever_was_torn(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("compofa.training.trainer.LOG_EVERY", 2)
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.003)
+    whole = Trainer(recipe, digits, tmp_path / "whole")
+    whole.run()
+    trainer = Trainer(recipe, digits, tmp_path / "killed")
+    steps = 0
+
+    def stop_and_go_on_in_the_log():
+        nonlocal steps
+        steps += 1
+        return steps == 5
+
+    assert trainer.run(stop=stop_and_go_on_in_the_log) is None
+    log = tmp_path / "killed" / LOG_FILE
+    log.write_bytes(log.read_bytes() + b'{"stage": "teacher", "step": 6, "images": 99999}\n{"stage": "tea')
+    Trainer(recipe, digits, tmp_path / "killed").run()
+    logged = [
+        [(entry["step"], entry["loss"]) for entry in map(json.loads, (tmp_path / name / LOG_FILE).open())]
+        for name in ("killed", "whole")
+    ]
+    assert logged[0] == logged[1]
+    assert [step for step, _ in logged[0]] == [*range(0, whole.total_steps() - 1, 2), whole.total_steps() - 1]
 
 
 @pytest.mark.slow
@@ -163,15 +285,3 @@ def test_training_learns_and_distils(digits, tmp_path):
     for arch in (archs[0], archs[-1]):
         assert evaluator.correct(arch) / len(test) > 0.6
     assert evaluator.correct(extreme(net.family, largest=False, resolution=16)) > 0
-
-
-@pytest.mark.slow
-def test_torchrun_trains_on_two_processes(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += ["-m", "hwbench.train", "--recipe", "digits-teacher", "--epoch-scale", "0.002", "--json"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path), "--threads", "1"], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["images"] > 0
-    assert (tmp_path / STATE_FILE).exists()

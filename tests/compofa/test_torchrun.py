@@ -1,0 +1,208 @@
+"""Training on several processes, for real under torchrun, against the same computed by one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compofa.checkpoint import load_supernet
+from compofa.data import load_data
+from compofa.recipe import Recipe
+from compofa.supernet import Supernet
+from compofa.training.state import LOG_FILE, STATE_FILE, State
+from compofa.training.trainer import Trainer, learning_rate
+from compofa.training.world import World
+
+RECIPE = """
+family = "glyphs"
+data = "digits"
+batch_size = {batch}
+images_per_epoch = {images}
+distill = 0.0
+dropout = 0.5
+kernel_transform = false
+
+[[stage]]
+name = "one"
+epochs = 1
+base_lr = 1.0
+lr_images = 2048
+warmup_epochs = 0
+subnets_per_step = 2
+depths = [2, 3, 4]
+expands = [3, 6]
+kernels = [3, 5, 7]
+"""
+BATCH = 31
+"""Odd: shares of two and of three processes differ in size."""
+STEPS = 45
+
+
+def write_recipe(folder: Path, steps: int) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(batch=BATCH, images=BATCH * steps))
+    return path
+
+
+def torchrun(processes: int, recipe: Path, out: Path, *options: str) -> list[str]:
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+    ]
+    command = ["-m", "hwbench.train", "--recipe", str(recipe), "--out", str(out), "--threads", "1", "--json"]
+    return [*launcher, *options, *command]
+
+
+def emulate(recipe: Recipe, out: Path, processes: int) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """The steps of all processes, one after the other, with gradients added up; weights of process 0 and losses."""
+    data = load_data(recipe.data, "train")
+    trainers = [Trainer(recipe, data, out, world=World(rank, processes)) for rank in range(processes)]
+    steps, losses = trainers[0].total_steps(), []
+    for trainer in trainers:
+        trainer.optimizer = trainer._make_optimizer()
+        trainer._sum_gradients = lambda: None  # type: ignore[method-assign]
+    stage = recipe.stages[0]
+    for step in range(steps):
+        losses.append(sum(trainer._gradients(0, stage, step) for trainer in trainers))
+        everyones = zip(*(trainer.supernet.parameters() for trainer in trainers), strict=True)
+        for parameters in everyones:
+            total = sum(parameter.grad for parameter in parameters)
+            for parameter in parameters:
+                parameter.grad.copy_(total)
+        for trainer in trainers:
+            trainer._update(learning_rate(recipe.batch_size / stage.lr_images, step, steps, 0))
+    return trainers[0].supernet.state_dict(), losses
+
+
+def run_to_the_end(processes: int, recipe: Path, out: Path) -> dict[str, Any]:
+    done = subprocess.run(torchrun(processes, recipe, out), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A folder with a recipe, and in ``run`` what two processes made of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    summary = run_to_the_end(2, write_recipe(folder, STEPS), folder / "run")
+    assert summary["images"] == BATCH * summary["steps"] == BATCH * STEPS
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does_of_both_shares_bit_for_bit(whole, tmp_path):
+    expected, losses = emulate(Recipe.load(str(whole / "recipe.toml")), tmp_path, 2)
+    found = load_supernet(whole / "run" / "supernet.safetensors")[0].state_dict()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+    logged = {e["step"]: e["loss"] for e in map(json.loads, (whole / "run" / LOG_FILE).open())}
+    assert logged == {step: losses[step] for step in (0, 20, 40, STEPS - 1)}
+
+
+@pytest.mark.slow
+def test_three_processes_compute_what_one_does_of_their_shares(tmp_path):
+    """But for rounding: gloo may add in another order."""
+    path = write_recipe(tmp_path, 2)
+    run_to_the_end(3, path, tmp_path / "run")
+    expected, _ = emulate(Recipe.load(str(path)), tmp_path / "emulated", 3)
+    found = load_supernet(tmp_path / "run" / "supernet.safetensors")[0].state_dict()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.fixture
+def seven(tmp_path) -> Callable[[int, int], Trainer]:
+    """Makes the trainer of a process among several, which share batches of seven images."""
+    data = load_data("digits", "train")
+    recipe = replace(Recipe.load("digits-teacher"), batch_size=7)
+    return lambda rank, size: Trainer(recipe, data, tmp_path, world=World(rank, size))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_of_any_size_add_up_to_the_gradients_and_the_loss_of_the_whole_batch(
+    seven, monkeypatch, processes
+):
+    # Without batch norm's and dropout's view of the other images a share is a part, and nothing else.
+    monkeypatch.setattr(Supernet, "train", lambda self, mode=True: nn.Module.train(self, False))
+    alone = seven(0, 1)
+    loss = alone._gradients(0, alone.recipe.stages[0], 3)
+    trainers = [seven(rank, processes) for rank in range(processes)]
+    parts = [trainer._gradients(0, trainer.recipe.stages[0], 3) for trainer in trainers]
+    assert sum(parts) == pytest.approx(loss, rel=1e-5)
+    for name, parameter in alone.supernet.named_parameters():
+        total = sum(trainer.supernet.get_parameter(name).grad for trainer in trainers)
+        torch.testing.assert_close(total, parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_processes_drop_out_differently_and_the_same_each_time(seven):
+    def seed(rank: int, step: int) -> int:
+        trainer = seven(rank, 2)
+        trainer._gradients(0, trainer.recipe.stages[0], step)
+        return torch.initial_seed()
+
+    assert seed(0, 3) == seed(0, 3)
+    assert len({seed(rank, step) for rank in (0, 1) for step in (3, 4)}) == 4
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_and_the_same_command_goes_on(whole, tmp_path):
+    command = torchrun(2, whole / "recipe.toml", tmp_path)
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_for_steps(run, tmp_path)
+    os.kill(workers_of(run.pid)[1], signal.SIGKILL)
+    error = run.communicate(timeout=120)[1]
+    assert run.returncode != 0
+    assert "process 0 of 2 lost another one" in error
+    assert not (tmp_path / "supernet.safetensors").exists()
+    run_to_the_end(2, whole / "recipe.toml", tmp_path)
+    assert_same(tmp_path, whole / "run")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_step(whole, tmp_path):
+    command = torchrun(2, whole / "recipe.toml", tmp_path)
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_for_steps(run, tmp_path)
+    os.kill(workers_of(run.pid)[1], signal.SIGTERM)
+    error = run.communicate(timeout=120)[1]
+    assert error.count("the same command goes on from there") == 2, error
+    state = State.load(tmp_path)
+    assert state and 0 < state.progress.step < STEPS
+    run_to_the_end(2, whole / "recipe.toml", tmp_path)
+    assert_same(tmp_path, whole / "run")
+
+
+def wait_for_steps(run: subprocess.Popen[str], out: Path) -> None:
+    """Wait until the run has logged a step, and make sure that it is not done."""
+    limit = time.monotonic() + 120
+    while not ((out / LOG_FILE).exists() and (out / LOG_FILE).read_bytes()):
+        assert run.poll() is None and time.monotonic() < limit
+        time.sleep(0.01)
+    assert run.poll() is None and not (out / STATE_FILE).exists()
+
+
+def workers_of(launcher: int) -> list[int]:
+    """Process ids by rank."""
+    import psutil
+
+    found = [p for p in psutil.Process(launcher).children() if "hwbench.train" in p.cmdline()]
+    return [p.pid for p in sorted(found, key=lambda p: int(p.environ()["RANK"]))]
+
+
+def assert_same(*runs: Path) -> None:
+    one, other = (load_supernet(run / "supernet.safetensors")[0].state_dict() for run in runs)
+    assert all(torch.equal(one[name], other[name]) for name in one)
