@@ -7,7 +7,6 @@ ReLU layers of 400, one output, the top-1 accuracy as a fraction (Cai et al., ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +39,10 @@ def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredicto
         (np.asarray(state[f"{n}.weight"], np.float32), np.asarray(state[f"{n}.bias"], np.float32))
         for n in numbers
     )
-    _check(family, layers)
-    return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
-
-
-def _check(family: Family, layers: Layers) -> None:
-    inputs = family.slots * (len(family.kernels) + len(family.expands)) + len(RESOLUTIONS)
-    sizes = [inputs, *(weight.shape[0] for weight, _ in layers)]
-    for (before, after), (weight, bias) in zip(pairwise(sizes), layers, strict=True):
-        if weight.shape != (after, before) or bias.shape != (after,):
-            raise InputError(
-                f"not a published accuracy predictor of {family.name}: a layer of shape {weight.shape} where "
-                f"{before} inputs arrive"
-            )
-    if sizes[-1] != 1:
-        raise InputError(f"not a published accuracy predictor: {sizes[-1]} outputs, not 1")
+    try:
+        return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
+    except InputError as error:
+        raise InputError(f"not a published accuracy predictor of {family.name}: {error}") from error
 
 
 def load_published(family: Family, path: Path) -> AccuracyPredictor:

@@ -1,4 +1,4 @@
-"""Subnets and their latencies as CSV: ``r, d0.., k00.., e00.., <any other columns>``.
+"""Subnets and their latencies as CSV: ``r, d0.., k00.., e00.., <any other columns>``, or ``arch, ...``.
 
 ``r`` is the resolution in pixels, ``d<unit>`` a unit's depth, ``k<slot>`` and ``e<slot>`` the kernel and the expand
 ratio of a slot (unit x largest depth + position); ``ks<slot>`` is read for ``k<slot>``, too. Slots past a unit's
@@ -18,11 +18,14 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.arch import Arch, InvalidArch, check_arch
 from compofa.errors import InputError
 from compofa.families import Family
-from compofa.genotype import Genotypes, decode
+from compofa.genotype import Genotypes, decode, encode
 from lut.predictors.base import Floats
 
+ARCH = "arch"
+"""Name of a column that says the subnet by itself."""
 TARGET = "target"
 """Name of the column of text that says what the latencies are of."""
 LONGEST_LIST = 8
@@ -103,6 +106,10 @@ def read_subnets(path: Path, family: Family) -> SubnetsCsv:
         ValueError: a column is missing, or a row is torn or no subnet of `family`; names the line.
     """
     header, cells, lines = _read(path)
+    if ARCH in header:
+        if not cells:
+            raise InputError(f"{path} holds no subnets, only a header")
+        return SubnetsCsv(path, family, header, cells, lines, _parse(path, family, header, cells, lines))
     names = _design(header, family)
     if missing := [name for name in names if name not in header]:
         raise InputError(
@@ -144,6 +151,20 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
                 f"{path}, line {line}: {len(row)} cells, but the header has {len(header)} (is the file cut short?)"
             )
     return header, [row for row, _ in rows], [line for _, line in rows]
+
+
+def _parse(
+    path: Path, family: Family, header: tuple[str, ...], cells: list[list[str]], lines: list[int]
+) -> Genotypes:
+    """Genotypes from the column :data:`ARCH`."""
+    at, archs = header.index(ARCH), []
+    for row, line in zip(cells, lines, strict=True):
+        try:
+            archs.append(Arch.parse(row[at]))
+            check_arch(family, archs[-1])
+        except InvalidArch as error:
+            raise InputError(f"{path}, line {line}: {error}") from error
+    return encode(family, archs)
 
 
 class _Numbers(dict[str, int]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,10 +30,12 @@ class Table:
     Args:
         header: what the entries are of.
         entries: each block's measurement.
+        failures: blocks that the target cannot run, and why; no subnet with one of them can be answered for.
     """
 
     header: store.Header
     entries: dict[Block, Measurement]
+    failures: dict[Block, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Table:
@@ -43,7 +45,7 @@ class Table:
             OSError: the file cannot be read.
             ValueError: it is no table; the message names the file and the line.
         """
-        return cls(*store.read(path))
+        return cls(*store.read(path), store.read_failures(path))
 
     @property
     def target(self) -> Target:
