@@ -354,14 +354,7 @@ def card_text(card: dict[str, Any]) -> str:
         )
     for origin in ("predicted", "measured", "modelled"):
         if found := latency.get(origin):
-            target = found["target"]
-            rows.append(
-                (
-                    f"latency, {found.get('provenance', origin)}",
-                    f"{found['latency_ms']:.4g} ms on {target['device']} ({target['backend']}, {target['precision']}, "
-                    f"batch {target['batch']}, threads {target['threads']})",
-                )
-            )
+            rows.append((f"latency, {origin}", _latency_text(found)))
     if limit := card["limit"]:
         rows.append(("limit", _limit_text(limit)))
     elif chosen and any(latency.get(origin) for origin in ("measured", "modelled")):
@@ -373,6 +366,15 @@ def card_text(card: dict[str, Any]) -> str:
     ]
     lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows]
     return "\n".join([f"# Subnet {card['arch']}", "", "| | |", "|---|---|", *lines, ""])
+
+
+def _latency_text(found: dict[str, Any]) -> str:
+    target = found["target"]
+    how = f"; {found['provenance']}" if "provenance" in found else ""
+    return (
+        f"{found['latency_ms']:.4g} ms on {target['device']} ({target['backend']}, {target['precision']}, batch "
+        f"{target['batch']}, threads {target['threads']}){how}"
+    )
 
 
 def _cell(text: str) -> str:

@@ -226,7 +226,7 @@ def test_a_modelled_latency_is_called_modelled(own, tmp_path, capsys) -> None:
     modelled, predicted = card["latency"]["modelled"], card["latency"]["predicted"]
     assert modelled["origin"] == "modelled" and modelled["is_the_tables_target"]
     assert modelled["target"] == predicted["target"] == Table.load(path).target.to_dict()
-    assert "latency, modelled" in text and "latency, sum of the table's entries, modelled" in text
+    assert "latency, modelled" in text and "; sum of the table's entries, modelled |" in text
     assert "latency, measured" not in text and "another target" not in capsys.readouterr().err
 
 
