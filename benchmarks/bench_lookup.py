@@ -16,11 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from compofa.accuracy import Accuracies
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from hwbench import shipped
 from hwbench.frontier import Cloud
-from hwbench.sources import load_accuracies
 from lut.calibration import load_model
 
 SUBNETS = 1_000_000
@@ -63,7 +63,7 @@ def main() -> None:
     print(f"  floor: gather   {SUBNETS / gather / 1e6:.1f} million a second")
 
     space = get_space("compofa", GLYPHS)
-    accuracies = load_accuracies(shipped.accuracies("glyphs", "compofa"), GLYPHS)
+    accuracies = Accuracies.load(shipped.accuracies("glyphs", "compofa"))
     accuracy = np.array([accuracies.accuracy(arch) for arch in space.enumerate()])
 
     def frontier() -> Cloud:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compofa.arch import Arch
-from compofa.spaces import COMPOUND, Space
+from compofa.spaces import Space, coupling
 
 Genes = tuple[int, ...]
 MAX_DRAWS = 1_000_000
@@ -60,7 +60,9 @@ class Genome:
         for unit in family.units:
             kernels = (unit.fixed_kernel,) if self.space.fixed_kernel else family.kernels
             genes += [kernels] * family.max_depth
-            genes += [range(len(COMPOUND))] if self.space.compound else [family.expands] * family.max_depth
+            genes += (
+                [range(len(coupling(family)))] if self.space.compound else [family.expands] * family.max_depth
+            )
             genes += [] if self.space.compound else [family.depths]
         return genes
 
@@ -72,7 +74,7 @@ class Genome:
         for start in range(1, len(genes), size):
             kernels, rest = genes[start : start + most], genes[start + most : start + size]
             if self.space.compound:
-                depth, expand = COMPOUND[rest[0]]
+                depth, expand = coupling(self.space.family)[rest[0]]
                 units.append(tuple((kernel, expand) for kernel in kernels[:depth]))
             else:
                 units.append(tuple(zip(kernels, rest[:-1], strict=True))[: rest[-1]])

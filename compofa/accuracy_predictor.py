@@ -8,6 +8,8 @@ chooses by cross-validation, since a linear model with resolution interactions i
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +20,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.accuracy_origin import AccuracyOrigin
 from compofa.errors import InputError
 from compofa.families import Family, get_family
-from compofa.genotype import Genotypes
+from compofa.files import parse_json, read_bounded, write_atomically
+from compofa.genotype import Coverage, Genotypes, used_choices
 
 Floats = NDArray[np.float64]
+METADATA = "hwbench_accuracy_predictor"
 SCHEMA = 1
+UNKNOWN = AccuracyOrigin()
+ABSURD = 0.5
+"""Answers so far below 0 or above 1 come from a predictor of something else, such as of per cent."""
+MIN_SUBNETS = 50
+MIN_AT_RESOLUTION = 10
 FOLDS = 5
 HELD_OUT = 0.2
 CHUNK = 256
@@ -152,12 +162,19 @@ CANDIDATES = (
 class AccuracyPredictor:
     """Predicts the accuracy of any subnet of a family, as a fraction.
 
+    It answers only where it was fitted, and never with less than none or more than all.
+
     Args:
         family: whose subnets.
         features: name of the inputs, from :data:`FEATURES`.
         layers: dense layers.
         report: of the fit: which candidate, the others' errors, held-out error and rank correlation.
-        resolutions: that the inputs tell apart, in pixels; the family's unless given.
+        resolutions: that it was fitted at and that its inputs tell apart, in pixels; the family's unless given.
+        coverage: the choices that it was fitted to; all that the family has unless given.
+        origin: of the accuracies that it was fitted to.
+
+    Raises:
+        InputError: the layers do not fit together, or hold numbers that are none.
     """
 
     family: Family
@@ -165,17 +182,31 @@ class AccuracyPredictor:
     layers: Layers
     report: dict[str, Any]
     resolutions: tuple[int, ...] = ()
+    coverage: Coverage | None = None
+    origin: AccuracyOrigin = UNKNOWN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resolutions", self.resolutions or self.family.resolutions)
+        check_layers(self.family, self.features, self.layers, len(self.resolutions))
 
-    def predict(self, genotypes: Genotypes) -> Floats:
+    def predict(self, genotypes: Genotypes, covered: bool = False) -> Floats:
         """Accuracies (n,) of genotypes (n, 1 + slots).
 
+        Args:
+            genotypes: the subnets.
+            covered: the caller has made sure that :attr:`coverage` holds all choices that matter.
+
         Raises:
-            ValueError: a subnet has a resolution that the predictor does not know.
+            ValueError: a subnet has a resolution or a choice that the predictor was not fitted to, or what it
+                predicts are no accuracies.
         """
         genotypes = self._own_resolutions(genotypes)
+        if (
+            not covered
+            and self.coverage
+            and (choice := self.coverage.lacks(used_choices(self.family, genotypes)))
+        ):
+            raise InputError(f"the accuracy predictor was fitted to no subnet with {choice}")
         accuracy = np.empty(len(genotypes))
         # Memory that is used again and again, not given back and faulted in anew for each part.
         hidden = [np.empty((CHUNK, len(bias)), dtype=np.float32) for _, bias in self.layers]
@@ -184,7 +215,11 @@ class AccuracyPredictor:
             first, *above = (values[: len(part)] for values in hidden)
             self._first_layer(part, first)
             accuracy[start : start + CHUNK] = _above(first, self.layers[1:], above)
-        return accuracy
+        if len(accuracy) and not -ABSURD <= (typical := float(np.median(accuracy))) <= 1 + ABSURD:
+            raise InputError(
+                f"the accuracy predictor says {typical:.4g}: accuracies are fractions from 0 to 1"
+            )
+        return np.clip(accuracy, 0.0, 1.0, out=accuracy)
 
     @cached_property
     def _first_layer(self) -> Callable[[Genotypes, NDArray[np.float32]], None]:
@@ -213,27 +248,49 @@ class AccuracyPredictor:
         return genotypes
 
     @classmethod
-    def fit(cls, family: Family, genotypes: Genotypes, accuracy: Floats, seed: int = 0) -> AccuracyPredictor:
+    def fit(
+        cls,
+        family: Family,
+        genotypes: Genotypes,
+        accuracy: Floats,
+        seed: int = 0,
+        origin: AccuracyOrigin = UNKNOWN,
+    ) -> AccuracyPredictor:
         """The best candidate by cross-validation, fitted on all of it.
 
-        A fifth is held out first; the choice is made without it and its error is the one reported.
+        A fifth is held out first; the choice is made without it and its error is the one reported. Resolutions with
+        fewer than :data:`MIN_AT_RESOLUTION` subnets are left out: too few to be held to anything.
 
         Args:
             family: whose subnets.
             genotypes: measured subnets, shape (n, 1 + slots).
             accuracy: theirs, as fractions, shape (n,).
             seed: of the splits.
+            origin: of the accuracies.
 
         Raises:
-            ValueError: fewer than 50 subnets.
+            ValueError: fewer than 50 subnets, or an accuracy is not from 0 to 1.
         """
-        if len(genotypes) < 50:
-            raise InputError(f"an accuracy predictor needs 50 measured subnets or more, not {len(genotypes)}")
+        if not ((accuracy >= 0) & (accuracy <= 1)).all():
+            raise InputError("accuracies are fractions from 0 to 1")
+        counts = np.bincount(genotypes[:, 0], minlength=len(family.resolutions))
+        enough = counts >= MIN_AT_RESOLUTION
+        known = tuple(r for r, many in zip(family.resolutions, enough, strict=True) if many)
+        genotypes, accuracy = genotypes[enough[genotypes[:, 0]]], accuracy[enough[genotypes[:, 0]]]
+        if len(genotypes) < MIN_SUBNETS:
+            raise InputError(
+                f"an accuracy predictor needs {MIN_SUBNETS} measured subnets or more, {MIN_AT_RESOLUTION} or more at "
+                f"each resolution, not {len(genotypes)}"
+            )
+        coverage = Coverage.of(family, genotypes)
+        inputs = replace(family, resolutions=known)
+        own = np.cumsum(enough, dtype=np.int16) - 1
+        genotypes = np.column_stack([own[genotypes[:, 0]], genotypes[:, 1:]])
         order = np.random.default_rng(seed).permutation(len(genotypes))
         held_out, rest = np.split(order, [round(HELD_OUT * len(order))])
-        errors = {c.name: _cross_validate(c, family, genotypes[rest], accuracy[rest]) for c in CANDIDATES}
+        errors = {c.name: _cross_validate(c, inputs, genotypes[rest], accuracy[rest]) for c in CANDIDATES}
         best = min(CANDIDATES, key=lambda c: errors[c.name])
-        x = FEATURES[best.features](family, genotypes)
+        x = FEATURES[best.features](inputs, genotypes)
         predicted = _forward(x[held_out], best.fit(x[rest], accuracy[rest]))
         report = {
             "model": best.name,
@@ -241,11 +298,11 @@ class AccuracyPredictor:
             "cross_validated_mae": errors,
             "held_out": _scores(accuracy[held_out], predicted),
         }
-        return cls(family, best.features, best.fit(x, accuracy), report)
+        return cls(family, best.features, best.fit(x, accuracy), report, known, coverage, origin)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file with keys ``0.weight, 0.bias, 2.weight, ...``, as published."""
-        from safetensors.numpy import save_file
+        """Write a safetensors file with keys ``0.weight, 0.bias, 2.weight, ...``, as published, at once."""
+        from safetensors.numpy import save
 
         arrays = {}
         for number, (weight, bias) in enumerate(self.layers):
@@ -256,33 +313,102 @@ class AccuracyPredictor:
             "family": self.family.name,
             "features": self.features,
             "resolutions": self.resolutions,
+            "choices": self.coverage.to_lists() if self.coverage else None,
+            "of": self.origin.to_dict(),
             "report": self.report,
+            "sha256": _digest(self.layers),
         }
-        save_file(arrays, path, metadata={"hwbench_accuracy_predictor": json.dumps(header)})
+        write_atomically(path, save(arrays, {METADATA: json.dumps(header)}))
 
     @classmethod
     def load(cls, path: Path) -> AccuracyPredictor:
-        """The predictor that :meth:`save` wrote.
+        """The predictor that :meth:`save` wrote. One of version 0.1.0 does not say what it was fitted to.
 
         Raises:
-            ValueError: the file is none.
+            ValueError: the file is none, or damaged.
             OSError: it cannot be read.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
+        content = read_bounded(path)
         try:
-            with safe_open(path, framework="np") as file:
-                header = json.loads((file.metadata() or {})["hwbench_accuracy_predictor"])
-                numbers = sorted({int(key.split(".")[0]) for key in file.keys()})  # noqa: SIM118 - not a dict
-                layers = tuple(
-                    (file.get_tensor(f"{n}.weight"), file.get_tensor(f"{n}.bias")) for n in numbers
-                )
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is not an accuracy predictor that hwbench wrote: {error}") from error
+            arrays = load(content)
+        except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+            raise NoPredictor(f"{path} is not an accuracy predictor that hwbench wrote: {error}") from error
+        if not (header := _metadata(path, content)):
+            raise NoPredictor(f"{path} is not an accuracy predictor that hwbench wrote")
+        try:
+            return cls._from_header(header, arrays)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: broken accuracy predictor: {type(error).__name__} {error}") from error
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def _from_header(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> AccuracyPredictor:
         if header.get("schema") != SCHEMA or header.get("features") not in FEATURES:
-            raise InputError(f"{path} is of another version of hwbench")
+            raise InputError("an accuracy predictor of another version of hwbench")
+        family = get_family(header["family"])
+        count = len(arrays) // 2
+        layers = tuple((arrays[f"{2 * n}.weight"], arrays[f"{2 * n}.bias"]) for n in range(count))
+        if len(arrays) != 2 * count or header.get("sha256", _digest(layers)) != _digest(layers):
+            raise InputError("a damaged accuracy predictor: its checksum is another")
         resolutions = tuple(header.get("resolutions", ()))
-        return cls(get_family(header["family"]), header["features"], layers, header["report"], resolutions)
+        if any(type(r) is not int or r < 1 for r in resolutions):
+            raise InputError(f"a damaged accuracy predictor: its resolutions are {resolutions}")
+        choices = header.get("choices")
+        coverage = None if choices is None else Coverage.from_lists(family, choices)
+        origin = AccuracyOrigin.from_dict(header.get("of", {}))
+        report = header["report"]
+        if not isinstance(report, dict) or not isinstance(report.get("held_out", {}), dict):
+            raise InputError("a damaged accuracy predictor: its report is none")
+        return cls(family, header["features"], layers, report, resolutions, coverage, origin)
+
+
+class NoPredictor(InputError):
+    """The file is no accuracy predictor that hwbench wrote: perhaps it is another kind of file."""
+
+
+def _metadata(path: Path, content: bytes) -> dict[str, Any] | None:
+    """Our own header in the content of a safetensors file that could be read; None if it has none."""
+    head = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    text = head.get("__metadata__", {}).get(METADATA)
+    if text is None:
+        return None
+    try:
+        found = parse_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: broken accuracy predictor: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: broken accuracy predictor: its header is no object")
+    return found
+
+
+def _digest(layers: Layers) -> str:
+    """The SHA-256 of the layers' numbers."""
+    digest = hashlib.sha256()
+    for array in itertools.chain(*layers):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def check_layers(family: Family, features: str, layers: Layers, resolutions: int) -> None:
+    """Raise InputError unless `layers` take `features` of `family` at so many resolutions and give one number."""
+    inputs = family.slots * (len(family.kernels) + len(family.expands)) + resolutions
+    inputs *= 1 if features == "one-hot" else 1 + resolutions
+    sizes = [inputs, *(weight.shape[0] for weight, _ in layers if weight.ndim)]
+    for (before, after), (weight, bias) in zip(itertools.pairwise(sizes), layers, strict=True):
+        if weight.shape != (after, before) or bias.shape != (after,):
+            raise InputError(
+                f"not an accuracy predictor of {family.name}: a layer of shape {weight.shape} where {before} inputs "
+                "arrive"
+            )
+    if sizes[-1] != 1:
+        raise InputError(f"not an accuracy predictor: {sizes[-1]} outputs, not 1")
+    if not all(np.isfinite(array).all() for array in itertools.chain(*layers)):
+        raise InputError("not an accuracy predictor: it holds numbers that are not finite")
 
 
 def _forward(x: NDArray[np.float32], layers: Layers) -> Floats:

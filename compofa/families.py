@@ -40,6 +40,13 @@ class Family:
         classes: outputs of the classifier.
         resolutions: input sides in pixels, ascending; the family's latency and accuracy are of these only.
         in_channels: channels of the input image.
+        depths: blocks that a unit may have, ascending.
+        kernels: of the blocks' depthwise convolutions, ascending, odd.
+        expands: ratios of hidden to input channels, ascending, 2 or more: a block of ratio 1 would have no expand
+            convolution, and an elastic block always has one.
+
+    Raises:
+        InputError: a list of choices is not what it should be.
     """
 
     name: str
@@ -55,6 +62,17 @@ class Family:
     depths: tuple[int, ...] = (2, 3, 4)
     kernels: tuple[int, ...] = (3, 5, 7)
     expands: tuple[int, ...] = (3, 4, 6)
+
+    def __post_init__(self) -> None:
+        for name, least in (("resolutions", 1), ("depths", 1), ("kernels", 1), ("expands", 2)):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)) or values[0] < least:
+                raise InputError(
+                    f"family {self.name}: {name} must be different whole numbers from {least} on, ascending, "
+                    f"not {values}"
+                )
+        if not all(kernel % 2 for kernel in self.kernels):
+            raise InputError(f"family {self.name}: kernels must be odd, not {self.kernels}")
 
     def width(self, base: int) -> int:
         """`base` scaled by the family's multiplier, rounded as published."""

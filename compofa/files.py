@@ -97,6 +97,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     beside, old = (path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:12]}") for _ in range(2))
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside.mkdir()
     try:
         yield beside

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,10 @@ def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredicto
             "not a published accuracy predictor: its keys are not 0.weight, 0.bias, 2.weight, ..."
         )
     layers: Layers = tuple((_array(state[f"{n}.weight"]), _array(state[f"{n}.bias"])) for n in numbers)
-    _check(family, layers)
-    return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
+    try:
+        return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
+    except InputError as error:
+        raise InputError(f"not a published accuracy predictor of {family.name}: {error}") from error
 
 
 def _array(value: Any) -> NDArray[np.float32]:
@@ -55,19 +56,6 @@ def _array(value: Any) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise InputError("damaged: a weight is no finite number")
     return array
-
-
-def _check(family: Family, layers: Layers) -> None:
-    inputs = family.slots * (len(family.kernels) + len(family.expands)) + len(RESOLUTIONS)
-    sizes = [inputs, *(len(weight) if weight.ndim else 0 for weight, _ in layers)]
-    for (before, after), (weight, bias) in zip(pairwise(sizes), layers, strict=True):
-        if weight.ndim != 2 or weight.shape != (after, before) or bias.shape != (after,):
-            raise InputError(
-                f"not a published accuracy predictor of {family.name}: a layer of shape {weight.shape} where "
-                f"{before} inputs arrive"
-            )
-    if sizes[-1] != 1:
-        raise InputError(f"not a published accuracy predictor: {sizes[-1]} outputs, not 1")
 
 
 def load_published(family: Family, path: Path) -> AccuracyPredictor:

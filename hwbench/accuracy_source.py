@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy import FORMAT, Accuracies
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy_origin import AccuracyOrigin
+from compofa.accuracy_predictor import AccuracyPredictor, NoPredictor
 from compofa.errors import InputError
 from compofa.families import Family
-from compofa.genotype import Genotypes
+from compofa.genotype import Coverage, Genotypes
 from compofa.published_accuracy import load_published
 from compofa.spaces import Space
 from hwbench import cli, shipped
-from hwbench.sources import find_predictor, load_accuracies
+from hwbench.measured_accuracies import MeasuredAccuracies, is_measured, load_measured
 
 Floats = NDArray[np.float64]
+PREDICTOR, ACCURACY = ".predictor.safetensors", ".accuracy.jsonl"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class AccuracySource:
         origin: ``measured`` or ``predicted``.
         resolutions: that they are known at, in pixels.
         predict: accuracies (n,) as fractions, of genotypes (n, 1 + slots).
+        of: what they are of, as far as the file says.
         error: mean absolute error on held-out subnets, if known.
     """
 
@@ -38,24 +41,25 @@ class AccuracySource:
     origin: str
     resolutions: tuple[int, ...]
     predict: Callable[[Genotypes], Floats]
+    of: AccuracyOrigin
     error: float | None = None
 
 
 def open_accuracy(path: Path | None, space: Space) -> AccuracySource:
     """The accuracies in `path`, whatever kind of file it is, or those that are shipped for `space`.
 
-    Measured accuracies serve as they are if they hold all of the space; else the predictor that lies beside
-    them, or one that is fitted to them.
+    Measured accuracies serve as they are if they hold all of the space at the resolutions that they are of; else
+    the predictor that lies beside them, or one that is fitted to them.
 
     Raises:
-        ValueError: the file is of another family, or nothing that is known; or none is shipped.
+        ValueError: the file is of another family, or nothing that is known, or says nothing of choices that the
+            space has; or none is shipped.
         OSError: it cannot be read.
     """
-    family = space.family
     path = path or _shipped(space)
-    if path.read_bytes()[:200].find(FORMAT.encode()) >= 0:
-        return _from_measured(path, space)
-    return _from_predictor(path, _load_predictor(path, family), family)
+    if is_measured(path):
+        return _from_measured(load_measured(path, space.family), space)
+    return _from_predictor(path, _load_predictor(path, space.family), space)
 
 
 def _shipped(space: Space) -> Path:
@@ -69,50 +73,82 @@ def _load_predictor(path: Path, family: Family) -> AccuracyPredictor:
     """Our own predictor or a published one, told apart by what is in the file."""
     try:
         return AccuracyPredictor.load(path)
-    except ValueError:
+    except NoPredictor:
         return load_published(family, path)
 
 
-def _from_predictor(path: Path, predictor: AccuracyPredictor, family: Family) -> AccuracySource:
-    if predictor.family.name != family.name:
+def _from_predictor(path: Path, predictor: AccuracyPredictor, space: Space) -> AccuracySource:
+    if predictor.family.name != space.family.name:
         raise InputError(
-            f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
+            f"{path} predicts accuracies of family {predictor.family.name}, not of {space.family.name}"
         )
+    if predictor.coverage:
+        check_choices(path, predictor.coverage, space)
+    # All of the space is covered: not asked again, for the search also asks for what is no subnet.
+    predict = partial(predictor.predict, covered=True)
     error = predictor.report.get("held_out", {}).get("mae")
-    return AccuracySource(path, "predicted", predictor.resolutions, predictor.predict, error)
+    return AccuracySource(path, "predicted", predictor.resolutions, predict, predictor.origin, error)
 
 
-def _from_measured(path: Path, space: Space) -> AccuracySource:
-    family = space.family
-    accuracies = load_accuracies(path, family)
-    mine = sum(space.contains(arch) for arch in accuracies.correct)
-    if mine == space.size() * len(family.resolutions):
-        return AccuracySource(path, "measured", family.resolutions, _lookup(accuracies))
-    if predictor := find_predictor(path, family):
-        return _from_predictor(path, predictor, family)
-    _check_choices(path, accuracies, space)
-    cli.note(f"{path} holds {mine} subnets of space {space.name}, not all: fitting a predictor to them")
-    return _from_predictor(path, AccuracyPredictor.fit(family, *accuracies.arrays()), family)
+def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource:
+    path, family = measured.path, space.family
+    mine = measured.inside(space)
+    if len(mine.accuracy) and len(mine.accuracy) == space.count(mine.resolutions):
+        return AccuracySource(path, "measured", mine.resolutions, _lookup(mine), measured.origin)
+    if predictor := find_predictor(measured):
+        return _from_predictor(path, predictor, space)
+    check_choices(path, Coverage.of(family, measured.genotypes), space)
+    cli.note(
+        f"{path} holds {len(mine.accuracy)} subnets of space {space.name}, not all: fitting a predictor to them"
+    )
+    try:
+        fitted = AccuracyPredictor.fit(family, measured.genotypes, measured.accuracy, origin=measured.origin)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return _from_predictor(path, fitted, space)
 
 
-def _check_choices(path: Path, accuracies: Accuracies, space: Space) -> None:
-    """Raise ValueError unless every choice of every slot was measured in some subnet: a predictor knows nothing
-    of the others."""
-    genotypes, _ = accuracies.arrays()
-    depth = space.family.max_depth
-    for slot in range(space.family.slots):
-        wanted = set(space.unit_genotypes(slot // depth)[:, slot % depth].tolist())
-        if missing := wanted - set(genotypes[:, 1 + slot].tolist()):
-            raise InputError(
-                f"{path} holds no subnet with {len(missing)} of the choices that space {space.name} has in unit "
-                f"{1 + slot // depth}: measure more with hwbench evaluate --space {space.name} --sample N"
-            )
+def check_choices(path: Path, coverage: Coverage, space: Space) -> None:
+    """Raise InputError unless every choice of `space` that can run is covered: a predictor knows nothing of the
+    others."""
+    used = space.used_choices()
+    used[:, 1:] &= np.any(space.runs[:, :, 1:], axis=0)
+    if choice := coverage.lacks(used):
+        raise InputError(
+            f"{path} holds no subnet with {choice}, as space {space.name} has: search a narrower --space, or measure "
+            f"more with hwbench evaluate --space {space.name} --sample N"
+        )
 
 
-def _lookup(accuracies: Accuracies) -> Callable[[Genotypes], Floats]:
-    genotypes, accuracy = accuracies.arrays()
+def find_predictor(measured: MeasuredAccuracies) -> AccuracyPredictor | None:
+    """The predictor beside a file of accuracies: ``x.accuracy.jsonl`` has ``x.predictor.safetensors``; or None.
+
+    Raises:
+        InputError: it is of other accuracies.
+    """
+    name = measured.path.name
+    path = measured.path.with_name(name.removesuffix(ACCURACY) + PREDICTOR)
+    if not name.endswith(ACCURACY) or not path.is_file():
+        return None
+    predictor = AccuracyPredictor.load(path)
+    if predictor.family.name != measured.family.name:
+        raise InputError(
+            f"{path} predicts accuracies of family {predictor.family.name}, not of {measured.family.name}"
+        )
+    if differ := predictor.origin.differences(measured.origin, "supernet", "supernet_sha256", "data"):
+        raise InputError(
+            f"{path} was fitted to other accuracies than those of {measured.path} ({'; '.join(differ)}): remove it, "
+            "and a predictor is fitted anew"
+        )
+    if predictor.origin == AccuracyOrigin():
+        cli.note(f"{path} does not say which accuracies it was fitted to: taken for those of {name}")
+    return predictor
+
+
+def _lookup(measured: MeasuredAccuracies) -> Callable[[Genotypes], Floats]:
+    accuracy = measured.accuracy
     # Rows compare as bytes, which is all that finding them needs.
-    keys = _keys(genotypes)
+    keys = _keys(measured.genotypes)
     order = np.argsort(keys)
     keys, accuracy = keys[order], accuracy[order]
 

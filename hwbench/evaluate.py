@@ -53,6 +53,7 @@ def parser() -> cli.Parser:
         "--out", type=Path, required=True, metavar="FILE", help="accuracies to begin or go on with"
     )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
+    p.excludes("--archs", "--sample", "--seed")
     return p
 
 

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compofa.errors import InputError
+from compofa.files import write_atomically
 from hwbench import cli
+from hwbench.search import add_force_argument
 from hwbench.sources import (
     accuracy_files,
     covered_resolutions,
-    find_predictor,
     find_table,
-    load_accuracies,
+    insist,
     load_latency_model,
     load_subnet_latency,
+    note_precision,
+    runnable,
 )
 
 if TYPE_CHECKING:
+    from compofa.accuracy_origin import AccuracyOrigin
     from compofa.families import Family
     from compofa.spaces import Space
     from hwbench.frontier import Cloud
+    from hwbench.sources import LeftOut
     from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
 
@@ -59,12 +66,13 @@ def parser() -> cli.Parser:
         action="append",
         type=Path,
         metavar="FILE",
-        help="measured accuracies, one file for all spaces or one for each (default: the shipped ones)",
+        help="measured accuracies (also a CSV), one file for all spaces or one for each (default: the shipped ones)",
     )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the predicted random subnets")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
     p.add_argument("--csv", type=Path, metavar="FILE", help="every subnet, with its latency and accuracy")
     p.add_argument("--json", action="store_true", help="print frontiers and hypervolumes as JSON")
+    add_force_argument(p)
     return p
 
 
@@ -79,22 +87,29 @@ class SpaceResult:
 
     Args:
         name: of the space.
-        supernet: recipe of the supernet that the accuracies were measured in.
-        images: test images behind each measured accuracy.
+        of: what the accuracies are of.
+        file: that they come from.
         measured: subnets with measured accuracy, other than those of the spaces inside this one.
         predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
             predictor.
         searched: the frontier of predicted accuracies that a search found; None likewise.
-        complete: every subnet of the space, at the resolutions of the table, is among `measured`.
+        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`.
+        left_out: what the target cannot run; None if it can run all.
     """
 
     name: str
-    supernet: str
-    images: int
+    of: AccuracyOrigin
+    file: Path
     measured: Cloud
     predicted: Cloud | None
     searched: Cloud | None
     complete: bool
+    left_out: LeftOut | None
+
+    @property
+    def supernet(self) -> str:
+        """The recipe that trained the supernet, or, where that is not known, the file of the accuracies."""
+        return self.of.supernet or self.file.name
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -115,11 +130,14 @@ def execute(args: argparse.Namespace) -> int:
         model = load_subnet_latency(lut, family)
     else:
         lut, is_reference = find_table(args.lut, family)
-        model = load_latency_model(lut, family)
+        model = load_latency_model(lut, family, args.force)
     files = accuracy_files(names, family, args.accuracy)
     results = [
-        join(name, family, model, lut, file, args.seed) for name, file in zip(names, files, strict=True)
+        join(name, family, model, lut, file, args.seed, args.force)
+        for name, file in zip(names, files, strict=True)
     ]
+    check_comparable(results, args.force)
+    note_precision(model, results[0].of.precision)
     document = describe(results, model, lut, is_reference)
     if args.csv:
         write_csv(args.csv, results)
@@ -137,10 +155,16 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def join(
-    name: str, family: Family, model: LatencyModel | SubnetLatency, lut: Path, file: Path, seed: int
+    name: str,
+    family: Family,
+    model: LatencyModel | SubnetLatency,
+    lut: Path,
+    file: Path,
+    seed: int,
+    force: bool = False,
 ) -> SpaceResult:
     """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
-    resolutions that the table covers.
+    resolutions that the table covers, less those that the target cannot run.
 
     Raises:
         MissingEntry: the table lacks blocks of the space.
@@ -150,33 +174,51 @@ def join(
 
     from compofa.genotype import encode
     from compofa.spaces import get_space
+    from hwbench.accuracy_source import check_choices, find_predictor
     from hwbench.frontier import Cloud
+    from hwbench.measured_accuracies import load_measured
 
-    space = get_space(name, family)
-    covered = covered_resolutions(model, space, lut)
-    accuracies = load_accuracies(file, family)
-    archs = [arch for arch in accuracies.correct if arch.resolution in covered and space.contains(arch)]
-    if not archs:
+    space, left_out = runnable(get_space(name, family), model, lut)
+    covered = covered_resolutions(model, space, lut, force)
+    everything = load_measured(file, family)
+    mine = everything.inside(space, covered)
+    if not len(mine.accuracy):
         raise InputError(f"{file} holds no subnet of space {name} at {', '.join(map(str, covered))} px")
-    genotypes = encode(family, archs)
-    measured = Cloud(
-        family,
-        genotypes,
-        model.predict_ms(genotypes),
-        np.array([accuracies.accuracy(arch) for arch in archs]),
-    )
-    complete = len(archs) == space.size() * len(covered)
+    measured = Cloud(family, mine.genotypes, model.predict_ms(mine.genotypes), mine.accuracy)
+    complete = len(measured) == space.count(covered)
     predicted = searched = None
-    if not complete and (predictor := find_predictor(file, family)):
-        rng = np.random.default_rng(seed)
-        sample = encode(
-            family, [space.sample(rng, int(rng.choice(covered))) for _ in range(PREDICTED_SUBNETS)]
-        )
-        predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
-        searched = search_frontier(space, model, predictor, covered, seed)
-    return SpaceResult(
-        name, accuracies.header.supernet, accuracies.header.images, measured, predicted, searched, complete
-    )
+    if not complete and (predictor := find_predictor(everything)):
+        if predictor.coverage:
+            check_choices(file, predictor.coverage, space)
+        known = [r for r in covered if r in predictor.resolutions]
+        if len(known) < len(covered):
+            sides = ", ".join(str(r) for r in covered if r not in known)
+            cli.note(
+                f"no accuracy is predicted at {sides} px: the predictor beside {file} was not fitted there"
+            )
+        if known:
+            rng = np.random.default_rng(seed)
+            drawn = [space.sample(rng, int(rng.choice(known))) for _ in range(PREDICTED_SUBNETS)]
+            sample = encode(family, drawn)
+            predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
+            searched = search_frontier(space, model, predictor, known, seed)
+    return SpaceResult(name, mine.origin, file, measured, predicted, searched, complete, left_out)
+
+
+def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
+    """Refuse accuracies on different images in one picture, unless forced.
+
+    Raises:
+        InputError: two files are of different test splits, or numbers of images, or precisions.
+    """
+    first, *others = results
+    for other in others:
+        if differ := first.of.differences(other.of, "data", "images", "precision"):
+            insist(
+                f"the accuracies of {first.name} ({first.file}) and of {other.name} ({other.file}) cannot be compared: "
+                f"{'; '.join(differ)}",
+                force,
+            )
 
 
 def search_frontier(
@@ -192,7 +234,7 @@ def search_frontier(
 
     index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
     latency = model if isinstance(model, SubnetLatency) else model.lookup
-    problem = Problem(space, (latency,), predictor.predict, index)
+    problem = Problem(space, (latency,), partial(predictor.predict, covered=True), index)
     front = search(problem, np.empty((0, 1)), seed).frontier
     return Cloud(space.family, front.genotypes, front.latency_ms[:, 0], front.accuracy)
 
@@ -240,8 +282,10 @@ def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict
     return {
         "space": result.name,
         "supernet": result.supernet,
-        "test_images": result.images,
+        "test_images": result.of.images,
+        "accuracy_of": result.of.to_dict(),
         "subnets_measured": len(result.measured),
+        "subnets_that_cannot_run": result.left_out.subnets if result.left_out else 0,
         "enumerated": result.complete,
         "subnets_predicted": len(result.predicted) if result.predicted else 0,
         "hypervolume": frontier.hypervolume(reference),
@@ -255,17 +299,18 @@ def _describe_points(cloud: Cloud | None) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
-    """Every subnet as a row: space, arch, latency_ms, accuracy, whether that is measured or predicted, and
+    """Every subnet as a row, at once: space, arch, latency_ms, accuracy, whether that is measured or predicted, and
     whether it is on its space's measured frontier."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
-        for result in results:
-            best = {str(arch) for arch in result.measured.frontier().archs()}
-            for origin, cloud in (("measured", result.measured), ("predicted", result.predicted)):
-                for arch, ms, accuracy in _rows(cloud):
-                    on_frontier = int(origin == "measured" and arch in best)
-                    writer.writerow([result.name, arch, f"{ms:.6g}", f"{accuracy:.6g}", origin, on_frontier])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
+    for result in results:
+        best = {str(arch) for arch in result.measured.frontier().archs()}
+        for origin, cloud in (("measured", result.measured), ("predicted", result.predicted)):
+            for arch, ms, accuracy in _rows(cloud):
+                on_frontier = int(origin == "measured" and arch in best)
+                writer.writerow([result.name, arch, f"{ms:.6g}", f"{accuracy:.6g}", origin, on_frontier])
+    write_atomically(path, text.getvalue())
 
 
 def _rows(cloud: Cloud | None) -> list[tuple[str, float, float]]:
@@ -301,10 +346,19 @@ def draw(
     plots.draw_frontiers(
         path,
         series=series,
-        title=f"{family.name}: accuracy measured on {results[0].images:,} unseen images",
+        title=f"{family.name}: accuracy measured on {_images(results)}",
         target=str(model.target),
         latency=latency,
     )
+
+
+def _images(results: Sequence[SpaceResult]) -> str:
+    """What the accuracies of all spaces were measured on, as far as the files say."""
+    known = dict.fromkeys((r.of.images, r.of.data) for r in results if r.of.images)
+    words = [
+        f"{images:,} unseen images" + (f" of {data}" if len(known) > 1 else "") for images, data in known
+    ]
+    return " and ".join(words) or "images that the file does not name"
 
 
 def print_summary(document: dict[str, Any], target: str) -> None:

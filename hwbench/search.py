@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.accuracy_origin import AccuracyOrigin
 from compofa.errors import InputError
 from hwbench import cli
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from hwbench.searching.additive import Additive
     from hwbench.searching.engine import Found
     from hwbench.searching.problem import Evaluated, Problem
+    from hwbench.sources import LeftOut
     from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
 
@@ -63,10 +66,19 @@ def parser() -> cli.Parser:
         "--accuracy",
         type=Path,
         metavar="FILE",
-        help="measured accuracies, an accuracy predictor, or OFA's published one (default: the shipped one)",
+        help="measured accuracies (also a CSV), an accuracy predictor, or OFA's published one (default: the shipped "
+        "one)",
     )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
+    p.add_argument(
+        "--top",
+        type=cli.positive_int,
+        default=20,
+        metavar="N",
+        help="without limits: print so many of the frontier's subnets, from the fastest to the most accurate",
+    )
     p.add_argument("--csv", type=Path, metavar="FILE", help="the frontier of all subnets looked at")
+    add_force_argument(p)
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
     return p
 
@@ -100,6 +112,15 @@ def add_latency_arguments(p: cli.Parser) -> None:
     )
 
 
+def add_force_argument(p: cli.Parser) -> None:
+    """``--force``."""
+    p.add_argument(
+        "--force",
+        action="store_true",
+        help="go on with what is not to be trusted or does not belong together",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     return cli.run(parser(), execute, argv)
@@ -121,9 +142,10 @@ class Searched:
         problem: what was searched.
         targets: the latencies.
         accuracy: the accuracies.
-        constraints: limits in ms by target name, one for each result.
+        constraints: limits in ms by target name, one for each search.
         found: the answer.
         seconds: that the search took, reading files left out.
+        left_out: by target name, what its device cannot run; those of which something is left out.
     """
 
     problem: Problem
@@ -132,6 +154,7 @@ class Searched:
     constraints: list[dict[str, float]]
     found: Found
     seconds: float
+    left_out: dict[str, LeftOut]
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -145,31 +168,80 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         cli.emit_json(document)
     else:
-        print_summary(document)
+        print_summary(document, args.top)
+    for reason in searched.found.unmet.values():
+        cli.note(f"not met: {reason}")
     return cli.OK
 
 
-def run_search(args: argparse.Namespace, clock: Callable[[], float] = time.perf_counter) -> Searched:
-    """The search that `args` describe."""
+def run_search(
+    args: argparse.Namespace,
+    supernet_sha256: str | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Searched:
+    """The search that `args` describe.
+
+    Args:
+        args: of the command.
+        supernet_sha256: of the file whose subnets are searched; accuracies of another one are refused.
+        clock: in seconds.
+    """
     from compofa.spaces import get_space
     from hwbench.accuracy_source import open_accuracy
     from hwbench.searching import engine
+    from hwbench.sources import note_precision, runnable
 
-    targets = load_targets(args.lut, args.model, args.family)
+    targets = load_targets(args.lut, args.model, args.family, args.force)
     space = get_space(args.space, next(iter(targets.models.values())).family)
+    left_out: dict[str, LeftOut] = {}
+    for name, model in targets.models.items():
+        space, lost = runnable(space, model, targets.files[name])
+        left_out |= {name: lost} if lost else {}
     accuracy = open_accuracy(args.accuracy, space)
-    problem = make_problem(space, targets, accuracy)
+    if supernet_sha256:
+        check_supernet(accuracy, supernet_sha256, space.name, args.force)
+    for model in targets.models.values():
+        note_precision(model, accuracy.of.precision)
+    problem = make_problem(space, targets, accuracy, args.force)
     constraints = read_constraints(args.latency_ms, list(targets.models))
     start = clock()
     found = engine.search(problem, limits_of(constraints, problem, list(targets.models)), args.seed)
-    return Searched(problem, targets, accuracy, constraints, found, clock() - start)
+    return Searched(problem, targets, accuracy, constraints, found, clock() - start, left_out)
+
+
+def check_supernet(accuracy: AccuracySource, sha256: str, space: str, force: bool) -> None:
+    """Refuse accuracies that were measured in another supernet, unless forced.
+
+    Raises:
+        InputError: they are of another one; says how to measure its own.
+    """
+    from hwbench.sources import insist
+
+    found = accuracy.of.supernet_sha256
+    if found is None:
+        cli.note(f"{accuracy.path} does not say which supernet its accuracies are of: taken for this one's")
+    elif found != sha256:
+        advice = MEASURE_ITS_OWN.replace("SPACE", space)
+        insist(
+            f"{accuracy.path} holds accuracies {accuracy.of}, not of this one ({sha256[:12]}): {advice}",
+            force,
+        )
+
+
+MEASURE_ITS_OWN = (
+    "measure its own with hwbench evaluate --supernet FILE --space SPACE --sample 500 --out own.accuracy.jsonl, and "
+    "give --accuracy own.accuracy.jsonl"
+)
 
 
 # --- what is asked ---
 
 
 def load_targets(
-    luts: Sequence[tuple[str, Path]] | None, models: Sequence[tuple[str, Path]] | None, family: str | None
+    luts: Sequence[tuple[str, Path]] | None,
+    models: Sequence[tuple[str, Path]] | None,
+    family: str | None,
+    force: bool = False,
 ) -> Targets:
     """The latency models, all of one family.
 
@@ -177,9 +249,8 @@ def load_targets(
         ValueError: two have one name, or they are of different families; or a file is broken.
     """
     from compofa.families import get_family
-    from hwbench.sources import find_table
+    from hwbench.sources import find_table, trusted_model
     from hwbench.subnet_latency import SubnetLatency
-    from lut.calibration import load_model
 
     fitted = [(name, path) for name, path in models or () if not path.name.endswith(CALIBRATION)]
     tables = [(name, _table_of(path)) for name, path in models or () if path.name.endswith(CALIBRATION)]
@@ -191,11 +262,9 @@ def load_targets(
     for name, path in given:
         if name in targets.models:
             raise InputError(f"two targets are called {name!r}: name them, as in --lut A={path}")
-        model = SubnetLatency.load(path) if (name, path) in fitted else load_model(path)
+        model = SubnetLatency.load(path) if (name, path) in fitted else trusted_model(path, force)
         targets.models[name], targets.files[name] = model, path
         _check_family(targets, name, family)
-        if not isinstance(model, SubnetLatency) and not model.calibrated:
-            cli.note(f"{path} is not calibrated: latencies are plain sums")
     return targets
 
 
@@ -212,8 +281,9 @@ def _check_family(targets: Targets, name: str, family: str | None) -> None:
         raise InputError(f"{targets.files[name]} holds latencies of family {found}, not of {wanted}")
 
 
-def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Problem:
-    """The search problem, at all resolutions that the tables cover and the accuracies are known at.
+def make_problem(space: Space, targets: Targets, accuracy: AccuracySource, force: bool = False) -> Problem:
+    """The search problem, at all resolutions that the tables cover and the accuracies are known at; says which are
+    left out.
 
     Raises:
         MissingEntry: a table lacks blocks of the space; names the first.
@@ -224,8 +294,11 @@ def make_problem(space: Space, targets: Targets, accuracy: AccuracySource) -> Pr
     from hwbench.subnet_latency import SubnetLatency
 
     common = set(accuracy.resolutions)
+    if unknown := [r for r in space.family.resolutions if r not in common]:
+        sides = ", ".join(map(str, unknown))
+        cli.note(f"{accuracy.path} says nothing of {sides} px: subnets of these resolutions are left out")
     for name, model in targets.models.items():
-        common &= set(covered_resolutions(model, space, targets.files[name]))
+        common &= set(covered_resolutions(model, space, targets.files[name], force))
     if not common:
         raise InputError(
             f"the tables and the accuracies of {accuracy.path} have no resolution in common: "
@@ -277,7 +350,8 @@ def _most_ms(latency: Additive) -> float:
     """More than any subnet takes."""
     import numpy as np
 
-    return float(np.nanmax(latency.fixed + np.nan_to_num(latency.slots).max(2).sum(1)))
+    slots = np.where(np.isfinite(latency.slots), latency.slots, 0.0)  # not known, or cannot run
+    return float(np.nanmax(latency.fixed + slots.max(2).sum(1)))
 
 
 # --- what comes out ---
@@ -287,17 +361,29 @@ def describe(searched: Searched) -> dict[str, Any]:
     """What the command found, JSON-ready."""
     found, names = searched.found, list(searched.targets.models)
     frontier = _rows(searched, found.frontier)
-    results = [
-        {"constraint": c if len(names) > 1 else c[names[0]], **row, "may_miss": float(miss)}
-        for c, row, miss in zip(
-            searched.constraints, _rows(searched, found.best), found.may_miss, strict=True
-        )
-    ]
+    answers = zip(_rows(searched, found.best), found.may_miss.tolist(), strict=True)
+    results = []
+    for i, constraint in enumerate(searched.constraints):
+        limit = constraint if len(names) > 1 else constraint[names[0]]
+        if i in found.unmet:
+            results.append({"constraint": limit, **NO_SUBNET, "unmet": found.unmet[i]})
+        else:
+            row, miss = next(answers)
+            results.append({"constraint": limit, **row, "may_miss": miss})
     family = searched.problem.space.family
     return {
         "space": searched.problem.space.name,
         "family": family.name,
-        "resolutions": [family.resolutions[i] for i in searched.problem.resolutions],
+        "resolutions": (kept := [family.resolutions[i] for i in searched.problem.resolutions]),
+        "resolutions_left_out": [r for r in family.resolutions if r not in kept],
+        "cannot_run": {
+            name: {
+                "blocks": {str(block): reason for block, reason in lost.blocks.items()},
+                "subnets": lost.subnets,
+                "of": lost.of,
+            }
+            for name, lost in searched.left_out.items()
+        },
         "method": found.method,
         "exact": found.exact,
         "targets": {
@@ -307,12 +393,16 @@ def describe(searched: Searched) -> dict[str, Any]:
         "accuracy": str(searched.accuracy.path),
         "accuracy_is": searched.accuracy.origin,
         "accuracy_mae": searched.accuracy.error,
+        "accuracy_of": searched.accuracy.of.to_dict(),
         "surrogate_residual": found.residual,
         "subnets_evaluated": found.evaluations,
         "seconds": searched.seconds,
         "results": results or [{"constraint": None, **row} for row in frontier],
         "frontier": frontier,
     }
+
+
+NO_SUBNET = {"arch": None, "accuracy": None, "latency_ms": None, "may_miss": None}
 
 
 def describe_latency(model: LatencyModel | SubnetLatency, path: Path) -> dict[str, Any]:
@@ -345,15 +435,20 @@ def _rows(searched: Searched, subnets: Evaluated) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, searched: Searched) -> None:
-    """The frontier as rows: arch, accuracy, and the latency on each target."""
+    """The frontier as rows, at once: arch, accuracy, whether that is measured or predicted, and the latency on each
+    target."""
+    from compofa.files import write_atomically
+
     names = list(searched.targets.models)
     columns = ["latency_ms"] if len(names) == 1 else [f"latency_ms_{name}" for name in names]
     subnets = searched.found.frontier
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["arch", "accuracy", *columns])
-        for row, ms in zip(_rows(searched, subnets), subnets.latency_ms.tolist(), strict=True):
-            writer.writerow([row["arch"], f"{row['accuracy']:.6g}", *(f"{value:.6g}" for value in ms)])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arch", "accuracy", "accuracy_is", *columns])
+    for row, ms in zip(_rows(searched, subnets), subnets.latency_ms.tolist(), strict=True):
+        numbers = [f"{value:.6g}" for value in ms]
+        writer.writerow([row["arch"], f"{row['accuracy']:.6g}", searched.accuracy.origin, *numbers])
+    write_atomically(path, text.getvalue())
 
 
 def _numbers(value: Any, digits: str) -> str:
@@ -362,8 +457,17 @@ def _numbers(value: Any, digits: str) -> str:
     return "-" if value is None else f"{value:{digits}}"
 
 
-def print_summary(document: dict[str, Any]) -> None:
-    """Print for people what was found."""
+def spread(count: int, top: int) -> list[int]:
+    """At most `top` of so many places, evenly spread, the first and the last among them; of one, the last."""
+    if count <= top:
+        return list(range(count))
+    if top == 1:
+        return [count - 1]
+    return [round(i * (count - 1) / (top - 1)) for i in range(top)]
+
+
+def print_summary(document: dict[str, Any], top: int) -> None:
+    """Print for people what was found; of a frontier `top` subnets."""
     for name, target in document["targets"].items():
         file = target.get("lut") or target["model"]
         print(f"latency   {target['latency']} ({file}), on {target['device']} ({name})")
@@ -372,28 +476,42 @@ def print_summary(document: dict[str, Any]) -> None:
         if document["accuracy_mae"] is None
         else f", mean error {100 * document['accuracy_mae']:.2f} points"
     )
-    print(f"accuracy  {document['accuracy_is']} ({document['accuracy']}{error})")
+    of = AccuracyOrigin.from_dict(document["accuracy_of"])
+    print(f"accuracy  {document['accuracy_is']} ({document['accuracy']}{error}), {of}")
     exact = "exact: " if document["exact"] else ""
     print(
         f"search    {exact}{document['method']}; {document['subnets_evaluated']:,} subnets evaluated in "
         f"{1e3 * document['seconds']:.0f} ms"
     )
+    results = document["results"]
+    whole = all(row["constraint"] is None for row in results)
+    shown = [results[i] for i in spread(len(results), top)] if whole else results
     rows = [
         (
             _numbers(row["constraint"], "g"),
             _numbers(row["latency_ms"], ".4g"),
-            f"{100 * row['accuracy']:.2f}",
-            f"{100 * row['may_miss']:.2f}" if "may_miss" in row else "-",
+            _per_cent(row["accuracy"]),
+            _per_cent(row.get("may_miss")),
         )
-        for row in document["results"]
+        for row in shown
     ]
+    sides = ", ".join(map(str, document["resolutions"]))
+    at = f", at {sides} px only" if document["resolutions_left_out"] else ""
     cli.print_table(
-        f"{document['family']}, space {document['space']}",
+        f"{document['family']}, space {document['space']}{at}",
         ("limit (ms)", "latency (ms)", "accuracy (%)", "may miss (points)"),
         rows,
     )
-    for row in document["results"]:
-        print(row["arch"])
+    for row in shown:
+        print(row["arch"] or "-")
+    if len(shown) < len(results):
+        print(
+            f"{len(shown)} of the frontier's {len(results):,} subnets; --csv FILE and --json give all, --top N more"
+        )
+
+
+def _per_cent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 if __name__ == "__main__":

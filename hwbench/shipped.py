@@ -51,3 +51,18 @@ def predictor(family: str) -> Path:
 def reference_table(family: str) -> Path:
     """A table measured on the machine that its header names, for those who have not built one."""
     return artefact(f"{family}-reference.jsonl")
+
+
+def accuracies_of(family: str, supernet_sha256: str) -> Path:
+    """The shipped accuracies that were measured in the supernet of that hash.
+
+    Raises:
+        InputError: none were.
+    """
+    from compofa.accuracy import Accuracies
+
+    for recipe in ("ofa", "compofa") if family in ACCURACY_FAMILIES else ():
+        path = artefact(f"{family}-{recipe}.accuracy.jsonl")
+        if Accuracies.load(path).header.supernet_sha256 == supernet_sha256:
+            return path
+    raise InputError("no accuracies of this supernet are shipped")

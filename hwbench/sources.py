@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,17 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.accuracy import Accuracies
-    from compofa.accuracy_predictor import AccuracyPredictor
+    from compofa.blocks import Block
     from compofa.families import Family
     from compofa.spaces import Space
     from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
+    from lut.table import Table
+
+LEAST_SPEARMAN = 0.7
+"""Rank correlation of a calibration that is used: one fitted to noise alone stays below it."""
+MOST_NOISY = 0.5
+"""Share of noisy entries from which on a table is warned of."""
 
 
 def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
@@ -44,25 +50,20 @@ def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
     return path, True
 
 
-def load_latency_model(lut: Path, family: Family) -> LatencyModel:
-    """The table's model, calibrated if it was validated.
+def load_latency_model(lut: Path, family: Family, force: bool = False) -> LatencyModel:
+    """:func:`trusted_model` of a table of `family`.
 
     Raises:
         ValueError: the table is broken, or of another family.
     """
-    from lut.calibration import load_model
+    from lut.formats import read_table
 
-    model = load_model(lut)
-    if model.family.name != family.name:
+    found = read_table(lut).family.name
+    if found != family.name:
         raise InputError(
-            f"{lut} is a table of family {model.family.name}, not of {family.name}: say --family {model.family.name}, "
-            "or give another --lut"
+            f"{lut} is a table of family {found}, not of {family.name}: say --family {found}, or give another --lut"
         )
-    if model.target.precision != "fp32":
-        cli.note(f"accuracies are of fp32 subnets; the latencies are of {model.target.precision} ones")
-    if not model.calibrated:
-        cli.note(f"{lut} is not calibrated: latencies are plain sums; run hwbench validate --lut {lut}")
-    return model
+    return trusted_model(lut, force)
 
 
 def load_subnet_latency(path: Path, family: Family) -> SubnetLatency:
@@ -79,24 +80,86 @@ def load_subnet_latency(path: Path, family: Family) -> SubnetLatency:
     return model
 
 
-def covered_resolutions(model: LatencyModel | SubnetLatency, space: Space, path: Path) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class LeftOut:
+    """What a space loses on a target that cannot run some of its blocks.
+
+    Args:
+        blocks: that cannot run, and why.
+        subnets: that have one of them.
+        of: so many, at the resolutions of the table.
+    """
+
+    blocks: dict[Block, str]
+    subnets: int
+    of: int
+
+
+def runnable(space: Space, model: LatencyModel | SubnetLatency, path: Path) -> tuple[Space, LeftOut | None]:
+    """`space` less the subnets with a block that the target of a table cannot run, and what that costs; says so.
+
+    Raises:
+        CannotRun: nothing is left.
+    """
+    from backends.base import CannotRun
+    from hwbench.subnet_latency import SubnetLatency
+
+    if isinstance(model, SubnetLatency):
+        return space, None
+    table = model.table
+    failed = {block: table.failures[block] for block in space.all_blocks() if block in table.failures}
+    if not failed:
+        return space, None
+    kept = space.without(failed)
+    sides = [r for r in space.resolutions if r in _table_resolutions(table, space)]
+    total = space.count(sides)
+    left_out = LeftOut(failed, total - kept.count(sides), total)
+    (block, reason), device = next(iter(failed.items())), table.target.device
+    words = f"{len(failed)} blocks of space {space.name} cannot run on {device}, the first being {block} ({reason})"
+    if not kept.count(sides):
+        raise CannotRun(f"{path}: {words}: no subnet is left")
+    cli.note(
+        f"{path}: {words}: {_count(left_out.subnets)} of {_count(total)} subnets have one and are left out"
+    )
+    return kept, left_out
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 1e9 else f"{float(number):.3g}"
+
+
+def _table_resolutions(table: Table, space: Space) -> set[int]:
+    """At which the table was built, or knows every block of `space`."""
+    return {*table.complete_resolutions(space), *table.header.resolutions}
+
+
+def covered_resolutions(
+    model: LatencyModel | SubnetLatency, space: Space, path: Path, force: bool = False
+) -> tuple[int, ...]:
     """The resolutions that a model of subnets was fitted at, or that a table was built for, at which it must know
-    every block of `space`; says so if they are not all that the family has.
+    every block of `space` that can run; says so if they are not all that the family has.
 
     Raises:
         MissingEntry: it lacks blocks there; names the first and says how many.
+        InputError: a model of subnets was fitted to none with some choice of the space, and `force` is false.
     """
     from hwbench.subnet_latency import SubnetLatency
     from lut.lookup import MissingEntry
 
     if isinstance(model, SubnetLatency):
+        if choice := model.lacks(space):
+            insist(
+                f"{path} was fitted to no subnet with {choice}, as space {space.name} has: measure some and fit again",
+                force,
+            )
         return model.covered_resolutions(path)
     table, family = model.table, space.family
     if not table.entries:
         raise MissingEntry(f"{path} has no entry: finish it with hwbench build_lut")
-    wanted = {*table.complete_resolutions(space), *table.header.resolutions}
+    wanted = _table_resolutions(table, space).intersection(space.resolutions)
     covered = tuple(resolution for resolution in family.resolutions if resolution in wanted)
-    if missing := table.missing(space, covered):
+    missing = [block for block in space.all_blocks(covered) if block not in table.entries] if covered else []
+    if missing:
         raise MissingEntry(
             f"{path} lacks {len(missing)} blocks of space {space.name}, the first being {missing[0]}: "
             f"add them with hwbench build_lut --space {space.name}"
@@ -105,6 +168,86 @@ def covered_resolutions(model: LatencyModel | SubnetLatency, space: Space, path:
         sides = ", ".join(map(str, covered))
         cli.note(f"{path} covers {sides} px only: subnets of other resolutions are left out")
     return covered
+
+
+# --- what is to be trusted ---
+
+
+def insist(doubt: str, force: bool) -> None:
+    """Refuse because of a doubt, or, with `force`, go on and say so.
+
+    Raises:
+        InputError: `force` is false.
+    """
+    if not force:
+        raise InputError(f"{doubt} (--force goes on all the same)")
+    cli.note(f"warning: {doubt}")
+
+
+def trusted_model(path: Path, force: bool = False) -> LatencyModel:
+    """The table's model, calibrated if it was validated and the calibration is worth something; says what is not
+    calibrated or not to be trusted, and what to do.
+
+    Raises:
+        ValueError: the table or its calibration is broken.
+    """
+    from lut.calibration import load_model
+    from lut.model import LatencyModel
+
+    model = load_model(path)
+    rank = calibration_rank(path, model) if model.calibrated else None
+    if rank is not None and rank < LEAST_SPEARMAN:
+        doubt = (
+            f"the calibration beside {path} tells fast networks from slow ones badly (Spearman {rank:.2f}, at least "
+            f"{LEAST_SPEARMAN} is wanted): run hwbench validate on a quiet machine again"
+        )
+        if force:
+            cli.note(f"warning: {doubt}")
+        else:
+            cli.note(f"{doubt}; it is not used, latencies are plain sums (--force uses it)")
+            model = LatencyModel(model.table)
+    elif not model.calibrated:
+        cli.note(f"{path} is not calibrated: latencies are plain sums; run hwbench validate --lut {path}")
+    if noisy := noise_doubt(model.table):
+        cli.note(f"warning: {path}: {noisy}")
+    return model
+
+
+def calibration_rank(path: Path, model: LatencyModel) -> float | None:
+    """The rank correlation of what a calibrated model says of the networks that it was fitted on and what they were
+    measured at; None if all are alike."""
+    import numpy as np
+
+    from lut.calibration import Calibration, calibration_path
+    from lut.scores import scores
+
+    calibration = Calibration.load(calibration_path(path), model.table)
+    predicted = np.array([model.latency_ms(network) for network in calibration.networks])
+    return scores(calibration.measured_ms, predicted)["spearman"]
+
+
+def noise_doubt(table: Table) -> str | None:
+    """Why the entries are not to be trusted, in words, if more than :data:`MOST_NOISY` of them are noisy."""
+    noisy = sum(measurement.noisy for measurement in table.entries.values())
+    if noisy <= MOST_NOISY * len(table.entries):
+        return None
+    return (
+        f"{noisy} of {len(table.entries)} entries are noisy: build it anew on a quiet machine (hwbench doctor says "
+        "what disturbs this one)"
+    )
+
+
+def note_precision(model: LatencyModel | SubnetLatency, accuracy_precision: str | None) -> None:
+    """Say so where latencies are of another number format than accuracies."""
+    from hwbench.subnet_latency import SubnetLatency
+
+    if isinstance(model, SubnetLatency):
+        return
+    accuracies = accuracy_precision or "fp32"
+    if model.target.precision != accuracies:
+        cli.note(
+            f"accuracies are of {accuracies} subnets; the latencies are of {model.target.precision} ones"
+        )
 
 
 def accuracy_files(spaces: Sequence[str], family: Family, given: Sequence[Path] | None) -> list[Path]:
@@ -120,36 +263,3 @@ def accuracy_files(spaces: Sequence[str], family: Family, given: Sequence[Path] 
     if len(given) not in (1, len(spaces)):
         raise InputError(f"{len(given)} times --accuracy for {len(spaces)} spaces: give one, or one for each")
     return list(given) * (len(spaces) if len(given) == 1 else 1)
-
-
-def load_accuracies(path: Path, family: Family) -> Accuracies:
-    """Measured accuracies of subnets of `family`.
-
-    Raises:
-        ValueError: the file is broken, or of another family.
-    """
-    from compofa.accuracy import Accuracies
-
-    accuracies = Accuracies.load(path)
-    if accuracies.header.family != family.name:
-        raise InputError(
-            f"{path} holds accuracies of family {accuracies.header.family}, not of {family.name}"
-        )
-    return accuracies
-
-
-def find_predictor(accuracy_file: Path, family: Family) -> AccuracyPredictor | None:
-    """The predictor beside an accuracy file: ``x.accuracy.jsonl`` has ``x.predictor.safetensors``; or None."""
-    from compofa.accuracy_predictor import AccuracyPredictor
-
-    path = accuracy_file.with_name(
-        accuracy_file.name.removesuffix(".accuracy.jsonl") + ".predictor.safetensors"
-    )
-    if not path.is_file():
-        return None
-    predictor = AccuracyPredictor.load(path)
-    if predictor.family.name != family.name:
-        raise InputError(
-            f"{path} predicts accuracies of family {predictor.family.name}, not of {family.name}"
-        )
-    return predictor

@@ -8,7 +8,8 @@ from typing import Any
 
 from compofa.errors import InputError
 from compofa.families import Family
-from compofa.genotype import Genotypes
+from compofa.genotype import Coverage, Genotypes
+from compofa.spaces import Space
 from hwbench import cli
 from lut.predictors.base import Floats
 from lut.subnet_model import SubnetModel
@@ -58,6 +59,10 @@ class SubnetLatency:
     def predict_ms(self, genotypes: Genotypes) -> Floats:
         """Latency of each subnet, shape (n,), from genotypes of shape (n, 1 + slots)."""
         return self.model.predict_ms(genotypes)
+
+    def lacks(self, space: Space) -> str | None:
+        """A choice of `space` that nothing measured had, anywhere in its unit, in words; None if there is none."""
+        return Coverage.of(self.family, self.model.genotypes, by_unit=True).lacks(space.used_choices())
 
     def covered_resolutions(self, path: Path) -> tuple[int, ...]:
         """Those that something was measured at; says so if they are not all that the family has."""

@@ -29,6 +29,7 @@ def parser() -> cli.Parser:
     p = cli.command_parser("validate")
     p.add_argument("--lut", type=Path, metavar="FILE", help="the table (default: the newest of --family)")
     p.add_argument("--family", default="glyphs", help="whose newest table, without --lut")
+    p.excludes("--lut", "--family")
     p.add_argument("--space", help="whose subnets (default: the widest that the table covers)")
     p.add_argument(
         "--subnets", type=cli.positive_int, default=40, metavar="N", help="random subnets to measure"
@@ -147,10 +148,11 @@ def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generato
     """
     from lut.calibration import MIN_NETWORKS
 
-    resolutions = table.complete_resolutions(space)
+    space = space.without(table.failures)
+    resolutions = tuple(r for r in table.complete_resolutions(space) if r in space.resolutions)
     if not resolutions:
         raise InputError(f"the table covers space {space.name} at no resolution; finish it with build_lut")
-    most = space.size() * len(resolutions)
+    most = space.count(resolutions)
     if not MIN_NETWORKS <= count <= most:
         raise InputError(f"--subnets must be {MIN_NETWORKS} to {most} here, not {count}")
     if most <= 10 * count:

@@ -46,11 +46,14 @@ class Additive:
 
 
 def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
-    """The weighted sum of some additive functions."""
-    pairs = list(zip(parts, weights.tolist(), strict=True))
-    fixed = sum((w * part.fixed for part, w in pairs), start=np.zeros_like(parts[0].fixed))
-    slots = sum((w * part.slots for part, w in pairs), start=np.zeros_like(parts[0].slots))
-    return Additive(fixed, slots)
+    """The weighted sum of some additive functions; infinite where one of them is, whatever its weight."""
+
+    def add(values: list[Floats]) -> Floats:
+        finite = (w * np.where(np.isinf(v), 0.0, v) for v, w in zip(values, weights.tolist(), strict=True))
+        total: Floats = sum(finite, start=np.zeros_like(values[0]))
+        return np.where(np.any(np.isinf(values), axis=0), np.inf, total)
+
+    return Additive(add([part.fixed for part in parts]), add([part.slots for part in parts]))
 
 
 def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) -> Additive:

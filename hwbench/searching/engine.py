@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import moocore
 import numpy as np
@@ -35,7 +35,15 @@ WEIGHTINGS = 9
 
 
 class Infeasible(RunFailed):
-    """No subnet meets a constraint; the message names the fastest one."""
+    """No subnet meets a constraint; the message names the fastest one.
+
+    Args:
+        unmet: for each limit that none meets, by its place among those asked for: why.
+    """
+
+    def __init__(self, unmet: dict[int, str]) -> None:
+        super().__init__("; ".join(unmet.values()))
+        self.unmet = unmet
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Found:
     """What a search found.
 
     Args:
-        best: the most accurate subnet within each limit, in their order.
+        best: the most accurate subnet within each limit that some subnet meets, in their order.
         frontier: of all subnets looked at, by rising latency of the first target.
         method: how it was searched, in words.
         exact: no subnet of the space is better, but for rounding.
@@ -51,6 +59,7 @@ class Found:
             `residual`, and is 0 where every subnet was looked at.
         residual: the most by which any subnet looked at was better than the additive surrogate says.
         evaluations: subnets that the accuracy predictor was asked for.
+        unmet: for each limit that no subnet meets, by its place among those asked for: why.
     """
 
     best: Evaluated
@@ -60,10 +69,11 @@ class Found:
     may_miss: Floats
     residual: float
     evaluations: int
+    unmet: dict[int, str] = field(default_factory=dict)
 
 
 def search(problem: Problem, limits_ms: Floats, seed: int = 0) -> Found:
-    """The most accurate subnet within each of several limits, and the frontier.
+    """The most accurate subnet within each of several limits that can be met, and the frontier.
 
     Args:
         problem: what is searched.
@@ -71,20 +81,31 @@ def search(problem: Problem, limits_ms: Floats, seed: int = 0) -> Found:
         seed: of the subnets that the surrogate is fitted to.
 
     Raises:
-        Infeasible: no subnet meets a limit.
+        Infeasible: no subnet meets any of the limits.
     """
     subnets = problem.space.size() * len(problem.resolutions)
-    if subnets <= ENUMERABLE:
-        return _exact(problem, limits_ms)
-    return _approximate(problem, limits_ms, seed)
+    open_limits = np.arange(len(limits_ms))
+    unmet: dict[int, str] = {}
+    while True:
+        limits = limits_ms[open_limits]
+        try:
+            found = _exact(problem, limits) if subnets <= ENUMERABLE else _approximate(problem, limits, seed)
+            return replace(found, unmet=unmet)
+        except Infeasible as error:
+            unmet = dict(
+                sorted({**unmet, **{int(open_limits[i]): w for i, w in error.unmet.items()}}.items())
+            )
+            open_limits = np.delete(open_limits, list(error.unmet))
+            if not len(open_limits):
+                raise Infeasible(unmet) from None
 
 
 def _exact(problem: Problem, limits_ms: Floats) -> Found:
-    genotypes = problem.space.enumerate_genotypes()
+    genotypes = problem.space.enumerate_genotypes()  # without what cannot run
     if len(problem.resolutions) < len(problem.space.family.resolutions):
         genotypes = genotypes[np.isin(genotypes[:, 0], problem.resolutions)]
     every = problem.evaluate(genotypes)
-    best = [_meets(problem, every, limits) for limits in limits_ms]
+    best = _best_of_each(problem, every, limits_ms)
     return Found(
         best=Evaluated.join(best) if best else every.take(np.arange(0)),
         frontier=nondominated(every),
@@ -96,32 +117,32 @@ def _exact(problem: Problem, limits_ms: Floats) -> Found:
     )
 
 
-def _meets(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> Evaluated:
-    """The most accurate of `subnets` that meets the limits.
+def _best_of_each(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> list[Evaluated]:
+    """The most accurate of `subnets` within each limit.
 
     Raises:
-        Infeasible: none does.
+        Infeasible: none meets some of the limits.
     """
-    found = subnets.best_within(limits_ms)
-    if not len(found):
-        excess = (subnets.latency_ms / limits_ms).max(1)
-        _raise_infeasible(problem, subnets.take(np.array([np.argmin(excess)])), limits_ms)
-    return found
+    best = [subnets.best_within(limits) for limits in limits_ms]
+    if unmet := {i: _why(problem, subnets, limits_ms[i]) for i, one in enumerate(best) if not len(one)}:
+        raise Infeasible(unmet)
+    return best
 
 
-def _raise_infeasible(problem: Problem, nearest: Evaluated, limits_ms: Floats) -> None:
-    arch = decode(problem.space.family, nearest.genotypes)[0]
+def _why(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> str:
+    """That none of `subnets` meets the limits, and which comes nearest."""
+    nearest = int(np.argmin((subnets.latency_ms / limits_ms).max(1)))
+    (arch,) = decode(problem.space.family, subnets.genotypes[[nearest]])
     limit, fastest = (
-        " and ".join(f"{v:.4g}" for v in values) for values in (limits_ms, nearest.latency_ms[0])
+        " and ".join(f"{v:.4g}" for v in values) for values in (limits_ms, subnets.latency_ms[nearest])
     )
-    raise Infeasible(
-        f"no subnet of {problem.space.name} was found within {limit} ms: the fastest takes {fastest} ms ({arch})"
-    )
+    return f"no subnet of {problem.space.name} was found within {limit} ms: the fastest takes {fastest} ms ({arch})"
 
 
 def nondominated(subnets: Evaluated) -> Evaluated:
-    """The subnets that no other beats in one objective without losing in another, by rising latency of the
-    first target; one of several equal ones."""
+    """The subnets that can run and that no other beats in one objective without losing in another, by rising
+    latency of the first target; one of several equal ones."""
+    subnets = subnets.take(np.all(np.isfinite(subnets.latency_ms), axis=1))
     if subnets.latency_ms.shape[1] == 1:
         return subnets.take(programme.nondominated(subnets.latency_ms[:, 0], subnets.accuracy))
     points = np.column_stack([subnets.latency_ms, subnets.accuracy])
@@ -152,7 +173,7 @@ def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
         starts, start_limits = _starts(seen, targets, STARTS if len(limits_ms) else 1)
         seen = Evaluated.join([seen, polish.polish(problem, starts, start_limits)[1]])
         seen = Evaluated.join([seen, breed.breed(problem, seen, targets, rng)])
-    best = [_meets(problem, seen, limits) for limits in limits_ms]
+    best = _best_of_each(problem, seen, limits_ms)
     residual = max(float((seen.accuracy - surrogate(seen.genotypes)).max()), 0.0)
     # Who meets a limit is within it for the additive latencies, too, but for what these say too much.
     margin = 0.0 if problem.is_additive else problem.overestimate(seen)
@@ -235,8 +256,8 @@ def _promising(problem: Problem, candidates: Genotypes, surrogate: Additive, lim
     accuracy = surrogate(candidates)
     subnets = Evaluated(candidates, problem.latency_ms(candidates), accuracy)
     chosen = np.zeros(len(candidates), dtype=bool)
+    _best_of_each(problem, subnets, limits_ms)
     for limits in limits_ms:
-        _meets(problem, subnets, limits)
         fits = np.flatnonzero(subnets.within(limits))
         chosen[fits[np.argsort(-accuracy[fits], kind="stable")[:PER_LIMIT]]] = True
     return candidates[chosen]

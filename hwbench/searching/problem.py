@@ -71,15 +71,26 @@ class Evaluated:
         return self.take(best[[np.argmin(self.latency_ms[best].sum(1))]])
 
 
+def _draw(rows: Genotypes, number: Floats) -> Genotypes:
+    """Of ways to fill a unit, shape (n, max_depth), one for each number from 0 to 1: all depths equally often."""
+    depth = (rows > 0).sum(1)
+    weight = 1 / np.bincount(depth)[depth]
+    edges = np.cumsum(weight) / weight.sum()
+    index = np.searchsorted(edges, number, side="right")
+    return rows[np.minimum(index, len(rows) - 1)]
+
+
 @dataclass(frozen=True)
 class Problem:
     """Find the subnets of `space` that no other beats in accuracy without losing in some latency.
+
+    What the space forbids takes infinitely long: no limit is met by it, and nothing is beaten by it.
 
     Args:
         space: whose subnets.
         latencies: one latency model a target, of the space's family.
         accuracy: accuracies (n,) of genotypes (n, 1 + slots).
-        resolutions: indices of the family's resolutions to search, ascending.
+        resolutions: indices of the family's resolutions to search, ascending; some subnet can run at each.
     """
 
     space: Space
@@ -99,14 +110,16 @@ class Problem:
 
     def _as_additive(self, latency: Latency) -> Additive:
         if isinstance(latency, Lookup):
-            return Additive(latency.fixed_ms, latency.slot_ms)
+            return Additive(latency.fixed_ms, np.where(self.space.runs, latency.slot_ms, np.inf))
         genotypes = self.sample(LATENCY_SAMPLES, np.random.default_rng(0))
         latency_ms = latency.predict_ms(genotypes)
-        return fit(self.space.family, genotypes, latency_ms, (latency_ms.mean() / latency_ms) ** 2)
+        found = fit(self.space.family, genotypes, latency_ms, (latency_ms.mean() / latency_ms) ** 2)
+        return Additive(found.fixed, np.where(self.space.runs, found.slots, np.inf))
 
     def overestimate(self, subnets: Evaluated) -> Floats:
         """The most by which :attr:`latency` exceeds the models' own answers for any of `subnets`, as a share of
         these, at least 0; shape (targets,)."""
+        subnets = subnets.take(np.all(np.isfinite(subnets.latency_ms), axis=1))
         stand_in = np.column_stack([latency(subnets.genotypes) for latency in self.latency])
         most: Floats = np.maximum((stand_in / subnets.latency_ms).max(axis=0) - 1, 0.0)
         return most
@@ -160,7 +173,11 @@ class Problem:
 
     def latency_ms(self, genotypes: Genotypes) -> Floats:
         """Latencies, shape (n, targets)."""
-        return np.column_stack([latency.predict_ms(genotypes) for latency in self.latencies])
+        latency_ms = np.full((len(genotypes), len(self.latencies)), np.inf)
+        runs = self.space.can_run(genotypes)
+        some = genotypes if runs.all() else genotypes[runs]
+        latency_ms[runs] = np.column_stack([latency.predict_ms(some) for latency in self.latencies])
+        return latency_ms
 
     def evaluate(self, genotypes: Genotypes) -> Evaluated:
         """`genotypes`, shape (n, 1 + slots), with the predictors' answers."""
@@ -173,16 +190,23 @@ class Problem:
         return np.hstack([first, *parts])
 
     def sample(self, count: int, rng: np.random.Generator) -> Genotypes:
-        """Random subnets: resolution, then the depth of each unit, then its blocks, uniformly; shape
+        """Random subnets that can run: resolution, then the depth of each unit, then its blocks, uniformly; shape
         (count, 1 + slots)."""
-        parts: list[Genotypes] = [rng.choice(np.array(self.resolutions, np.int16), count)[:, None]]
-        for rows in self.units:
-            depth = (rows > 0).sum(1)
-            weight = 1 / np.bincount(depth)[depth]
-            edges = np.cumsum(weight) / weight.sum()
-            index = np.searchsorted(edges, rng.random(count), side="right")
-            parts.append(rows[np.minimum(index, len(rows) - 1)])
+        resolution = rng.choice(np.array(self.resolutions, np.int16), count)
+        parts: list[Genotypes] = [resolution[:, None]]
+        for unit, rows in enumerate(self.units):
+            number, drawn = rng.random(count), np.empty((count, rows.shape[1]), dtype=np.int16)
+            for r in self.resolutions if self.space.forbidden else ():
+                mine = resolution == r
+                drawn[mine] = _draw(rows[self._fits(unit, rows, r)], number[mine])
+            parts.append(drawn if self.space.forbidden else _draw(rows, number))
         return np.hstack(parts)
+
+    def _fits(self, unit: int, rows: Genotypes, resolution: int) -> NDArray[np.bool_]:
+        """Which ways to fill a unit, shape (n, max_depth), can run at one resolution, by its index; shape (n,)."""
+        slots = unit * rows.shape[1] + np.arange(rows.shape[1])
+        fits: NDArray[np.bool_] = self.space.runs[resolution, slots, rows].all(axis=1)
+        return fits
 
     def mutate(self, genotypes: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
         """`genotypes` with the resolution and each unit drawn anew with `probability`."""

@@ -52,9 +52,10 @@ def nondominated(latency: Floats, accuracy: Floats) -> NDArray[np.intp]:
 
 
 def unit_front(problem: Problem, latency: Additive, accuracy: Additive, resolution: int, unit: int) -> Front:
-    """The choices of one unit that none beats."""
+    """The choices of one unit that can run and that none beats."""
     ms, gain = (function.of_unit(resolution, problem.places[unit]) for function in (latency, accuracy))
     index = nondominated(ms, gain)
+    index = index[np.isfinite(ms[index])]
     return Front(ms[index], gain[index], index[:, None])
 
 
@@ -78,7 +79,7 @@ def thin(front: Front, epsilon: float) -> Front:
 def solve(
     problem: Problem, latency: Additive, accuracy: Additive, resolution: int, epsilon: float = EPSILON
 ) -> Front:
-    """The frontier of all subnets at one resolution, by its index.
+    """The frontier of all subnets at one resolution, by its index, at which some subnet can run.
 
     For each subnet there is one in the answer that is as fast and at most ``(units - 1) * epsilon`` less accurate;
     with `epsilon` 0 the answer is exact.

@@ -26,7 +26,9 @@ def network(inputs: int = 128, outputs: int = 1) -> nn.Sequential:
     torch.manual_seed(0)
     sizes = (inputs, 400, 400, 400)
     hidden = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
-    return nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(400, outputs))
+    last = nn.Linear(400, outputs)
+    nn.init.constant_(last.bias, 0.5)  # fractions come out
+    return nn.Sequential(*(layer for pair in hidden for layer in pair), last)
 
 
 def drawn(resolutions: tuple[int, ...], count: int = 20) -> np.ndarray:

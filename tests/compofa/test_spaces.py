@@ -2,13 +2,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.arch import arch_blocks
 from compofa.blocks import check_chain
+from compofa.errors import InputError
 from compofa.families import FAMILIES, GLYPHS, get_family
 from compofa.genotype import decode
-from compofa.spaces import SPACES, get_space
+from compofa.spaces import SPACES, coupling, get_space
 
 families = st.sampled_from(list(FAMILIES.values()))
 spaces = st.builds(get_space, st.sampled_from(SPACES), families)
@@ -85,3 +87,85 @@ def test_unknown_names_list_those_there_are():
         get_space("nas", GLYPHS)
     with pytest.raises(ValueError, match=r"glyphs, imagenet-w1\.0"):
         get_family("resnet")
+
+
+# --- families with other choices ---
+
+
+@pytest.mark.parametrize(
+    ("depths", "expands", "coupled"),
+    [
+        ((2, 3, 4), (3, 4, 6), ((2, 3), (3, 4), (4, 6))),
+        ((1, 2), (2, 8), ((1, 2), (2, 8))),
+        ((3,), (5,), ((3, 5),)),
+        ((1, 2, 3, 5), (2, 3, 4, 6), ((1, 2), (2, 3), (3, 4), (5, 6))),
+    ],
+)
+def test_the_coupling_is_of_the_familys_own_choices(depths, expands, coupled):
+    family = dataclasses.replace(GLYPHS, depths=depths, expands=expands)
+    assert coupling(family) == coupled
+    for name in ("compofa", "compofa-elastic"):
+        space = get_space(name, family)
+        arch = space.sample(np.random.default_rng(0))
+        assert all((len(unit), e) in coupled for unit in arch.units for _, e in unit)
+        assert get_space("ofa", family).contains(arch)
+    assert get_space("compofa", family).size() == len(depths) ** len(family.units)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depths": (2, 3)}, r"2 depths \(2, 3\) and 3 expand ratios \(3, 4, 6\)"),
+        ({"kernels": (3,)}, r"fixes the kernel of unit 2 to 5, which is not among the kernels \(3,\)"),
+    ],
+)
+def test_a_rule_that_the_family_has_no_choices_for_is_refused(changes, message):
+    family = dataclasses.replace(GLYPHS, **changes)
+    with pytest.raises(InputError, match=message):
+        get_space("compofa", family)
+    assert get_space("ofa", family).size() > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"expands": (1, 3)},
+        {"expands": (4, 3)},
+        {"depths": ()},
+        {"depths": (0, 1)},
+        {"kernels": (3, 4)},
+        {"kernels": (3, 3)},
+        {"resolutions": (0, 16)},
+    ],
+)
+def test_choices_that_no_supernet_can_have_are_refused(changes):
+    with pytest.raises(InputError, match=f"{next(iter(changes))} must be"):
+        dataclasses.replace(GLYPHS, **changes)
+
+
+# --- blocks that cannot run ---
+
+TINY = dataclasses.replace(
+    GLYPHS, units=GLYPHS.units[:2], resolutions=(16, 20), depths=(1, 2), kernels=(3, 5), expands=(3, 4)
+)
+
+
+@given(name=st.sampled_from(SPACES), seed=st.integers(0, 2**32), share=st.sampled_from([0, 0.1, 0.3, 0.6]))
+@settings(max_examples=20, deadline=None)
+def test_a_space_without_some_blocks_is_what_is_left_of_it(name, seed, share):
+    whole, rng, family = get_space(name, TINY), np.random.default_rng(seed), TINY
+    space = whole.without(b for b in whole.all_blocks() if rng.random() < share)
+    left = [a for a in whole.enumerate() if space.forbidden.isdisjoint(arch_blocks(family, a))]
+    assert list(space.enumerate()) == left
+    assert decode(family, space.enumerate_genotypes()) == left
+    assert [a for a in whole.enumerate() if space.contains(a)] == left
+    assert space.count() == len(left) and whole.count() == whole.size() * len(family.resolutions)
+    assert list(space.resolutions) == sorted({a.resolution for a in left})
+    assert set(space.all_blocks()) == {b for a in left for b in arch_blocks(family, a)}
+    if left:
+        drawn = {space.sample(rng) for _ in range(20)}
+        assert drawn <= set(left)
+        assert all(space.mutate(arch, rng, 0.5) in left for arch in drawn)
+    else:
+        with pytest.raises(InputError, match="can run"):
+            space.sample(rng, family.resolutions[0])

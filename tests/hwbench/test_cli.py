@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import json
 import os
 import signal
@@ -357,3 +358,27 @@ def test_numbers_are_finite_and_in_their_range(kind: Callable[[str], float]) -> 
 def test_absurd_resolutions_are_refused_at_once(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         cli.resolutions(text)
+
+
+@pytest.mark.parametrize(
+    "given", [["--out", "a", "--out", "b"], ["--out=a", "--ou", "b"], ["--seed", "1", "--seed=1"]]
+)
+def test_an_option_that_counts_once_is_refused_twice(given: list[str]) -> None:
+    parser = cli.command_parser("pareto")
+    parser.add_argument("--out")
+    parser.add_argument("--many", action="append")
+    parser.add_mutually_exclusive_group().add_argument("--seed", type=int)
+    with pytest.raises(cli.UsageError, match=f"{given[0].split('=')[0][:4]}.* is given twice"):
+        parser.parse_args(given)
+    # Each parse begins anew.
+    for _ in range(2):
+        assert parser.parse_args(["--out", "a", "--many", "x", "--many", "y"]).many == ["x", "y"]
+
+
+def test_every_command_refuses_an_option_given_twice() -> None:
+    """Whatever is added to a parser, in groups and subcommands too."""
+    for command in cli.COMMANDS:
+        parser = importlib.import_module(f"hwbench.{command}").parser()
+        for action in parser._actions:
+            single = action.nargs is None and isinstance(action, argparse._StoreAction)
+            assert not single or isinstance(action, cli._StoreOnce), (command, action.dest)

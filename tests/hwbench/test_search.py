@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from backends.base import Measurement, Target
+from compofa import accuracy_predictor
 from compofa.accuracy import Header as AccuracyHeader
 from compofa.accuracy import append
 from compofa.accuracy_predictor import AccuracyPredictor
@@ -60,12 +61,12 @@ def files(tmp_path_factory) -> dict[str, Path]:
         "foreign": folder / "f.predictor.safetensors",
     }
     rng = np.random.default_rng(0)
-    layers = tuple(
-        (rng.normal(0, size, (out, fan)).astype("f4"), np.full(out, 0.1, "f4"))
-        for out, fan, size in ((32, 125, 0.3), (1, 32, 0.03))
-    )
-    AccuracyPredictor(GLYPHS, "one-hot", layers, {"held_out": {"mae": 0.01}}).save(found["predictor"])
-    AccuracyPredictor(get_family("imagenet-w1.0"), "one-hot", layers, {}).save(found["foreign"])
+    hidden = (rng.normal(0, 0.3, (32, 125)).astype("f4"), np.full(32, 0.1, "f4"))
+    last = (rng.normal(0, 0.01, (1, 32)).astype("f4"), np.full(1, 0.5, "f4"))
+    report = {"held_out": {"mae": 0.01}}
+    AccuracyPredictor(GLYPHS, "one-hot", (hidden, last), report).save(found["predictor"])
+    foreign = ((np.zeros((1, 145), "f4"), np.zeros(1, "f4")),)
+    AccuracyPredictor(get_family("imagenet-w1.0"), "one-hot", foreign, {}).save(found["foreign"])
     archs = list(COMPOFA.enumerate())
     header = AccuracyHeader("glyphs", "s", "0", "synthetic", 10_000, 0)
     correct = (truth(encode(GLYPHS, archs)) * 10_000).round().astype(int).tolist()
@@ -162,7 +163,8 @@ def test_the_summary_says_what_the_numbers_are_of(files, capsys) -> None:
     assert str(Arch.parse(out.splitlines()[-1]))
 
 
-def test_measured_accuracies_of_a_part_are_fitted(run, files, tmp_path) -> None:
+def test_measured_accuracies_of_a_part_are_fitted(run, files, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(accuracy_predictor, "CANDIDATES", accuracy_predictor.CANDIDATES[:1])  # the cheapest
     path = tmp_path / "some.accuracy.jsonl"
     path.write_text("".join(files["measured"].open().readlines()[:301]))
     found = run("--space", "compofa", "--lut", "{lut}", "--accuracy", str(path), "--latency-ms", "2.5")
@@ -204,7 +206,7 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
         (
             ["--accuracy", "{measured}"],
             2,
-            "holds no subnet with 6 of the choices that space ofa has in unit 1",
+            "holds no subnet with k5e3 as block 1 of unit 1, as space ofa has",
         ),
         (["--accuracy", "missing"], 2, "missing: No such file"),
         (["--space", "nas"], 2, "unknown space 'nas'"),
@@ -213,7 +215,8 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
     ],
 )
 def test_bad_input_is_one_line(files, capsys, arguments, code: int, message: str) -> None:
-    given = ["--lut", "{lut}", "--accuracy", "{predictor}", *arguments]
+    given = ["--lut", "{lut}", *arguments]
+    given += [] if "--accuracy" in arguments else ["--accuracy", "{predictor}"]
     assert search.main([a.format(**files) for a in given]) == code
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert message in line

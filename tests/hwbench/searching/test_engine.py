@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.arch import slot_block
+from compofa.blocks import Block
+from compofa.families import Family
+from compofa.genotype import block_choices
 from hwbench.searching import breed, engine, polish
 from hwbench.searching.engine import Infeasible, search
 from hwbench.searching.problem import Evaluated, Latency, Problem
@@ -151,7 +156,82 @@ def test_infeasible_names_the_fastest(searching, monkeypatch, enumerable: int) -
     problem = searching.make_problem(3, bend=0.02)
     fastest = problem.latency_ms(problem.space.enumerate_genotypes()).min()
     with pytest.raises(Infeasible, match=rf"within 0\.01 ms: the fastest takes {fastest:.4g} ms \(r"):
-        search(problem, np.array([[10.0], [0.01]]))
+        search(problem, np.array([[0.01], [0.001]]))
+
+
+@pytest.mark.parametrize("enumerable", [0, 10**6])
+def test_limits_that_can_be_met_are_answered_though_others_cannot(searching, monkeypatch, enumerable) -> None:
+    monkeypatch.setattr(engine, "ENUMERABLE", enumerable)
+    problem = searching.make_problem(3, bend=0.02)
+    wanted = limits(problem, 3)
+    found = search(problem, np.vstack([[0.01], wanted[:2], [0.02], wanted[2:]]))
+    alone = search(problem, wanted)
+    np.testing.assert_array_equal(found.best.genotypes, alone.best.genotypes)
+    np.testing.assert_array_equal(found.may_miss, alone.may_miss)
+    assert list(found.unmet) == [0, 3] and "within 0.02 ms" in found.unmet[3]
+
+
+# --- blocks that cannot run ---
+
+
+def crippled(problem: Problem, seed: int, share: float = 0.25) -> Problem:
+    """The problem on a device that cannot run some of the blocks: tables know no latency of these."""
+    space, rng = problem.space, np.random.default_rng(seed)
+    family = space.family
+    elastic = [b for b in space.all_blocks() if b.hidden_channels > b.in_shape[0]]
+    space = space.without(b for b in elastic if rng.random() < share)
+    lookups = tuple(
+        replace(lookup, slot_ms=np.where(space.runs, lookup.slot_ms, np.nan)) for lookup in problem.latencies
+    )
+    kept = tuple(i for i in problem.resolutions if family.resolutions[i] in space.resolutions)
+    return replace(problem, space=space, latencies=lookups, resolutions=kept)
+
+
+def blocks(problem: Problem, row: list[int]) -> set[Block]:
+    """The elastic blocks of a genotype."""
+    return {
+        _block(problem.space.family, row[0], slot, choice) for slot, choice in enumerate(row[1:]) if choice
+    }
+
+
+@functools.cache
+def _block(family: Family, resolution: int, slot: int, choice: int) -> Block:
+    unit, position = divmod(slot, family.max_depth)
+    return slot_block(
+        family, family.resolutions[resolution], unit, position, *block_choices(family)[choice - 1]
+    )
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.02])
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
+def test_what_cannot_run_is_never_found_and_the_best_of_the_rest_is(
+    searching, not_enumerated, space: str, targets: int, bend: float
+) -> None:
+    tried = 0
+    for seed in range(4):
+        whole = searching.make_problem(seed, bend=bend, targets=targets, space=space)
+        problem = crippled(whole, seed, share=0.15 if space == "ofa" else 0.05)
+        if not problem.resolutions:
+            continue
+        tried += 1
+        # Brute force that knows nothing of spaces with holes: look at the blocks of each subnet.
+        every = whole.space.enumerate_genotypes()
+        runs = np.array([problem.space.forbidden.isdisjoint(blocks(whole, row)) for row in every.tolist()])
+        assert 0 < runs.sum() < len(runs) and runs.sum() == problem.space.count()
+        subnets = whole.evaluate(every[runs])
+        wanted = np.quantile(subnets.latency_ms, [0.1, 0.4, 0.8], axis=0) + 1e-9
+        best = np.array([subnets.accuracy[subnets.within(one)].max() for one in wanted])
+        found = search(problem, wanted)
+        assert problem.space.can_run(found.frontier.genotypes).all()
+        assert np.isfinite(found.frontier.latency_ms).all()
+        assert (found.best.latency_ms <= wanted).all()
+        missed = best - found.best.accuracy
+        assert (missed <= found.may_miss + 1e-9).all() and (missed >= -1e-9).all()
+        if found.exact:
+            np.testing.assert_allclose(found.best.accuracy, best, atol=1e-9)
+            assert found.may_miss.max() < 1e-9
+    assert tried >= 2
 
 
 def test_polishing_never_loses_and_keeps_the_limits(searching) -> None:
