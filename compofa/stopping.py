@@ -1,12 +1,13 @@
 """Ctrl-C, ``kill`` and a closed terminal end a command in the same way.
 
 While :func:`interrupting` lasts, SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does, so that whatever saves on
-Ctrl-C saves on all three. Work that must not be cut in two puts itself under :func:`at_boundaries`.
+Ctrl-C saves on all three. Work that must not be cut in two puts itself under :func:`deferred`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -64,28 +65,32 @@ def interrupting() -> Iterator[Stop]:
 
 
 @contextlib.contextmanager
-def at_boundaries() -> Iterator[Callable[[], None]]:
-    """The signals wait; gives the function to call between two steps, which raises KeyboardInterrupt if one came.
+def deferred(message: str = "") -> Iterator[Callable[[], bool]]:
+    """The signals wait until the block ends, and are heeded then; gives a function that says whether one came, to ask
+    between two steps. Those that are ignored stay so.
 
-    One that came after the last call is heeded when the block ends.
+    Args:
+        message: a line for stderr, written when the first one comes.
     """
     came: list[int] = []
     current = {number: signal.getsignal(number) for number in _ours()}
     handlers = {int(number): handler for number, handler in current.items() if callable(handler)}
 
-    def check() -> None:
-        if came:
-            number = came.pop()
-            handlers[number](number, None)
+    def note(number: int, frame: FrameType | None) -> None:
+        if message and not came:
+            with contextlib.suppress(OSError):  # not print, which is not made for signal handlers
+                os.write(2, f"{message}\n".encode())
+        came.append(number)
 
     for number in handlers:
-        signal.signal(number, lambda number, _: came.append(number))
+        signal.signal(number, note)
     try:
-        yield check
+        yield lambda: bool(came)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    check()
+    if came:
+        handlers[came[0]](came[0], None)
 
 
 def leave_to_parent() -> None:

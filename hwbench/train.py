@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from compofa.stopping import deferred
 from hwbench import cli
 
 if TYPE_CHECKING:
@@ -86,10 +85,17 @@ def execute(args: argparse.Namespace) -> int:
 def _run(trainer: Trainer) -> Path:
     """Train to the end, or until a signal says stop: then the step that is being taken is finished first."""
     shown = cli.progress if trainer.world.rank == 0 else _silent
-    with noted_signals() as stop, shown(f"training {trainer.recipe.name}", trainer.total_steps()) as advance:
-        if done := trainer.steps_done():
-            advance(done)
-        path = trainer.run(lambda entry: advance(1), stop)
+    path = None
+    try:
+        with (
+            deferred("stopping at the end of a step, with a checkpoint") as stop,
+            shown(f"training {trainer.recipe.name}", trainer.total_steps()) as advance,
+        ):
+            if done := trainer.steps_done():
+                advance(done)
+            path = trainer.run(lambda entry: advance(1), stop)
+    except KeyboardInterrupt:
+        pass  # whether it came in time is said by what there is
     if path is None:
         raise KeyboardInterrupt(f"{trainer.out} holds a checkpoint; the same command goes on from there")
     return path
@@ -98,29 +104,6 @@ def _run(trainer: Trainer) -> Path:
 @contextmanager
 def _silent(label: str, total: int) -> Iterator[cli.Advance]:
     yield lambda steps: None
-
-
-@contextmanager
-def noted_signals() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether this process was told to end (Ctrl-C, SIGTERM, SIGHUP) since the block
-    began. Nothing else happens on these signals, however often they come; those that are ignored stay so."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if not received:
-            with suppress(OSError):  # not print, which is not made for signal handlers
-                os.write(2, b"stopping at the end of a step, with a checkpoint\n")
-        received.append(number)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP"):  # not on Windows
-        numbers.append(signal.SIGHUP)
-    before = {n: signal.signal(n, note) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _report(args: argparse.Namespace, trainer: Trainer, path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compofa.families import GLYPHS
+from compofa.stopping import SIGNALS
 from hwbench import build_lut
 
 
@@ -25,3 +28,12 @@ def copy(built: Path, tmp_path: Path) -> Path:
     path = tmp_path / "t.jsonl"
     path.write_bytes(built.read_bytes())
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A command that was told to end leaves the signals deaf: its process ends, too. This one does not."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
