@@ -219,7 +219,7 @@ WORK = """
 import subprocess
 child = subprocess.Popen(["sleep", "60"])
 try:
-    print("at work", child.pid, flush=True)
+    os.write(1, f"at work {child.pid}\\n".encode())  # no print: a signal within it may make it print twice
     time.sleep(60)
 finally:
     child.kill()
