@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compofa.blocks import Block
+from compofa.blocks.operations import Convolution
 from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
-from compofa.layers import Classifier, ConvBN, MBConv, Mix
+from compofa.static import StaticBlock
 
 if TYPE_CHECKING:
     import onnx
@@ -44,38 +45,27 @@ def folded_weights(module: nn.Module) -> Arrays:
     norm folded with its running statistics.
 
     Raises:
-        ValueError: it is no block of a static network.
+        InputError: it is no block of a static network.
     """
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        return {}
-    if isinstance(module, ConvBN):
-        return _folded("conv", module)
-    if isinstance(module, Mix):
-        return {"mix.weight": _array(module.conv.weight)}
-    if isinstance(module, Classifier):
-        return _plain("linear", module.linear)
-    if not isinstance(module, MBConv):
+    if not isinstance(module, StaticBlock):
         raise InputError(f"a {type(module).__name__} is no block of a static network")
-    arrays = _folded("expand", module.expand) if module.expand else {}
-    arrays |= _folded("depthwise", module.depthwise) | _folded("project", module.project)
-    if module.se:
-        arrays |= _plain("se.reduce", module.se.reduce) | _plain("se.expand", module.se.expand)
+    arrays: Arrays = {}
+    for operation in module.block.operations:
+        if isinstance(operation, Convolution) and operation.affine == "norm":
+            arrays |= _folded(operation.name, module.layer(operation), module.norm(operation))
+        else:
+            for name in operation.weights:
+                arrays[name] = _array(getattr(module.layer(operation), name.rpartition(".")[2]))
     return arrays
 
 
-def _folded(name: str, layer: ConvBN) -> Arrays:
-    bn = layer.bn
+def _folded(name: str, layer: nn.Conv2d | nn.Linear, bn: nn.BatchNorm2d) -> Arrays:
     assert bn.running_mean is not None and bn.running_var is not None
     # In double precision: the fold then adds no error of its own.
     scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-    weight = layer.conv.weight.double() * scale[:, None, None, None]
+    weight = layer.weight.double() * scale[:, None, None, None]
     bias = bn.bias.double() - bn.running_mean.double() * scale
     return {f"{name}.weight": _array(weight), f"{name}.bias": _array(bias)}
-
-
-def _plain(name: str, layer: nn.Conv2d | nn.Linear) -> Arrays:
-    assert layer.bias is not None
-    return {f"{name}.weight": _array(layer.weight), f"{name}.bias": _array(layer.bias)}
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

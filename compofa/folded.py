@@ -16,36 +16,16 @@ from torch import nn
 from compofa.blocks import Block, check_chain
 from compofa.errors import InputError
 from compofa.graph import Weights, random_weights
-from compofa.layers import Classifier, ConvBN, MBConv, Mix, build_block
+from compofa.static import StaticBlock
 
 
-def folded_block(block: Block, weights: Weights) -> nn.Module:
+def folded_block(block: Block, weights: Weights) -> StaticBlock:
     """A module that computes `block` with `weights`, without batch norm, in evaluation mode."""
-    module = build_block(block)
-    for child in module.modules():
-        if isinstance(child, ConvBN):
-            child.bn = nn.Identity()  # type: ignore[assignment]
-    for name, layer in _layers(module).items():
-        layer.weight = _parameter(weights[f"{name}.weight"])
-        if f"{name}.bias" in weights:
-            layer.bias = _parameter(weights[f"{name}.bias"])
+    module = StaticBlock(block, folded=True)
+    for operation in block.operations:
+        for name in operation.weights:
+            setattr(module.layer(operation), name.rpartition(".")[2], _parameter(weights[name]))
     return module.eval()
-
-
-def _layers(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """The layers of one block that hold weights, under their names in :func:`compofa.graph.weight_shapes`."""
-    if isinstance(module, ConvBN):
-        return {"conv": module.conv}
-    if isinstance(module, Mix):
-        return {"mix": module.conv}
-    if isinstance(module, Classifier):
-        return {"linear": module.linear}
-    if not isinstance(module, MBConv):
-        return {}
-    layers: dict[str, nn.Conv2d | nn.Linear] = {"expand": module.expand.conv} if module.expand else {}
-    if module.se:
-        layers |= {"se.reduce": module.se.reduce, "se.expand": module.se.expand}
-    return layers | {"depthwise": module.depthwise.conv, "project": module.project.conv}
 
 
 def _parameter(array: NDArray[np.float32]) -> nn.Parameter:

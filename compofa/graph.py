@@ -8,13 +8,26 @@ some kernels faster or slower than they are in use.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compofa.blocks import Block, check_chain
+from compofa.blocks.operations import (
+    INPUT,
+    Activation,
+    Add,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GlobalAverage,
+    Multiply,
+    Operation,
+    Pool,
+    unknown,
+)
 from compofa.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +42,7 @@ IR_VERSION = 8
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
+RELU6 = (("min", 0.0), ("max", 6.0))
 SHORTCUT_GAIN = 0.3
 """Scale of a residual branch: keeps the sum of many of order one."""
 
@@ -36,25 +50,7 @@ SHORTCUT_GAIN = 0.3
 def weight_shapes(block: Block) -> dict[str, tuple[int, ...]]:
     """Name and shape of each array that `block` holds once batch norm is folded, in torch's layout:
     (out, in / groups, k, k) for a convolution, (out, in) for the classifier, (out,) for a bias."""
-    cin, cout, kernel = block.in_shape[0], block.out_channels, block.kernel
-    if block.kind == "pool":
-        return {}
-    if block.kind == "conv":
-        return _with_bias("conv", cout, cin, kernel)
-    if block.kind == "mix":
-        return {"mix.weight": (cout, cin, 1, 1)}
-    if block.kind == "linear":
-        return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-    hidden, squeeze = block.hidden_channels, block.se_channels
-    shapes = _with_bias("expand", hidden, cin, 1) if block.expands else {}
-    shapes |= _with_bias("depthwise", hidden, 1, kernel)
-    if block.se:
-        shapes |= _with_bias("se.reduce", squeeze, hidden, 1) | _with_bias("se.expand", hidden, squeeze, 1)
-    return shapes | _with_bias("project", cout, hidden, 1)
-
-
-def _with_bias(layer: str, out: int, fan: int, kernel: int) -> dict[str, tuple[int, ...]]:
-    return {f"{layer}.weight": (out, fan, kernel, kernel), f"{layer}.bias": (out,)}
+    return {name: shape for operation in block.operations for name, shape in operation.weights.items()}
 
 
 def random_weights(block: Block, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
@@ -64,18 +60,25 @@ def random_weights(block: Block, rng: np.random.Generator) -> dict[str, NDArray[
     ``1 / fan_in`` elsewhere; uniform, which is several times faster to draw than normal.
     """
     weights = {}
-    for name, shape in weight_shapes(block).items():
-        layer, _, kind = name.rpartition(".")
-        gain = 1.0 if layer in ("project", "linear") else math.sqrt(2)
-        if layer == "project":
-            # The gate of SE halves what it multiplies; a residual branch is kept small beside its input.
-            gain *= (2 if block.se else 1) * (SHORTCUT_GAIN if block.shortcut else 1)
-        std = 0.1 if kind == "bias" else gain / math.sqrt(math.prod(shape[1:]))
-        array = rng.random(shape, dtype=np.float32)
-        array -= np.float32(0.5)
-        array *= np.float32(std * math.sqrt(12))
-        weights[name] = array
+    for operation in block.operations:
+        for name, shape in operation.weights.items():
+            std = 0.1 if len(shape) == 1 else _gain(block, operation) / math.sqrt(math.prod(shape[1:]))
+            array = rng.random(shape, dtype=np.float32)
+            array -= np.float32(0.5)
+            array *= np.float32(std * math.sqrt(12))
+            weights[name] = array
     return weights
+
+
+def _gain(block: Block, operation: Operation) -> float:
+    """By which the weights of `operation` scale what it takes."""
+    takers = [taker for taker in block.operations if operation.name in taker.inputs]
+    gain = math.sqrt(2) if any(isinstance(taker, Activation) for taker in takers) else 1.0
+    if any(isinstance(taker, Add) and taker.inputs[0] == operation.name for taker in takers):
+        gain *= SHORTCUT_GAIN  # a residual branch is kept small beside its input
+    if any(isinstance(giver, Multiply) and giver.name in operation.inputs for giver in block.operations):
+        gain *= 2  # the gate of SE halves what it multiplies
+    return gain
 
 
 def network_to_onnx(
@@ -120,7 +123,7 @@ def network_to_onnx(
     value = "x"
     for index, (block, arrays) in enumerate(zip(blocks, weights, strict=True)):
         _check_weights(block, arrays)
-        value = _BUILDERS[block.kind](graph, f"block{index}.", value, block, arrays)
+        value = graph.block(f"block{index}.", value, block, arrays)
     graph.nodes[-1].output[0] = "y"
 
     last = blocks[-1]
@@ -191,75 +194,74 @@ class Graph:
         names = [name for name in (f"{layer}.weight", f"{layer}.bias") if name in weights]
         return [self.constant(prefix + name, weights[name]) for name in names]
 
-    def conv(
-        self, prefix: str, layer: str, value: str, weights: Weights, *, stride: int = 1, groups: int = 1
-    ) -> str:
-        kernel = weights[f"{layer}.weight"].shape[-1]
+    def block(self, prefix: str, value: str, block: Block, weights: Weights) -> str:
+        """Append the operations of `block`, whose input is `value`; gives the name of its output."""
+        values = {INPUT: value}
+        for operation in block.operations:
+            if type(operation) not in _METHODS:
+                raise unknown("the ONNX graph", operation)
+            append = getattr(self, _METHODS[type(operation)])
+            inputs = [values[name] for name in operation.inputs]
+            values[operation.name] = append(prefix, operation, inputs, weights)
+        return values[block.operations[-1].name]
+
+    def conv(self, prefix: str, op: Convolution, inputs: Sequence[str], weights: Weights) -> str:
         return self.node(
             "Conv",
-            prefix + layer,
-            value,
-            *self.constants(prefix, layer, weights),
-            kernel_shape=[kernel] * 2,
-            strides=[stride] * 2,
-            pads=[kernel // 2] * 4,
-            group=groups,
+            prefix + op.name,
+            *inputs,
+            *self.constants(prefix, op.name, weights),
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.kernel // 2] * 4,
+            group=op.groups,
         )
 
-    def gemm(self, prefix: str, layer: str, value: str, weights: Weights) -> str:
-        return self.node("Gemm", prefix + layer, value, *self.constants(prefix, layer, weights), transB=1)
+    def gemm(self, prefix: str, op: FullyConnected, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node(
+            "Gemm", prefix + op.name, *inputs, *self.constants(prefix, op.name, weights), transB=1
+        )
 
-    def add(self, name: str, value: str, shortcut: str) -> str:
-        return self.node("Add", name, value, shortcut)
+    def flatten(self, prefix: str, op: Flatten, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node("Flatten", prefix + op.name, *inputs)
 
-    def activation(self, kind: str, value: str) -> str:
-        if kind == "none":
-            return value
-        return self.node({"relu": "Relu", "hswish": "HardSwish"}[kind], f"{value}.{kind}", value)
+    def pool(self, prefix: str, op: Pool, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node(
+            {"average": "AveragePool", "maximum": "MaxPool"}[op.how],
+            prefix + op.name,
+            *inputs,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+        )
 
+    def global_average(self, prefix: str, op: GlobalAverage, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node("GlobalAveragePool", prefix + op.name, *inputs)
 
-def _conv(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
-    value = graph.conv(prefix, "conv", value, weights, stride=block.stride)
-    return graph.activation(block.act, value)
+    def activation(self, prefix: str, op: Activation, inputs: Sequence[str], weights: Weights) -> str:
+        name = prefix + op.name
+        if op.function == "hsigmoid":
+            return self.node("HardSigmoid", name, *inputs, alpha=1 / 6, beta=0.5)
+        if op.function == "relu6":
+            bounds = (self.constant(f"{name}.{side}", np.array(value)) for side, value in RELU6)
+            return self.node("Clip", name, *inputs, *bounds)
+        return self.node({"relu": "Relu", "hswish": "HardSwish"}[op.function], name, *inputs)
 
+    def add(self, prefix: str, op: Add, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node("Add", prefix + op.name, *inputs)
 
-def _mix(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
-    return graph.activation(block.act, graph.conv(prefix, "mix", value, weights))
-
-
-def _pool(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
-    return graph.node("GlobalAveragePool", f"{prefix}pool", value)
-
-
-def _linear(graph: Graph, prefix: str, value: str, block: Block, weights: Weights) -> str:
-    flat = graph.node("Flatten", f"{prefix}flatten", value)
-    return graph.gemm(prefix, "linear", flat, weights)
-
-
-def _mbconv(graph: Graph, prefix: str, block_input: str, block: Block, weights: Weights) -> str:
-    value = block_input
-    if block.expands:
-        value = graph.activation(block.act, graph.conv(prefix, "expand", value, weights))
-    value = graph.conv(prefix, "depthwise", value, weights, stride=block.stride, groups=block.hidden_channels)
-    value = graph.activation(block.act, value)
-    if block.se:
-        value = _squeeze_excite(graph, prefix, value, weights)
-    value = graph.conv(prefix, "project", value, weights)
-    return graph.add(f"{prefix}add", value, block_input) if block.shortcut else value
+    def multiply(self, prefix: str, op: Multiply, inputs: Sequence[str], weights: Weights) -> str:
+        return self.node("Mul", prefix + op.name, *inputs)
 
 
-def _squeeze_excite(graph: Graph, prefix: str, value: str, weights: Weights) -> str:
-    gate = graph.node("GlobalAveragePool", f"{prefix}se.pool", value)
-    gate = graph.activation("relu", graph.conv(prefix, "se.reduce", gate, weights))
-    gate = graph.conv(prefix, "se.expand", gate, weights)
-    gate = graph.node("HardSigmoid", f"{prefix}se.gate", gate, alpha=1 / 6, beta=0.5)
-    return graph.node("Mul", f"{prefix}se", value, gate)
-
-
-_BUILDERS: dict[str, Callable[[Graph, str, str, Block, Weights], str]] = {
-    "conv": _conv,
-    "mbconv": _mbconv,
-    "pool": _pool,
-    "mix": _mix,
-    "linear": _linear,
+_METHODS: dict[type[Operation], str] = {
+    Convolution: "conv",
+    FullyConnected: "gemm",
+    Flatten: "flatten",
+    Pool: "pool",
+    GlobalAverage: "global_average",
+    Activation: "activation",
+    Add: "add",
+    Multiply: "multiply",
 }
+"""Which method of :class:`Graph` appends which operation."""

@@ -10,9 +10,12 @@ network, calibrate them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.blocks.operations import Add, Convolution, FullyConnected
 from compofa.graph import Graph, Weights
 
 ACTIVATION_RANGE = 8.0
@@ -30,16 +33,15 @@ class QuantizedGraph(Graph):
         super().__init__("f2")
         self._quantized: dict[str, str] = {}
 
-    def conv(
-        self, prefix: str, layer: str, value: str, weights: Weights, *, stride: int = 1, groups: int = 1
-    ) -> str:
-        return super().conv(prefix, layer, self.quantized(value), weights, stride=stride, groups=groups)
+    def conv(self, prefix: str, op: Convolution, inputs: Sequence[str], weights: Weights) -> str:
+        return super().conv(prefix, op, [self.quantized(value) for value in inputs], weights)
 
-    def gemm(self, prefix: str, layer: str, value: str, weights: Weights) -> str:
-        return super().gemm(prefix, layer, self.quantized(value), weights)
+    def gemm(self, prefix: str, op: FullyConnected, inputs: Sequence[str], weights: Weights) -> str:
+        return super().gemm(prefix, op, [self.quantized(value) for value in inputs], weights)
 
-    def add(self, name: str, value: str, shortcut: str) -> str:
-        return super().add(name, value, self.quantized(shortcut))
+    def add(self, prefix: str, op: Add, inputs: Sequence[str], weights: Weights) -> str:
+        branch, shortcut = inputs
+        return super().add(prefix, op, [branch, self.quantized(shortcut)], weights)
 
     def constants(self, prefix: str, layer: str, weights: Weights) -> list[str]:
         values = [self._weight(prefix + layer, weights[f"{layer}.weight"])]

@@ -1,7 +1,5 @@
-"""Static torch modules, one for each kind of block, and their elastic counterparts.
-
-A static network is what is measured, exported and deployed. The elastic layers hold the weights of the
-largest block and compute with the leading part that a (kernel, expand ratio) asks for.
+"""Elastic layers: they hold the weights of the largest block and compute with the leading part that a (kernel,
+expand ratio) asks for. :mod:`compofa.static` has their static counterparts.
 
 Sources: elastic kernels, depths and widths, and their order, are those of OFA (arXiv:1908.09791, section
 3.2); the depthwise part runs convolution, BN, activation, squeeze-and-excitation, as MobileNetV3 does.
@@ -17,28 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compofa.blocks import Block, make_divisible
-
-BN_EPS = 1e-5
-BN_MOMENTUM = 0.1
-
-ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "hswish": F.hardswish}
-
-
-class ConvBN(nn.Module):
-    """Convolution (no bias, same padding), BN, activation: (n, in, h, w) -> (n, out, h/stride, w/stride)."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, act: str, groups: int = 1
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        )
-        self.bn = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = act
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ACTIVATIONS[self.act](self.bn(self.conv(x)))
+from compofa.static import ACTIVATIONS, BN_EPS, BN_MOMENTUM
 
 
 class SqueezeExcite(nn.Module):
@@ -53,69 +30,6 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * F.hardsigmoid(gate)
-
-
-class MBConv(nn.Module):
-    """A static inverted residual block."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        cin, hidden = block.in_shape[0], block.hidden_channels
-        self.expand = ConvBN(cin, hidden, 1, 1, block.act) if block.expands else None
-        self.depthwise = ConvBN(hidden, hidden, block.kernel, block.stride, block.act, groups=hidden)
-        self.se = SqueezeExcite(hidden) if block.se else None
-        self.project = ConvBN(hidden, block.out_channels, 1, 1, "none")
-        self.shortcut = block.shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.expand(x) if self.expand else x
-        y = self.depthwise(y)
-        if self.se:
-            y = self.se(y)
-        y = self.project(y)
-        return x + y if self.shortcut else y
-
-
-class Mix(nn.Module):
-    """1x1 convolution without BN or bias, then the activation."""
-
-    def __init__(self, in_channels: int, out_channels: int, act: str) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.act = act
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ACTIVATIONS[self.act](self.conv(x))
-
-
-class Classifier(nn.Module):
-    """(n, channels, 1, 1) -> (n, classes), with dropout while training."""
-
-    def __init__(self, channels: int, classes: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.linear = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(F.dropout(x.flatten(1), self.dropout, self.training))
-
-
-def build_block(block: Block) -> nn.Module:
-    """A static module that computes `block`."""
-    if block.kind == "conv":
-        return ConvBN(block.in_shape[0], block.out_channels, block.kernel, block.stride, block.act)
-    if block.kind == "mbconv":
-        return MBConv(block)
-    if block.kind == "pool":
-        return nn.AdaptiveAvgPool2d(1)
-    if block.kind == "mix":
-        return Mix(block.in_shape[0], block.out_channels, block.act)
-    return Classifier(block.in_shape[0], block.out_channels)
-
-
-def build_network(blocks: Sequence[Block]) -> nn.Sequential:
-    """A static network: (n, 3, resolution, resolution) -> (n, classes)."""
-    return nn.Sequential(*(build_block(block) for block in blocks))
 
 
 class ElasticBatchNorm(nn.BatchNorm2d):

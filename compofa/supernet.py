@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from compofa.arch import Arch, arch_blocks, check_arch, head_blocks, slot_block, tail_blocks
 from compofa.families import Family
-from compofa.layers import Classifier, ElasticMBConv, build_network
+from compofa.layers import ElasticMBConv
+from compofa.static import StaticBlock, build_network
 
 
 class Supernet(nn.Module):
@@ -46,7 +47,7 @@ class Supernet(nn.Module):
     def set_dropout(self, probability: float) -> None:
         """Drop features before the classifier with `probability` while training."""
         classifier = self.tail[-1]
-        assert isinstance(classifier, Classifier)
+        assert isinstance(classifier, StaticBlock)
         classifier.dropout = probability
 
     def _initialise(self) -> None:

@@ -63,6 +63,7 @@ COMMANDS = {
     "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
     "doctor": "say what this machine can measure with, and how noisily",
     "check": "judge the latency models by golden measurements: the gate for CI",
+    "describe": "show what a network is made of: blocks, MACs, parameters, activations, latency",
     "trace": "show where the modelled cycles of a network on an FPGA go",
 }
 """Module of this package -> what it does."""

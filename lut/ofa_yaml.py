@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.base import Measurement, Target
-from compofa.blocks import Block
+from compofa.blocks import Block, check_kind
 from compofa.errors import InputError
 from compofa.families import FAMILIES, Family, get_family
 from compofa.files import parse_json, parse_yaml, read_bounded, replacing_folder
@@ -52,6 +52,7 @@ def ofa_key(block: Block) -> str:
 
     The 1x1 convolution before the pool is told from the stem by its kernel.
     """
+    check_kind("OFA's layout of tables", block, ("conv", "mbconv", "pool", "mix", "linear"))
     kind = {"pool": "AvgPool2D", "mix": "Conv_2", "linear": "Logits"}.get(block.kind)
     kind = kind or ("expanded_conv" if block.kind == "mbconv" else "Conv" if block.kernel > 1 else "Conv_1")
     output = str(block.out_channels) if block.kind == "linear" else _shape(block.out_shape)

@@ -8,15 +8,31 @@ steps one by one. Layers also describe networks that hwbench cannot build but bo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compofa.blocks import Block
+from compofa.blocks.operations import (
+    INPUT,
+    Activation,
+    Add,
+    Convolution,
+    Flatten,
+    FullyConnected,
+    GlobalAverage,
+    Multiply,
+    Operation,
+    Pool,
+    Shape,
+    unknown,
+)
 from compofa.errors import InputError
 
 KINDS = ("conv", "depthwise", "pool", "scale", "add", "act")
 ON_THE_ALU = ("depthwise", "pool", "scale", "add", "act")
 """Kinds whose outputs are each of one input channel: no reduction over channels, so nothing for a MAC array."""
 ACTIVATIONS = ("none", "relu", "hswish", "hsigmoid", "swish")
+FUSED = {"relu": "relu", "relu6": "relu", "hswish": "hswish", "hsigmoid": "hsigmoid"}
+"""The activation of a layer for that of an operation."""
 
 
 @dataclass(frozen=True)
@@ -93,45 +109,55 @@ class Layer:
 
 
 def lower(block: Block) -> tuple[Layer, ...]:
-    """The layers of `block`, in order, activations and the shortcut's addition fused into the convolutions."""
-    if block.kind == "mbconv":
-        return _lower_mbconv(block)
-    channels, height, _ = block.in_shape
-    if block.kind == "pool":
-        return (Layer("pool", block.in_shape, channels, height, height, valid=True, name="pool"),)
-    return (
-        Layer(
-            "conv",
-            block.in_shape,
-            block.out_channels,
-            block.kernel,
-            block.stride,
-            act=block.act,
-            name=block.kind,
-        ),
-    )
+    """The layers of `block`, in order, activations and the shortcut's addition fused into what they follow.
+
+    Raises:
+        InputError: it has an operation that is not known here.
+    """
+    layers: dict[str, Layer] = {}  # by the name of the last operation that each computes
+    for operation in block.operations:
+        name, fused = operation.name, operation.inputs[0] if operation.inputs else INPUT
+        if isinstance(operation, Flatten):
+            continue  # the same values in the same order
+        if isinstance(operation, Activation) and fused in layers:
+            layers[name] = replace(layers.pop(fused), act=FUSED[operation.function])
+        elif isinstance(operation, Add) and fused in layers:
+            layers[name] = replace(layers.pop(fused), add=True)
+        else:
+            layers[name] = _layer(operation)
+    return tuple(layers.values())
 
 
-def _lower_mbconv(block: Block) -> tuple[Layer, ...]:
-    hidden, (_, height, width) = block.hidden_channels, block.in_shape
-    layers = []
-    if block.expands:
-        layers.append(Layer("conv", block.in_shape, hidden, act=block.act, name="expand"))
-    depthwise = Layer(
-        "depthwise",
-        (hidden, height, width),
-        hidden,
-        block.kernel,
-        block.stride,
-        act=block.act,
-        name="depthwise",
-    )
-    layers.append(depthwise)
-    inner = depthwise.out_shape
-    if block.se:
-        layers += squeeze_excite(inner, block.se_channels)
-    layers.append(Layer("conv", inner, block.out_channels, add=block.shortcut, name="project"))
-    return tuple(layers)
+def _layer(operation: Operation) -> Layer:
+    """`operation` as a layer of its own."""
+    shape = _three(operation.in_shapes[0])
+    channels, height, width = shape
+    match operation:
+        case Convolution(groups=1):
+            return Layer(
+                "conv", shape, operation.out_channels, operation.kernel, operation.stride, name=operation.name
+            )
+        case Convolution(depthwise=True):
+            return Layer(
+                "depthwise", shape, channels, operation.kernel, operation.stride, name=operation.name
+            )
+        case FullyConnected():
+            return Layer("conv", shape, operation.out_features, name=operation.name)
+        case GlobalAverage() if height == width:
+            return Layer("pool", shape, channels, height, height, valid=True, name=operation.name)
+        case Pool():
+            valid = operation.padding == 0
+            return Layer(
+                "pool", shape, channels, operation.kernel, operation.stride, valid=valid, name=operation.name
+            )
+        case Multiply():
+            return Layer("scale", shape, channels, name=f"{operation.name}.scale")
+    raise unknown("the FPGA model", operation)
+
+
+def _three(shape: Shape) -> tuple[int, int, int]:
+    channels, height, width = (*shape, 1, 1)[:3]
+    return channels, height, width
 
 
 def squeeze_excite(shape: tuple[int, int, int], squeezed: int) -> list[Layer]:

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compofa.blocks import KINDS, Block
+from compofa.blocks import Block, check_kind
 from lut.predictors.base import Floats, Rows
+
+KINDS = ("conv", "mbconv", "pool", "mix", "linear")
+"""That something is known of: what the columns mean is said of these."""
 
 LAUNCHES = ("blocks", "inverted residuals", "squeezes", "h-swishes")
 """What must be started, whatever its size."""
@@ -54,6 +57,8 @@ pixels is a saw, not a line."""
 
 def block_rows(blocks: Sequence[Block]) -> Rows:
     """Feature rows of `blocks`; the prior is in milliseconds on a core of 1 GMAC/s, 10 us to start a block."""
+    for block in blocks:
+        check_kind("the model of blocks", block, KINDS)
     costs = np.array([_costs(block) for block in blocks], dtype=float)
     launches, work = np.hsplit(costs.reshape(-1, len(LAUNCHES) + len(WORK)), [len(LAUNCHES)])
     macs = work[:, [name.endswith("MACs") for name in WORK]].sum(axis=1)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.arch import head_blocks, slot_block, tail_blocks
-from compofa.blocks import Block
+from compofa.blocks import Block, check_kind
 from compofa.errors import InputError
 from compofa.families import Family
 from compofa.genotype import Genotypes, block_choices
 from lut.predictors.base import Floats, Rows
+from lut.predictors.block_rows import KINDS
 
 COSTS = ("macs", "depthwise", "activations", "weights")
 """What a block costs the device, as :func:`block_costs` gives it."""
@@ -32,6 +33,7 @@ microseconds; nothing else rests on it."""
 def block_costs(block: Block) -> tuple[float, ...]:
     """Each of :data:`COSTS`, in millions: multiply-accumulates; those of the depthwise convolution, which is bound
     by memory; values that the layers inside read and write; weights."""
+    check_kind("the model of subnets", block, KINDS)
     _, height, width = block.in_shape
     pixels = math.prod(block.out_shape[1:])
     hidden = block.hidden_channels

@@ -46,9 +46,9 @@ def test_dict_round_trip(block):
 def test_params_and_macs_are_those_of_the_torch_module(block):
     import torch
 
-    from compofa.layers import build_block
+    from compofa.static import StaticBlock
 
-    module = build_block(block).eval()
+    module = StaticBlock(block).eval()
     assert sum(p.numel() for p in module.parameters()) == block.params
     macs = 0
 

@@ -13,6 +13,7 @@ from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import FAMILIES, Family
 from compofa.graph import network_to_onnx, random_weights, weight_shapes
+from compofa.static import StaticBlock
 
 KINDS = [
     Block("conv", (3, 17, 17), 8, kernel=3, stride=2, act="hswish"),
@@ -20,6 +21,12 @@ KINDS = [
     Block("conv", (16, 5, 5), 16),
     Block("pool", (24, 5, 7), 24),
     Block("mix", (24, 1, 1), 40, act="hswish"),
+    Block("conv", (8, 9, 9), 8, kernel=3, act="relu", shortcut=True),
+    Block("mbconv", (8, 9, 9), 8, 24, kernel=5, act="relu6", shortcut=True),
+    Block("maxpool", (8, 12, 12), 8, kernel=3, stride=2),
+    Block("bottleneck", (16, 8, 8), 16, 8, kernel=3, act="relu"),
+    Block("bottleneck", (16, 8, 8), 24, 8, kernel=3, act="relu"),
+    Block("bottleneck", (16, 8, 8), 16, 8, kernel=3, stride=2, act="relu"),
     Block("linear", (40, 1, 1), 62),
     Block("mbconv", (16, 9, 9), 16, hidden_channels=16, kernel=3, act="relu", shortcut=True),
     *(
@@ -49,7 +56,7 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 def reference(block: Block, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
     """The block as torch's own operators compute it."""
-    act = {"none": lambda v: v, "relu": F.relu, "hswish": F.hardswish}[block.act]
+    act = {"none": lambda v: v, "relu": F.relu, "relu6": F.relu6, "hswish": F.hardswish}[block.act]
 
     def conv(layer: str, value: torch.Tensor, **kwargs: int) -> torch.Tensor:
         weight = weights[f"{layer}.weight"]
@@ -59,8 +66,17 @@ def reference(block: Block, x: torch.Tensor, weights: dict[str, torch.Tensor]) -
         return x.mean((2, 3), keepdim=True)
     if block.kind == "linear":
         return F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"])
+    if block.kind == "maxpool":
+        return F.max_pool2d(x, block.kernel, block.stride, block.kernel // 2)
     if block.kind in ("conv", "mix"):
-        return act(conv(block.kind, x, stride=block.stride))
+        y = act(conv("conv", x, stride=block.stride))
+        return x + y if block.shortcut else y
+    if block.kind == "bottleneck":
+        y = act(conv("spatial", act(conv("reduce", x)), stride=block.stride))
+        shortcut = F.avg_pool2d(x, block.stride) if block.stride > 1 else x
+        if block.in_shape[0] != block.out_channels or block.stride > 1:
+            shortcut = conv("shortcut", shortcut)
+        return act(conv("expand", y) + shortcut)
     y = act(conv("expand", x)) if block.expands else x
     y = act(conv("depthwise", y, stride=block.stride, groups=block.hidden_channels))
     if block.se:
@@ -104,12 +120,11 @@ def test_activations_of_random_networks_stay_of_order_one(family: Family, larges
 @pytest.mark.parametrize("block", KINDS, ids=str)
 def test_folded_weights_count_as_the_blocks_parameters(block: Block) -> None:
     count = sum(int(np.prod(shape)) for shape in weight_shapes(block).values())
-    if block.kind in ("conv", "mbconv"):  # folding keeps one number a channel of batch norm's two
-        widths = {"conv": [block.out_channels], "mbconv": [block.hidden_channels, block.out_channels]}[
-            block.kind
-        ]
-        count += sum(widths) + (block.hidden_channels if block.expands else 0)
-    assert count == block.params
+    module = StaticBlock(block)
+    assert block.params == sum(parameter.numel() for parameter in module.parameters())
+    norms = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    # folding keeps one number a channel of batch norm's two
+    assert count == block.params - sum(norm.num_features for norm in norms)
 
 
 def test_weights_follow_the_seed() -> None:

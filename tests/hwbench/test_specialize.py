@@ -16,7 +16,7 @@ from compofa.arch import Arch, arch_blocks
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
 from compofa.families import GLYPHS
-from compofa.layers import build_network
+from compofa.static import build_network
 from compofa.supernet import Supernet
 from hwbench import specialize
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compofa.blocks import KINDS
 from compofa.families import GLYPHS
 from compofa.spaces import get_space
 from lut.design import choose, next_blocks, shares
-from lut.predictors.block_rows import block_rows
+from lut.predictors.block_rows import KINDS, block_rows
 from lut.predictors.residual import Fitted, Kernel
 from lut.scores import mape_pct
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compofa.blocks import KINDS, Block
+from compofa.blocks import Block
 from compofa.families import FAMILIES
 from compofa.spaces import get_space
-from lut.predictors.block_rows import DESCRIPTORS, LAUNCHES, WORK, block_rows
+from lut.predictors.block_rows import DESCRIPTORS, KINDS, LAUNCHES, WORK, block_rows
 
 BLOCK = Block("mbconv", (8, 9, 9), 16, hidden_channels=32, kernel=5, stride=2, se=True, act="hswish")
 

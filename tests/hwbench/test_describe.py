@@ -1,0 +1,56 @@
+"""``hwbench describe``: any network, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compofa.arch import Arch, arch_blocks
+from compofa.families import get_family
+from hwbench import describe, shipped
+from lut.calibration import load_model
+
+ARCH = "r24-k3e3_k3e3-k5e4_k5e4_k5e4-k3e3_k3e3-k3e6_k3e6_k3e6_k3e6-k5e3_k5e3"
+
+
+def test_a_subnet_with_the_latency_of_each_block(capsys: pytest.CaptureFixture[str]) -> None:
+    table = shipped.reference_table("glyphs")
+    assert describe.main([ARCH, "--lut", str(table), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    blocks = arch_blocks(get_family("glyphs"), Arch.parse(ARCH))
+    model = load_model(table)
+    assert document["macs"] == sum(block.macs for block in blocks)
+    assert document["latency"]["predicted_ms"] == pytest.approx(model.latency_ms(blocks))
+    assert sum(row["latency_ms"] for row in document["blocks"]) == pytest.approx(
+        model.table.latency_ms(blocks)
+    )
+
+
+def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe.main([ARCH]) == 0
+    out = capsys.readouterr().out
+    assert "mbconv" in out and "parameters" in out and "latency" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("{}", ["--resolution", "32"], "not a net.config"),
+        ('{"name": "MobileNetV3"}', [], "give --resolution"),
+        ("[" * 10_000, ["--resolution", "32"], "not JSON"),
+    ],
+)
+def test_a_file_that_is_no_network(
+    content: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.config"
+    path.write_text(content)
+    assert describe.main([str(path), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_is_neither_a_file_nor_a_subnet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe.main(["nothing.config"]) == 2
+    assert "not a subnet" in capsys.readouterr().err
