@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluate": "measure the accuracy of subnets",
     "tables": "convert, show, fill, merge and compare lookup tables",
     "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
+    "engines": "build the engines of a table for a GPU that is elsewhere, with TensorRT-RTX",
     "doctor": "say what this machine can measure with, and how noisily",
     "check": "judge the latency models by golden measurements: the gate for CI",
     "trace": "show where the modelled cycles of a network on an FPGA go",
