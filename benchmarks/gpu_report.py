@@ -193,7 +193,8 @@ class Run:
             return
         known = self.report["cases"].get(ONE_NETWORK, {})
         if "latency_ms" not in known:
-            what = (self.scale.family, self.scale.space, str(self.scale.side), str(self.engines))
+            scale = self.scale
+            what = (scale.family, scale.space, str(scale.side), str(scale.subnets), str(self.engines))
             script = str(Path(__file__).with_name("gpu_one_network.py"))
             _, known = self._run(script, *what)
             self.report["cases"][ONE_NETWORK] = known

@@ -13,9 +13,11 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
+    from backends.base import Network
     from backends.tensorrt.ahead import Report
     from backends.tensorrt.build import Graph
     from backends.tensorrt.engines import Engines
+    from compofa.blocks import Block
     from compofa.spaces import Space
 
 
@@ -62,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build the engines that `args` describe; failed if some graph was refused or could not be built."""
-    from backends.tensorrt import ahead, library
-    from backends.tensorrt.backend import ELEMENT_BYTES, default_folder
+    from backends.tensorrt import ahead
     from compofa.families import get_family
     from compofa.spaces import get_space
 
@@ -71,27 +72,13 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     space = get_space(args.space, get_family(args.family))
     resolutions = args.resolutions or space.family.resolutions
     blocks = space.all_blocks(resolutions)
-    if args.precision not in ELEMENT_BYTES:
-        raise InputError(f"there is no precision {args.precision!r}; there are {', '.join(ELEMENT_BYTES)}")
-    library.find("rtx")
-    library.use(library.RTX)
-    from backends.tensorrt import rtx_calls
-
-    rtx_calls.check_capability(args.compute_capability)
-    engines = ahead.engines_for(args.compute_capability, args.out or default_folder())
-    _make_folder(engines.folder)
-    if damaged := engines.damaged():
-        cli.note(
-            f"warning: {damaged} of the engines in {engines.home} are cut or damaged: they are built anew"
-        )
+    engines = _engines(args)
     subnets = _subnets(args, space, resolutions)
-    graphs = _graphs(args, (*ahead.networks_of(blocks), *subnets))
+    graphs = ahead.graphs_of(
+        blocks, list(subnets), precision=args.precision, batch=args.batch, seed=args.seed
+    )
     report = _build(args, graphs, engines)
-    refused = {str(b): why for b, why in ahead.by_block(report.refused, blocks).items()}
-    failed = {str(b): why for b, why in ahead.by_block(report.failed, blocks).items()}
-    for network, arch in subnets.items():
-        for reasons, named in ((report.refused, refused), (report.failed, failed)):
-            named |= {arch: reasons[network]} if network in reasons else {}
+    refused, failed = (_named(reasons, blocks, subnets) for reasons in (report.refused, report.failed))
     summary = {
         "engines": str(engines.home),
         "library": engines.identity.library,
@@ -116,9 +103,47 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.emit_json(summary)
     else:
         _print(summary, engines)
-    _name("refused", refused)
-    _name("failed", failed)
+    for what, reasons in (("refused", refused), ("failed", failed)):
+        for name, reason in reasons.items():
+            cli.note(f"{what:8} {name}: {reason}")
     return cli.OK if report.ready == len(graphs) else cli.FAILED
+
+
+def _engines(args: argparse.Namespace) -> Engines:
+    """Where the engines are kept, and what they are for, once all that was asked is found to be possible.
+
+    Raises:
+        InputError: there is no such precision or compute capability, or the folder cannot be written.
+        Unavailable: TensorRT-RTX is not installed.
+    """
+    from backends.tensorrt import ahead, library
+    from backends.tensorrt.backend import ELEMENT_BYTES, default_folder
+
+    if args.precision not in ELEMENT_BYTES:
+        raise InputError(f"there is no precision {args.precision!r}; there are {', '.join(ELEMENT_BYTES)}")
+    if args.seed < 0:
+        raise InputError(f"--seed is a whole number from 0, not {args.seed}")
+    library.use(library.find("rtx"))
+    from backends.tensorrt import rtx_calls
+
+    rtx_calls.check_capability(args.compute_capability)
+    engines = ahead.engines_for(args.compute_capability, args.out or default_folder())
+    _make_folder(engines.folder)
+    if damaged := engines.damaged():
+        cli.note(
+            f"warning: {damaged} of the engines in {engines.home} are cut or damaged: they are built anew"
+        )
+    return engines
+
+
+def _named(
+    reasons: dict[Network, str], blocks: Sequence[Block], subnets: Mapping[Network, str]
+) -> dict[str, str]:
+    """The blocks that cannot be measured for one of these `reasons`, and the subnets."""
+    from backends.tensorrt import ahead
+
+    found = {str(block): reason for block, reason in ahead.by_block(reasons, blocks).items()}
+    return found | {subnets[network]: reason for network, reason in reasons.items() if network in subnets}
 
 
 def _make_folder(folder: Path) -> None:
@@ -129,9 +154,7 @@ def _make_folder(folder: Path) -> None:
     cli.check_writable(folder / "an-engine")
 
 
-def _subnets(
-    args: argparse.Namespace, space: Space, resolutions: Sequence[int]
-) -> dict[tuple[Any, ...], str]:
+def _subnets(args: argparse.Namespace, space: Space, resolutions: Sequence[int]) -> dict[Network, str]:
     """The networks that ``validate`` draws with the same seed, and their names."""
     if not args.subnets:
         return {}
@@ -141,17 +164,6 @@ def _subnets(
 
     archs = draw_at(resolutions, space, args.subnets, np.random.default_rng(args.seed))
     return {space.blocks(arch): str(arch) for arch in archs}
-
-
-def _graphs(args: argparse.Namespace, networks: Sequence[tuple[Any, ...]]) -> list[Graph]:
-    from backends.chained import SENTINEL
-    from backends.tensorrt.build import Graph
-
-    # The sentinel watches for drift in every table alike: its weights are always of seed 0.
-    return [
-        Graph(network, args.precision, args.batch, 0 if network == SENTINEL else args.seed)
-        for network in networks
-    ]
 
 
 def _build(args: argparse.Namespace, graphs: Sequence[Graph], engines: Engines) -> Report:
@@ -174,12 +186,6 @@ def _build(args: argparse.Namespace, graphs: Sequence[Graph], engines: Engines) 
                 f"{done} of {len(graphs)} engines are in {engines.home}; the same command goes on from there"
             )
             raise KeyboardInterrupt(kept) from None
-
-
-def _name(what: str, reasons: Mapping[str, str]) -> None:
-    """A line for each block or subnet that there is no engine of."""
-    for name, reason in reasons.items():
-        cli.note(f"{what:8} {name}: {reason}")
 
 
 def _print(summary: dict[str, Any], engines: Engines) -> None:

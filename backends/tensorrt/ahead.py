@@ -41,9 +41,15 @@ class Report:
         return self.built + self.found
 
 
-def networks_of(blocks: Sequence[Block]) -> tuple[Network, ...]:
-    """The networks that measuring `blocks` runs, the sentinel among them."""
-    return tuple(dict.fromkeys((SENTINEL, *Plan(tuple(blocks)).networks)))
+def graphs_of(
+    blocks: Sequence[Block], networks: Sequence[Network], *, precision: str, batch: int, seed: int
+) -> list[Graph]:
+    """What measuring `blocks` and `networks` runs: each graph once, the sentinel's among them, whose weights are of
+    seed 0 in every table."""
+    asked = dict.fromkeys((*Plan(tuple(blocks)).networks, *networks))
+    asked.pop(SENTINEL, None)
+    seeds = {SENTINEL: 0, **dict.fromkeys(asked, seed)}
+    return [Graph(network, precision, batch, one_seed) for network, one_seed in seeds.items()]
 
 
 def by_block(reasons: dict[Network, str], blocks: Sequence[Block]) -> dict[Block, str]:

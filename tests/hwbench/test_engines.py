@@ -91,6 +91,7 @@ def test_what_a_gpu_refuses_is_named_with_the_librarys_words_and_not_tried_again
         ),
         (["--compute-capability", "8.9", "--batch", "0"], "'0' is not a positive whole number"),
         (["--compute-capability", "8.9", "--resolutions", "17"], "has no resolution 17"),
+        (["--compute-capability", "8.9", "--seed", "-1"], "--seed is a whole number from 0, not -1"),
         (["--compute-capability", "8.9", "--subnets", "1"], "--subnets must be"),
         ([], "--compute-capability"),
     ],

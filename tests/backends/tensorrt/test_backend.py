@@ -60,7 +60,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     def build(
         precision: str = "fp16", batch: int = 1, capability: str = "8.9", **options: str
     ) -> TensorRTBackend:
-        settings = Settings(precision, batch, options={"cache": str(tmp_path / "engines"), **options})
+        settings = Settings(
+            precision, batch, options={"cache": str(tmp_path / "engines"), "runtime": "rtx", **options}
+        )
         gpu: Any = host_gpu.HostGpu(capability)
         made.append(TensorRTBackend(settings, QUICK, gpu=gpu, command=host_gpu.command))
         return made[-1]
@@ -104,7 +106,7 @@ def test_the_target_says_what_decides_the_speed(make: Make) -> None:
     target = make().target
     assert dict(target.versions) == {"driver": "1", "tensorrt-rtx": library.RTX.version}
     assert (target.device, target.threads) == ("Host GPU", 0)
-    # With these validate measures on the same library, though it was found by itself.
+    # With these validate measures on the same library, though another is installed meanwhile.
     assert TensorRTBackend.options_of(target) == {"runtime": "rtx"}
 
 
