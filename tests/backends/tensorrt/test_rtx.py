@@ -26,6 +26,7 @@ SMALL = Block("mbconv", (8, 6, 6), 8, 24, kernel=3, act="relu", shortcut=True)
 @pytest.fixture(scope="module", autouse=True)
 def _rtx() -> None:
     library.use(library.RTX)
+    build.keep_memory()
 
 
 def sorts(family: str) -> list[Block]:

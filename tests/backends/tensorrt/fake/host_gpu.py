@@ -129,6 +129,7 @@ if __name__ == "__main__":
     library.use(library.LIBRARIES[sys.argv[2]])
     from backends.tensorrt import build, calls
 
+    build.keep_memory()
     calls.build, calls.Engine = kept(calls.build), HostEngine  # type: ignore[assignment, misc]
     with os.fdopen(int(sys.argv[1]), "w") as answers:
         build.serve(sys.stdin, answers, HostGpu())
