@@ -21,6 +21,7 @@ TENSORRT_BINDINGS := 10.16.1.11 11.4.0.106
 	    $(BIN)/pip download --quiet --no-deps --dest $@ tensorrt-cu13-bindings==$$version || \
 	    echo "no bindings of TensorRT $$version: its tests will be skipped" >&2; \
 	done
+	touch $@
 
 demo: .venv/installed  ## measure this CPU, validate the table, draw the frontier: a few minutes
 	mkdir -p demo
