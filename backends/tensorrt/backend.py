@@ -121,8 +121,9 @@ class TensorRTBackend(ChainBackend):
     def _open_device(self) -> Device:
         from backends.cuda_timing import open_gpu
 
+        chosen = self._library  # the one that is named may be missing where the other is there
         self._gpu = self._given or open_gpu(self.settings.precision)
-        library.use(self._library)
+        library.use(chosen)
         return self._gpu
 
     @cached_property
