@@ -10,14 +10,18 @@ export PYTHONPYCACHEPREFIX ?= .venv/pycache
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,tvm]'
 	touch $@
 
-# NVIDIA's Python bindings, without TensorRT: the tests hold our calls against them, and skip that without them.
+# TensorRT-RTX, which builds engines without a GPU, and the Python bindings of TensorRT, without TensorRT: the tests
+# build with the one, hold our calls against both, and skip that, saying so, where they cannot be had.
 TENSORRT_BINDINGS := 10.16.1.11 11.4.0.106
 .venv/tensorrt: .venv/installed
 	mkdir -p $@
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[tensorrt]' || \
+	    echo "no TensorRT-RTX for this machine: its tests will be skipped" >&2
 	for version in $(TENSORRT_BINDINGS); do \
 	    $(BIN)/pip download --quiet --no-deps --dest $@ tensorrt-cu13-bindings==$$version || \
 	    echo "no bindings of TensorRT $$version: its tests will be skipped" >&2; \
 	done
+	touch $@
 
 demo: .venv/installed  ## measure this CPU, validate the table, draw the frontier: a few minutes
 	mkdir -p demo

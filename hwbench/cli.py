@@ -61,6 +61,7 @@ COMMANDS = {
     "evaluate": "measure the accuracy of subnets",
     "tables": "convert, show, fill, merge and compare lookup tables",
     "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
+    "engines": "build the engines of a table for a GPU that is elsewhere, with TensorRT-RTX",
     "doctor": "say what this machine can measure with, and how noisily",
     "check": "judge the latency models by golden measurements: the gate for CI",
     "describe": "show what a network is made of: blocks, MACs, parameters, activations, latency",

@@ -72,7 +72,7 @@ def examine(seconds: float) -> dict[str, Any]:
     }
 
 
-PACKAGES = ("hwbench", "numpy", "onnx", "onnxruntime", "torch", "apache-tvm", "tensorrt")
+PACKAGES = ("hwbench", "numpy", "onnx", "onnxruntime", "torch", "apache-tvm", "tensorrt", "tensorrt-rtx-cu13")
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -146,12 +146,23 @@ def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generato
     Raises:
         ValueError: the table covers no resolution, or the space has fewer subnets, or `count` is too small.
     """
-    from lut.calibration import MIN_NETWORKS
-
     space = space.without(table.failures)
     resolutions = tuple(r for r in table.complete_resolutions(space) if r in space.resolutions)
     if not resolutions:
         raise InputError(f"the table covers space {space.name} at no resolution; finish it with build_lut")
+    return draw_at(resolutions, space, count, rng)
+
+
+def draw_at(
+    resolutions: Sequence[int], space: Space, count: int, rng: np.random.Generator
+) -> tuple[Arch, ...]:
+    """`count` distinct random subnets of `space` at the given resolutions.
+
+    Raises:
+        InputError: the space has fewer subnets, or `count` is too small.
+    """
+    from lut.calibration import MIN_NETWORKS
+
     most = space.count(resolutions)
     if not MIN_NETWORKS <= count <= most:
         raise InputError(f"--subnets must be {MIN_NETWORKS} to {most} here, not {count}")

@@ -18,8 +18,13 @@ SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs TVM where it is not, saying so."""
+    """Skip what needs TVM or TensorRT-RTX where it is not, saying so."""
     for item in items:
+        if "needs_rtx" in item.keywords and find_spec("tensorrt_rtx") is None:
+            why = (
+                "TensorRT-RTX is not installed: pip install 'hwbench[tensorrt]' (Linux and Windows on x86-64)"
+            )
+            item.add_marker(pytest.mark.skip(reason=why))
         if "needs_tvm" in item.keywords:
             if find_spec("tvm") is None:
                 item.add_marker(pytest.mark.skip(reason="TVM is not installed: pip install 'hwbench[tvm]'"))

@@ -1,7 +1,9 @@
-"""TensorRT on an NVIDIA GPU: each network is compiled to an engine, checked, and replayed as a CUDA graph.
+"""TensorRT or TensorRT-RTX on an NVIDIA GPU: each network is compiled to an engine, checked, and replayed as a CUDA
+graph.
 
-Nothing of TensorRT is loaded into this process before a GPU, TensorRT and a torch that can use them were found
-to work, in that order: on a machine without them TensorRT's objects crash the process.
+Nothing of NVIDIA's is loaded into this process before a GPU, the library and a torch that can use them were found to
+work, in that order: on a machine without them TensorRT's objects crash the process. Engines that
+``hwbench engines`` built on another machine are used as they are.
 """
 
 from __future__ import annotations
@@ -9,10 +11,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,23 +20,26 @@ from backends.base import CannotRun, Network, Option, Settings, Target
 from backends.chained import GPU_TIMINGS, ChainBackend, Timings
 from backends.cuda_probe import cuda_reason
 from backends.device import Device, Run
-from backends.tensorrt.build import Request, bind, random_input
-from backends.tensorrt.engines import Engines, Identity, graph_hash
-from backends.tensorrt.worker import COMMAND, Builder, BuildFailed, request_files
-from compofa.errors import InputError
-from compofa.graph import network_to_onnx
+from backends.tensorrt import library
+from backends.tensorrt.build import Graph, Request, bind, random_input
+from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
+from backends.tensorrt.library import RUNTIMES, Library
+from backends.tensorrt.worker import Builder, BuildFailed, build_command
+from compofa.errors import InputError, Unavailable
 from compofa.home import home
 
 if TYPE_CHECKING:
     from backends.cuda_timing import Gpu
+    from backends.tensorrt import calls
 
-INSTALL = "pip install tensorrt (it fetches the library from pypi.nvidia.com)"
 PROBE_S = 60
 BUILD_S = "900"
+ELEMENT_BYTES = {"fp16": 2, "fp32": 4, "tf32": 4, "int8": 2}
+"""Of the precisions that engines have; what int8 leaves in floating point is fp16."""
 
 
 class TensorRTBackend(ChainBackend):
-    """Engines of TensorRT 10 or 11, strongly typed: the precision is that of the ONNX graph.
+    """Engines of TensorRT 10 or 11, or of TensorRT-RTX, strongly typed: the precision is that of the ONNX graph.
 
     Args:
         settings: precision ``fp16``, ``fp32``, ``tf32`` (fp32 whose products are rounded to ten bits) or
@@ -45,15 +48,22 @@ class TensorRTBackend(ChainBackend):
         gpu, command: for tests: the device, and the process that builds engines.
 
     Raises:
-        BackendUnavailable: there is no driver, no GPU, no TensorRT or no torch for the GPU.
+        BackendUnavailable: there is no driver, no GPU, neither library or no torch for the GPU.
+        Unavailable: the library that the option ``runtime`` names is not there.
         ValueError: the GPU lacks the precision.
     """
 
     name = "tensorrt"
     default_precision = "fp16"
-    element_bytes = {"fp16": 2, "fp32": 4, "tf32": 4, "int8": 2}  # noqa: RUF012
+    element_bytes = ELEMENT_BYTES
     shares_activations = False
     options = (
+        Option(
+            "runtime",
+            "NVIDIA's library: tensorrt, rtx (TensorRT-RTX), or auto: tensorrt where it is installed, else rtx",
+            "auto",
+            RUNTIMES,
+        ),
         Option("cache", "folder of built engines (default: engines beside the tables)", metavar="FOLDER"),
         Option("build_timeout", "seconds that one engine may take to build", BUILD_S, metavar="SECONDS"),
         Option(
@@ -71,23 +81,25 @@ class TensorRTBackend(ChainBackend):
         timings: Timings = GPU_TIMINGS,
         *,
         gpu: Gpu | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Callable[[Library], Sequence[str]] = lambda library: build_command(library, "gpu"),
     ) -> None:
         self._given = gpu
         super().__init__(settings, timings)
-        self._builder = Builder(_seconds(self.option("build_timeout")), command)
+        self._builder = Builder(seconds(self.option("build_timeout")), command(self._library))
 
     @classmethod
     def probe(cls) -> str | None:
         if reason := cuda_reason():
             return reason
-        if find_spec("tensorrt") is None:
-            return f"there is a GPU, but tensorrt cannot be imported; install with: {INSTALL}"
-        return _import_reason()
+        try:
+            return _import_reason(library.find("auto"))
+        except Unavailable as missing:
+            return f"there is a GPU, but {missing}"
 
     @property
     def target(self) -> Target:
-        versions = (*self.device.versions, ("tensorrt", self._engines.identity.tensorrt))
+        identity = self._engines.identity
+        versions = (*self.device.versions, (identity.library, identity.version))
         return Target(
             backend=self.name,
             device=self.device.name,
@@ -95,27 +107,39 @@ class TensorRTBackend(ChainBackend):
             batch=self.settings.batch,
             threads=0,
             versions=tuple(sorted(versions)),
-            details=(("cuda_graph", "yes"),),
+            details=(("cuda_graph", "yes"), ("runtime", self._library.runtime)),
         )
+
+    @property
+    def caution(self) -> str | None:
+        return self._engines.warning()
+
+    @cached_property
+    def _library(self) -> Library:
+        return library.find(self.option("runtime"))
 
     def _open_device(self) -> Device:
         from backends.cuda_timing import open_gpu
 
+        chosen = self._library  # the one that is named may be missing where the other is there
         self._gpu = self._given or open_gpu(self.settings.precision)
+        library.use(chosen)
         return self._gpu
 
     @cached_property
     def _engines(self) -> Engines:
         from backends.tensorrt import calls
 
-        identity = Identity(calls.version(), self.device.name, self._gpu.capability)
-        return Engines(Path(self.option("cache") or home() / "engines"), identity)
+        rtx = self._library == library.RTX
+        gpu = "" if rtx else self.device.name
+        identity = Identity(self._library.name, calls.version(), self._gpu.capability, gpu)
+        return Engines(Path(self.option("cache") or default_folder()), identity)
 
     def _ready(self, network: Network, seed: int) -> Run:
         from backends.tensorrt import calls
 
         try:
-            engine = calls.Engine(self._plan(network, seed))
+            engine = self._open(Graph(network, self.settings.precision, self.settings.batch, seed))
             arrays = bind(engine, self._gpu, random_input(engine.tensors(), seed))
             stream = self._gpu.stream_handle
 
@@ -127,28 +151,24 @@ class TensorRTBackend(ChainBackend):
         except (calls.TensorRTFailed, BuildFailed) as error:
             raise CannotRun(str(error)) from error
 
-    def _plan(self, network: Network, seed: int) -> bytes:
-        """The engine of `network`, from the cache or built now."""
-        precision = self.settings.precision
-        graph = "fp32" if precision == "tf32" else precision
-        model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=graph)
-        content = model.SerializeToString(deterministic=True)
-        key = graph_hash(content, tf32=precision == "tf32")
-        profile = self.option("profile")
-        plan = None if profile else self._engines.load(key)
-        if plan is None:
-            plan = self._build(content, seed, _profile_file(profile, network))
-            self._engines.store(key, plan)
-        return plan
+    def _open(self, graph: Graph) -> calls.Engine:
+        """The engine of `graph`, from the cache or built now, found to compute what it should on this device."""
+        from backends.tensorrt import calls
 
-    def _build(self, model: bytes, seed: int, profile: str) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="hwbench-") as name:
-            source, plan = request_files(Path(name), model)
-            cache = str(self._engines.timing_cache)
-            self._builder.build(
-                Request(str(source), str(plan), cache, self.settings.precision, seed, profile)
-            )
-            return plan.read_bytes()
+        key = graph_hash(graph.model(), tf32=graph.tf32)
+        profile = _profile_file(self.option("profile"), graph.network)
+        engine = None if profile else self._usable(key)
+        if engine is None:
+            self._builder.build(Request(graph, self._engines, profile))
+            engine = self._usable(key)
+        if engine is None:
+            raise BuildFailed(f"{self._engines.path(key)} was changed by another process; try again")
+        kernels = self._engines.kernels(key)
+        return calls.Engine(engine.plan, kernels.read_bytes() if kernels.exists() else b"")
+
+    def _usable(self, key: str) -> Engine | None:
+        engine = self._engines.load(key)
+        return engine if engine and engine.checked == self.device.name else None
 
     def close(self) -> None:
         """End the building process."""
@@ -159,14 +179,24 @@ class TensorRTBackend(ChainBackend):
             self.close()
 
 
-def _seconds(text: str) -> float:
+def default_folder() -> Path:
+    """Where engines are kept unless another folder is named."""
+    return home() / "engines"
+
+
+def seconds(text: str) -> float:
+    """The value of ``--build-timeout``.
+
+    Raises:
+        InputError: it is no time.
+    """
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
+        found = 0.0
+    if not 0 < found < float("inf"):
         raise InputError(f"--build-timeout is a positive number of seconds, not {text!r}")
-    return seconds
+    return found
 
 
 def _profile_file(folder: str, network: Network) -> str:
@@ -174,14 +204,14 @@ def _profile_file(folder: str, network: Network) -> str:
     return str(Path(folder) / f"{name}.json") if folder else ""
 
 
-def _import_reason() -> str | None:
-    """Why TensorRT cannot be loaded, asked of a process of its own: it may crash."""
-    ask = "import tensorrt; tensorrt.Builder; tensorrt.OnnxParser"
+def _import_reason(wanted: Library) -> str | None:
+    """Why `wanted` cannot be loaded, asked of a process of its own: it may crash."""
+    ask = f"import {wanted.module} as trt; trt.Builder; trt.OnnxParser"
     try:
         done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=PROBE_S)
     except subprocess.TimeoutExpired:
-        return f"tensorrt is installed but takes longer than {PROBE_S} s to load"
+        return f"{wanted.name} is installed but takes longer than {PROBE_S} s to load"
     if done.returncode == 0:
         return None
     said = (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
-    return f"tensorrt is installed but cannot be loaded ({said}); install with: {INSTALL}"
+    return f"{wanted.name} is installed but cannot be loaded ({said}); install with: {wanted.install}"

@@ -1,4 +1,4 @@
-"""NVIDIA's own Python bindings for TensorRT, loaded without TensorRT.
+"""NVIDIA's own Python bindings for TensorRT, loaded without TensorRT; and those of TensorRT-RTX, which is there.
 
 The wheels ``tensorrt-cu13-bindings`` hold the bindings and their type information, not the libraries they are
 linked with. Small libraries compiled here define the missing symbols, so that the bindings can be imported and
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from backends.tensorrt.library import RTX
+
 ROOT = Path(__file__).parents[3]
 WHEELS = Path(os.environ.get("HWBENCH_TENSORRT_WHEELS", ROOT / ".venv" / "tensorrt"))
 """``make .venv/tensorrt`` fetches them."""
@@ -38,10 +40,19 @@ SYMBOLS = (
 
 @dataclass(frozen=True)
 class Bindings:
-    """Unpacked bindings of one major version, with stub libraries to load them."""
+    """Unpacked bindings of one major version, with stub libraries to load them.
+
+    Args:
+        folder: that holds them.
+        version: how its number begins.
+        module: the bindings' own.
+        offered_as: the modules that offer them.
+    """
 
     folder: Path
-    major: int
+    version: str
+    module: str = "tensorrt_bindings.tensorrt"
+    offered_as: tuple[str, ...] = ("tensorrt",)
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A Python command in a process that finds these bindings."""
@@ -55,16 +66,16 @@ class Bindings:
         )
 
     def write_type_information(self, folder: Path) -> None:
-        """``tensorrt/__init__.pyi`` in `folder`, from the signatures that the bindings' docstrings state."""
+        """``tensorrt/__init__.pyi``, or what they are offered as, in `folder`, from the signatures that the bindings'
+        docstrings state."""
         made = folder / "made"
-        module = "tensorrt_bindings.tensorrt"
         generate = "from mypy.stubgen import main; main()"
-        done = self.run("-c", generate, "--inspect-mode", "-q", "-m", module, "-o", str(made))
+        done = self.run("-c", generate, "--inspect-mode", "-q", "-m", self.module, "-o", str(made))
         assert done.returncode == 0, done.stderr
-        text = (made / "tensorrt_bindings" / "tensorrt.pyi").read_text()
-        package = folder / "tensorrt"
-        package.mkdir()
-        (package / "__init__.pyi").write_text(readable(text))
+        text = (made / f"{self.module.replace('.', '/')}.pyi").read_text()
+        for name in self.offered_as:
+            (folder / name).mkdir()
+            (folder / name / "__init__.pyi").write_text(readable(text))
 
 
 def readable(stub: str) -> str:
@@ -74,6 +85,12 @@ def readable(stub: str) -> str:
     # One signature names a C++ class; without it the result would be of any type.
     assert stub.count("def get_error(") >= 1
     stub = re.sub(r"def get_error\(.*", "def get_error(self, index: int) -> ParserError: ...", stub)
+    # So does one of TensorRT-RTX.
+    cache = "def create_runtime_cache(self) -> IRuntimeCache: ..."
+    stub = re.sub(r"def create_runtime_cache\(.*", cache, stub)
+    stub = re.sub(
+        r"def set_runtime_cache\(.*", "def set_runtime_cache(self, cache: IRuntimeCache) -> bool: ...", stub
+    )
     # What C++ offers as a buffer has no sign of it in the docstring.
     stub = re.sub(
         r"^class IHostMemory:\n",
@@ -95,9 +112,16 @@ def _is_python(line: str) -> bool:
     return True
 
 
-@pytest.fixture(scope="module", params=[10, 11], ids=["TensorRT-10", "TensorRT-11"])
+@pytest.fixture(scope="module", params=[10, 11, "rtx"], ids=["TensorRT-10", "TensorRT-11", "TensorRT-RTX"])
 def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bindings:
-    """The bindings of each major version; skips the test where the wheel or a C compiler is absent."""
+    """The bindings of each library; skips the test where the wheel or a C compiler is absent."""
+    if request.param == "rtx":
+        if not RTX.installed:
+            pytest.skip("TensorRT-RTX is not installed: pip install 'hwbench[tensorrt]'")
+        module = "tensorrt_rtx_bindings.tensorrt_rtx"
+        # As TensorRT, too: one file of calls serves both.
+        folder = tmp_path_factory.mktemp("bindings")
+        return Bindings(folder, RTX.version, module, ("tensorrt", "tensorrt_rtx"))
     major, folder = request.param, tmp_path_factory.mktemp("bindings")
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     wheels = sorted(WHEELS.glob(f"tensorrt_cu13_bindings-{major}.*-{tag}-*.whl"))
@@ -114,4 +138,4 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     for name in LIBRARIES:
         path = library_folder / f"lib{name}.so.{major}"
         subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(source)], check=True)
-    return Bindings(folder, major)
+    return Bindings(folder, f"{major}.")

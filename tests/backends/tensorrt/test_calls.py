@@ -1,6 +1,6 @@
 """Every class, method, enum and argument of TensorRT that hwbench uses is there in NVIDIA's own bindings.
 
-All calls are in one file, and a type checker holds the whole of it against the signatures that the bindings
+All calls are in two files, and a type checker holds the whole of them against the signatures that the bindings
 state, so nothing here lists what is used and could be forgotten.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 CALLS = Path(__file__).parents[3] / "backends" / "tensorrt" / "calls.py"
+RTX_CALLS = CALLS.with_name("rtx_calls.py")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,15 @@ def files_with_errors(sources: dict[str, str], types: Path, folder: Path) -> set
     return {line.split(".py:")[0] for line in done.stdout.splitlines() if ": error:" in line} & set(sources)
 
 
-def test_every_call_fits_the_bindings(types: Path, tmp_path: Path) -> None:
-    assert files_with_errors({"calls": CALLS.read_text()}, types, tmp_path) == set()
+def sources(bindings: Any) -> dict[str, Path]:
+    """The files of calls that these bindings are called from."""
+    rtx = "tensorrt_rtx" in bindings.offered_as
+    return {"calls": CALLS} | ({"rtx_calls": RTX_CALLS} if rtx else {})
+
+
+def test_every_call_fits_the_bindings(bindings: Any, types: Path, tmp_path: Path) -> None:
+    texts = {name: path.read_text() for name, path in sources(bindings).items()}
+    assert files_with_errors(texts, types, tmp_path) == set()
 
 
 MISUSES = {
@@ -61,19 +69,31 @@ MISUSES = {
 }
 
 
-def test_the_checker_would_see_a_misuse(types: Path, tmp_path: Path) -> None:
-    source = CALLS.read_text()
+RTX_MISUSES = {
+    "an attribute that is not there": ("num_compute_capabilities =", "compute_capabilities ="),
+    "an enum without members": ("ComputeCapability.__members__", "ComputeCapability.members"),
+    "another context": ("create_execution_context(config)", "create_execution_context(self.cache)"),
+    "another cache": ("deserialize(kept)", "deserialize(3)"),
+    "a cache that is not made": ("create_runtime_cache()", "make_runtime_cache()"),
+}
+
+
+def test_the_checker_would_see_a_misuse(bindings: Any, types: Path, tmp_path: Path) -> None:
     broken = {}
-    for name, (right, wrong) in MISUSES.items():
-        assert right in source, name
-        broken[name.replace(" ", "_")] = source.replace(right, wrong, 1)
+    for name, path in sources(bindings).items():
+        source = path.read_text()
+        for misuse, (right, wrong) in (MISUSES if name == "calls" else RTX_MISUSES).items():
+            assert right in source, misuse
+            broken[misuse.replace(" ", "_")] = source.replace(right, wrong, 1)
     assert files_with_errors(broken, types, tmp_path) == set(broken)
 
 
 LOADS = """
 import sys; sys.path.insert(0, sys.argv[1])
+from backends.tensorrt import library
+library.use(library.RTX if sys.argv[2] == "rtx" else library.TENSORRT)
 from backends.tensorrt import calls
-import tensorrt
+tensorrt = library.load()
 m = calls.Messages()
 m.log(tensorrt.ILogger.Severity.ERROR, "it  broke")
 m.log(tensorrt.ILogger.Severity.INFO, "chatter")
@@ -88,9 +108,10 @@ print(calls.version(), "|", m, "|", seen, "|", times.total_ms)
 
 def test_what_tensorrt_calls_back_can_be_made(bindings: Any) -> None:
     """Our subclasses of its classes, in a process that has loaded the bindings."""
-    done = bindings.run("-c", LOADS, str(CALLS.parents[2]))
+    runtime = "rtx" if "tensorrt_rtx" in bindings.offered_as else "tensorrt"
+    done = bindings.run("-c", LOADS, str(CALLS.parents[2]), runtime)
     assert done.returncode == 0, done.stderr
     version, messages, seen, times = (part.strip() for part in done.stdout.split("|"))
-    assert version.startswith(f"{bindings.major}.")
+    assert version.startswith(bindings.version)
     assert messages == "it broke"
     assert (seen, times) == ("[('tactics', 1, 4)]", "{'conv': 0.75}")
