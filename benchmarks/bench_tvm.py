@@ -15,9 +15,9 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", TVM_NUM_THREADS="1")
 
 from backends.base import Settings
+from backends.measuring.rotation import BLOCK_TIMING, SENTINEL
+from backends.measuring.timing import Case, Sentinel, host_timed, summarise, time_interleaved
 from backends.onnxruntime_cpu import bound_run, open_session
-from backends.rotation import BLOCK_TIMING, SENTINEL
-from backends.timing import Case, Sentinel, host_timed, summarise, time_interleaved
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe, find
 from compofa.blocks import Block

@@ -249,7 +249,7 @@ def _measure(args: argparse.Namespace, blocks: Network, model: LatencyModel | No
 
 def versions() -> dict[str, str]:
     """Of the packages that made the files."""
-    from backends.host import package_versions
+    from backends.machine.host import package_versions
 
     return dict(package_versions(["hwbench", "onnx", "onnxruntime", "torch"]))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.cuda_probe import cuda_reason
+from backends.machine.cuda_probe import cuda_reason
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.sh"
 

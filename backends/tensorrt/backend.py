@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from backends.base import CannotRun, Network, Option, Settings, Target
 from backends.chained import GPU_TIMINGS, ChainBackend, Timings
-from backends.cuda_probe import cuda_reason
 from backends.device import Device, Run
+from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt.build import Request, bind, random_input
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from backends.tensorrt.worker import COMMAND, Builder, BuildFailed, request_files
@@ -28,7 +28,7 @@ from compofa.graph import network_to_onnx
 from compofa.home import home
 
 if TYPE_CHECKING:
-    from backends.cuda_timing import Gpu
+    from backends.machine.gpu import Gpu
 
 INSTALL = "pip install tensorrt (it fetches the library from pypi.nvidia.com)"
 PROBE_S = 60
@@ -99,7 +99,7 @@ class TensorRTBackend(ChainBackend):
         )
 
     def _open_device(self) -> Device:
-        from backends.cuda_timing import open_gpu
+        from backends.machine.gpu import open_gpu
 
         self._gpu = self._given or open_gpu(self.settings.precision)
         return self._gpu

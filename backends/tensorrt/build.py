@@ -157,7 +157,7 @@ def check(found: NDArray[Any], expected: NDArray[Any], precision: str) -> None:
 
 def main() -> None:
     """Serve the parent process until it closes our standard input."""
-    from backends.cuda_timing import Gpu
+    from backends.machine.gpu import Gpu
 
     with os.fdopen(int(sys.argv[1]), "w") as answers:
         gpu = Gpu()

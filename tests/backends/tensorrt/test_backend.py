@@ -29,8 +29,8 @@ FAKE = Path(__file__).parent / "fake"
 SMALL = Block("mbconv", (8, 6, 6), 8, 24, kernel=3, act="relu", shortcut=True)
 WIDE = Block("mbconv", (8, 6, 6), 24, 48, kernel=5, se=True, act="hswish")
 QUICK = Timings(
-    replace(CPU_TIMINGS.blocks, rounds=2, max_rounds=2, round_ms=0.2, max_warmup_ms=1.0),
-    replace(CPU_TIMINGS.networks, rounds=2, max_rounds=2, round_ms=0.2, max_warmup_ms=1.0),
+    replace(CPU_TIMINGS.blocks, rounds=2, round_ms=0.2, max_warmup_ms=1.0),
+    replace(CPU_TIMINGS.networks, rounds=2, round_ms=0.2, max_warmup_ms=1.0),
 )
 Make = Callable[..., TensorRTBackend]
 

@@ -1,4 +1,4 @@
-"""A GPU's place, taken by the host: what :class:`backends.cuda_timing.Gpu` offers to the TensorRT backend.
+"""A GPU's place, taken by the host: what :class:`backends.machine.gpu.Gpu` offers to the TensorRT backend.
 
 Run as a program it is the process that builds engines.
 """
