@@ -117,7 +117,7 @@ def observe(blocks: tuple[Block, ...], networks: list[Network], seed: int, threa
     """A table and two passes over the networks, now."""
     rng = np.random.default_rng(seed)
     backend = Recording(Settings(threads=threads, seed=seed))
-    backend.say = print  # type: ignore[method-assign]
+    backend.say = print
     start = time.monotonic()
     order = rng.permutation(len(blocks))
     entries: dict[int, Measurement] = {}
@@ -192,7 +192,7 @@ def main() -> None:
             with company(load):
                 hour = observe(blocks, networks, seed, args.threads)
             noisy = sum(m.noisy for m in hour.entries)
-            left_out = np.mean([dict(m.details)["left_out_pct"] for m in hour.entries])  # type: ignore[arg-type]
+            left_out = np.mean([dict(m.details)["left_out_pct"] for m in hour.entries])
             print(
                 f"{name} at {side} px beside {load} processes (load average {os.getloadavg()[0]:.1f}): {len(blocks)} "
                 f"blocks in {hour.seconds:.1f} s, timing {hour.timing_s:.1f} s; {noisy} noisy, {left_out:.1f} % of "

@@ -72,3 +72,14 @@ def test_tables_of_other_targets_or_families_are_refused(table: Table) -> None:
     family = replace(table, header=replace(table.header, family="imagenet-w1.0"))
     with pytest.raises(ValueError, match=r"family glyphs, not imagenet-w1\.0"):
         merge([table, family], ["a", "b"], "")
+
+
+def test_tables_timed_otherwise_do_not_merge_and_say_how_to_rebuild(table: Table) -> None:
+    """A table of before there was a method, and tables of two versions of it."""
+    now, later = (
+        replace(table.header, target=replace(table.target, details=(("timing", method),)))
+        for method in ("paired 1", "paired 2")
+    )
+    for one, other in ((table.header, now), (now, later), (later, table.header)):
+        with pytest.raises(ValueError, match="build the older one anew with build_lut"):
+            merge([replace(table, header=one), replace(table, header=other)], ["a", "b"], "", "first")
