@@ -95,7 +95,7 @@ class TensorRTBackend(ChainBackend):
             batch=self.settings.batch,
             threads=0,
             versions=tuple(sorted(versions)),
-            details=(("cuda_graph", "yes"),),
+            details=tuple(sorted({"cuda_graph": "yes", **self.method}.items())),
         )
 
     def _open_device(self) -> Device:

@@ -69,8 +69,8 @@ def builds(folder: Path) -> list[dict[str, Any]]:
 def test_blocks_are_built_checked_and_timed_once(make: Make, tmp_path: Path) -> None:
     small, wide = make().block_latencies([SMALL, WIDE])
     assert small.latency_ms > 0 and wide.latency_ms > 0
-    assert {name for name, _ in wide.details} == {"alone_ms"}
-    # chains of SMALL and SMALL alone, two neighbours and WIDE behind them, WIDE alone; and the sentinel
+    assert {name for name, _ in wide.details} == {"alone_ms", "left_out_pct", "slowdown_pct"}
+    # chains of SMALL and SMALL alone, two neighbours and WIDE behind them, WIDE alone; and the reference
     assert len(builds(tmp_path)) == 7
     make().block_latencies([SMALL, WIDE])
     assert len(builds(tmp_path)) == 7
