@@ -172,6 +172,10 @@ def no_progress(label: str, total: int) -> Iterator[Advance]:
     yield lambda steps: None
 
 
+def nobody_hears(text: str) -> None:
+    """Tells nobody."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a block computes the right thing on a target.
@@ -208,6 +212,7 @@ class Backend(ABC):
         options: the settings of its own that it takes.
         timing_s: seconds spent in the timing loop so far; None for a backend that does not time.
         progress: told of what takes long besides timing, such as compiling; may be replaced.
+        say: told, in a line, what whoever measures should know; may be replaced.
 
     Raises:
         BackendUnavailable: :meth:`probe` gave a reason.
@@ -220,6 +225,7 @@ class Backend(ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     timing_s: float | None = None
     progress: Progress = staticmethod(no_progress)
+    say: Callable[[str], None] = staticmethod(nobody_hears)
 
     def __init__(self, settings: Settings) -> None:
         self._check_options(settings.options)
@@ -269,6 +275,20 @@ class Backend(ABC):
     def caution(self) -> str | None:
         """What whoever builds a table must know about its numbers; None if nothing."""
         return None
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """What the latencies rest on besides the clock, for the header of a table: the reference run beside them
+        and its own latency. None for a backend that has no such thing."""
+        return None
+
+    def use_reference(self, reference: Any) -> None:  # noqa: B027
+        """Measure in the milliseconds of a table: `reference` is what :attr:`reference` was when it was begun, None
+        if it had none. Called before anything is measured.
+
+        Raises:
+            InputError: it is something else.
+        """
 
     @abstractmethod
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings
-from backends.device import Conditions, Device, Run
-from backends.in_context import SMALLEST_MS, Floats, Plan, held_bytes, parts, working_bytes
-from backends.timing import Case, Sentinel, Timing, TimingSettings, summarise, time_interleaved
+from backends.base import (
+    BATCH_OF_BLOCKS,
+    Batch,
+    BlocksFailed,
+    CannotRun,
+    Measurement,
+    Network,
+    Settings,
+)
+from backends.device import Conditions, Device
+from backends.machine.clocks import Case, Reading, Run
+from backends.measuring import METHOD
+from backends.measuring.backend import PairedBackend
+from backends.measuring.differencing import SMALLEST, Floats, Plan, held_bytes, parts, working_bytes
+from backends.measuring.pairing import Pacer, Paired
+from backends.measuring.reference import READING_RUNS, REFERENCE
+from backends.measuring.rotation import bounded
+from backends.measuring.summary import summarise
+from backends.measuring.timing import Timing, TimingSettings, time_beside
 from compofa.blocks import Block
 from compofa.errors import InputError
-
-SENTINEL: Network = (
-    Block("mbconv", (40, 20, 20), 40, 120, kernel=5, se=True, act="hswish", shortcut=True),
-) * 2
-"""Every operator that the networks use."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +41,19 @@ class Timings:
 
 
 CPU_TIMINGS = Timings(
-    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, round_ms=6.0),
-    networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=0.0, rotation=1, round_ms=20.0),
+    blocks=TimingSettings(round_ms=4.0),
+    networks=TimingSettings(rotation=1, round_ms=16.0),
 )
-"""Single runs: where others use the processor, too, the median over runs leaves out those that were
-interrupted."""
+"""Single runs: where others use the processor, too, those that were interrupted can be left out."""
 GPU_TIMINGS = Timings(
-    blocks=TimingSettings(rounds=11, max_rounds=22, inner_ms=1.0, max_warmup_ms=20.0),
-    networks=TimingSettings(rounds=11, max_rounds=22, inner_ms=3.0, max_warmup_ms=50.0),
+    blocks=TimingSettings(inner_ms=1.0, max_warmup_ms=20.0),
+    networks=TimingSettings(inner_ms=3.0, max_warmup_ms=50.0),
 )
 """Inner loops, as the events that time them resolve half a microsecond."""
 
 
-class ChainBackend(Backend):
-    """Costs of blocks by :mod:`backends.in_context`, whatever the runtime.
+class ChainBackend(PairedBackend):
+    """Costs of blocks by :mod:`backends.measuring.differencing`, whatever the runtime.
 
     A subclass says how a network is made ready (:meth:`_ready`) and what its elements take. Besides the cost,
     ``alone_ms`` and (where caches can be flushed) ``flushed_ms`` of each block are kept: the block run alone,
@@ -55,7 +64,6 @@ class ChainBackend(Backend):
         timings: how to time.
     """
 
-    timing_s: float
     element_bytes: ClassVar[dict[str, int]]
     """Of each precision that the backend has."""
     shares_activations: ClassVar[bool] = True
@@ -71,8 +79,20 @@ class ChainBackend(Backend):
         if settings.batch < 1:
             raise InputError(f"the batch must be at least 1, not {settings.batch}")
         self.device, self.timings = self._open_device(), timings
-        self.timing_s = 0.0
-        self._watch: Sentinel | None = None
+
+    @property
+    def method(self) -> dict[str, str]:
+        """How it is timed, for the target's details."""
+        return {"clock": self.device.clock_name, "timing": METHOD}
+
+    def _pacer(self) -> Pacer:
+        with self.device.active():
+            pacer = Pacer(self._reference_case(REFERENCE), READING_RUNS, self.device.inner_ms)
+            self.device.warm_up(pacer.case)
+        return pacer
+
+    def _reference_case(self, network: Network) -> Case:
+        return self._sampled(self.device.case(self._ready(network, 0)))
 
     @abstractmethod
     def _open_device(self) -> Device:
@@ -92,11 +112,29 @@ class ChainBackend(Backend):
         """
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
-        plans = [Plan((block,)) for block in blocks]
-        sizes = [sum(map(self._held_bytes, plan.networks)) for plan in plans]
-        cuts = parts(sizes, self.device.memory_bytes)
+        cuts = self._block_cuts(blocks)
+        failed: dict[Block, str] = {}
+        found: list[Measurement] = []
         with self.device.active():
-            return [found for cut in cuts for found in self._block_costs(Plan(tuple(blocks[cut])))]
+            for cut in cuts:
+                try:
+                    found += self._block_costs(Plan(tuple(blocks[cut])))
+                except BlocksFailed as some:
+                    failed |= some.reasons
+        if failed:
+            raise BlocksFailed(failed)
+        return found
+
+    def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
+        """Part by part, as many blocks as fit the memory together: what is done is given before the next is begun."""
+        for start in range(0, len(blocks), BATCH_OF_BLOCKS):
+            batch = blocks[start : start + BATCH_OF_BLOCKS]
+            for cut in self._block_cuts(batch):
+                yield self._attempt(batch[cut])
+
+    def _block_cuts(self, blocks: Sequence[Block]) -> list[slice]:
+        sizes = [sum(map(self._held_bytes, Plan((block,)).networks)) for block in blocks]
+        return parts(sizes, self.device.memory_bytes)
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
         cuts = parts([self._held_bytes(network) for network in networks], self.device.memory_bytes)
@@ -113,20 +151,21 @@ class ChainBackend(Backend):
         each = len(cases) // len(plan.blocks)
         groups = np.arange(len(cases)).reshape(-1, each).tolist()
         timing, conditions = self._time(cases, self.timings.blocks, groups)
-        longer_ms, shorter_ms, alone_ms, *flushed_ms = timing.rounds_ms.reshape(
-            len(plan.blocks), each, -1
-        ).swapaxes(0, 1)
-        costs_ms = plan.costs_ms(longer_ms, shorter_ms)
-        found = self._summarise(costs_ms, timing, conditions, self.timings.blocks)
-        names = ("alone_ms", "flushed_ms")
-        medians = [np.median(rounds_ms, axis=1).tolist() for rounds_ms in (alone_ms, *flushed_ms)]
+        ratios = timing.ratios.reshape(len(plan.blocks), each, -1).swapaxes(0, 1)
+        longer, shorter, *others = ratios
+        left_out = timing.paired.left_out.reshape(len(plan.blocks), each).mean(axis=1)
+        paired = replace(timing.paired, left_out=left_out)
+        costs = plan.costs(longer, shorter)
+        found = self._summarise(costs, paired, conditions, self.timings.blocks)
+        medians = np.nanmedian(others, axis=2) * self.beside.reference_ms
         return [
-            replace(
-                m,
-                details=(*zip(names, others, strict=False), *m.details),
-                noisy=m.noisy or m.low_ms <= SMALLEST_MS,
+            bounded(
+                replace(
+                    m, details=(*zip(("alone_ms", "flushed_ms"), own.tolist(), strict=False), *m.details)
+                ),
+                SMALLEST * self.beside.reference_ms,
             )
-            for m, others in zip(found, zip(*medians, strict=True), strict=True)
+            for m, own in zip(found, medians.T, strict=True)
         ]
 
     def _cases(self, triple: Sequence[Run]) -> list[Case]:
@@ -141,7 +180,7 @@ class ChainBackend(Backend):
                 cases.append(self.device.case(self._ready(network, self.settings.seed)))
                 advance(1)
         timing, conditions = self._time(cases, self.timings.networks)
-        return self._summarise(timing.rounds_ms, timing, conditions, self.timings.networks)
+        return self._summarise(timing.ratios, timing.paired, conditions, self.timings.networks)
 
     def _ready_all(self, plan: Plan) -> dict[Network, Run]:
         """Each network of `plan`, ready to run.
@@ -163,29 +202,32 @@ class ChainBackend(Backend):
         return runs
 
     def _time(
-        self, cases: Sequence[Case], settings: TimingSettings, groups: Sequence[Sequence[int]] | None = None
+        self,
+        cases: Sequence[Case],
+        settings: TimingSettings,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> tuple[Timing, Conditions]:
-        self._watch = self._watch or Sentinel(self._sampled(self.device.case(self._ready(SENTINEL, 0))))
-        self.device.warm_up(self._watch.case)
+        self.device.warm_up(self.beside.pacer.case)
         self.device.conditions()  # those of the warm-up are nobody's
-        seed = self.settings.seed
-        timing = time_interleaved(cases, settings, sentinel=self._watch, seed=seed, groups=groups)
+        timing = time_beside(self.beside.pacer, cases, settings, seed=self.settings.seed, groups=groups)
         self.timing_s += timing.timing_s
         return timing, self.device.conditions()
 
     def _sampled(self, case: Case) -> Case:
         """`case`, with a look at the device's state after each loop."""
 
-        def sampled(repeats: int) -> float:
-            seconds = case(repeats)
+        def sampled(repeats: int) -> Reading:
+            reading = case(repeats)
             self.device.sample()
-            return seconds
+            return reading
 
         return sampled
 
     def _summarise(
-        self, rounds_ms: Floats, timing: Timing, conditions: Conditions, settings: TimingSettings
+        self, ratios: Floats, paired: Paired, conditions: Conditions, settings: TimingSettings
     ) -> list[Measurement]:
-        steady = timing.steady and not conditions.throttled
-        found = summarise(rounds_ms, settings, steady=steady, seed=self.settings.seed)
-        return [replace(m, details=conditions.details) for m in found]
+        found = summarise(ratios, self.beside.reference_ms, settings, paired=paired, seed=self.settings.seed)
+        return [
+            replace(m, details=(*m.details, *conditions.details), noisy=m.noisy or conditions.throttled)
+            for m in found
+        ]

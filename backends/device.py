@@ -1,17 +1,14 @@
-"""Where work runs and by which clock it is timed: the host, or a GPU (:mod:`backends.cuda_timing`)."""
+"""Where work runs and by which clock it is timed: the host, or a GPU (:mod:`backends.machine.gpu`)."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from backends.host import cpu_name
-from backends.timing import Case, Clock, host_timed
+from backends.machine.clocks import Case, Clocks, Run, host_clocks
+from backends.machine.host import cpu_name
 
-Run = Callable[[], object]
-"""Does the work once, or has the device begin it."""
 Details = tuple[tuple[str, float | str], ...]
 
 
@@ -32,7 +29,7 @@ class Device:
     """The host: work is done when `run` returns.
 
     Args:
-        clock: seconds since any fixed moment.
+        clocks: by which the host's work is timed; those of one thread unless given.
 
     Attributes:
         name: the processor's.
@@ -43,16 +40,26 @@ class Device:
     versions: tuple[tuple[str, str], ...] = ()
     memory_bytes: int = 320_000_000
 
-    def __init__(self, clock: Clock = time.perf_counter) -> None:
-        self.clock = clock
+    def __init__(self, clocks: Clocks | None = None) -> None:
+        self.clocks = clocks or host_clocks()
+
+    @property
+    def clock_name(self) -> str:
+        """The clock by which work is timed, as in a target's details."""
+        return self.clocks.name
 
     @property
     def name(self) -> str:
         return cpu_name()
 
+    @property
+    def inner_ms(self) -> float:
+        """Least duration of what is timed at once, for clocks that tick coarsely."""
+        return 0.0
+
     def case(self, run: Run) -> Case:
         """`run` as a case of the timing loop."""
-        return host_timed(run, self.clock)
+        return self.clocks.case(run)
 
     def capture(self, run: Run) -> Run:
         """`run`, recorded once and replayed as a whole, where the device can do that."""

@@ -5,8 +5,8 @@ runs in a loop that is cut into short pieces with a look at the counter after ea
 the energy between the first step and the last. What the GPU uses while it only waits is in it, too, in proportion to
 the time: somebody pays for it.
 
-A block's energy is found as its latency is (:mod:`backends.in_context`): by the difference of two networks, which take
-turns. Sums of blocks are then to be compared with whole networks.
+A block's energy is found as its latency is (:mod:`backends.measuring.differencing`): by the difference of two
+networks, which take turns. Sums of blocks are then to be compared with whole networks.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 
 from backends.base import Network
 from backends.chained import ChainBackend
-from backends.in_context import context_of
-from backends.timing import Case, Clock
+from backends.machine.clocks import Case, Clock
+from backends.measuring.differencing import context_of
 from compofa.blocks import Block
 from compofa.errors import RunFailed, Unavailable
 
@@ -98,7 +98,7 @@ def energy_of(
     Raises:
         RunFailed: the counter hardly moved.
     """
-    once_s = max(case(1), 1e-9)
+    once_s = max(case(1).seconds, 1e-9)
     repeats = max(1, round(PIECE_S / once_s))
     looks: list[tuple[float, int, int]] = []  # when, runs so far, millijoules: where the counter had moved
     last_mj, runs, began = counter.read_mj(), 0, clock()

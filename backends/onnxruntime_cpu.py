@@ -1,17 +1,20 @@
-"""ONNX Runtime on the host's processor; :mod:`backends.rotation` says how a block's cost is found."""
+"""ONNX Runtime on the host's processor; :mod:`backends.measuring.rotation` says how a block's cost is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from backends.base import Backend, Measurement, Network, Option, Settings, Target
-from backends.host import cpu_name, package_versions
-from backends.rotation import BLOCK_TIMING, NETWORK_TIMING, SENTINEL, time_blocks, time_networks
-from backends.timing import Case, Sentinel, TimingSettings, host_timed
+from backends.machine.clocks import Case, host_clocks
+from backends.machine.host import check_threads, cpu_name, package_versions
+from backends.measuring import METHOD
+from backends.measuring.backend import PairedBackend
+from backends.measuring.rotation import BLOCK_TIMING, NETWORK_TIMING, Bench
+from backends.measuring.timing import TimingSettings
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
@@ -26,7 +29,7 @@ OTHER_PROVIDERS = ("cuda", "tensorrt", "nv_tensorrt_rtx", "openvino")
 PRECISIONS = ("fp32",)
 
 
-class OnnxRuntimeBackend(Backend):
+class OnnxRuntimeBackend(PairedBackend):
     """ONNX Runtime's CPU provider, all graph optimisations on, input and output bound beforehand; or, with the
     option ``provider``, another one (:mod:`backends.onnxruntime_providers`).
 
@@ -37,7 +40,6 @@ class OnnxRuntimeBackend(Backend):
     """
 
     name = "onnxruntime"
-    timing_s: float
     options = (Option("provider", "execution provider", "cpu", ("cpu", *OTHER_PROVIDERS)),)
 
     def __init__(
@@ -49,7 +51,7 @@ class OnnxRuntimeBackend(Backend):
     ) -> None:
         super().__init__(settings)
         self.block_timing, self.network_timing = block_timing, network_timing
-        self.timing_s = 0.0
+        self.clocks = host_clocks(settings.threads)
         self._other: Backend | None = None
         if self.option("provider") != "cpu":
             from backends.onnxruntime_providers import ProviderBackend
@@ -57,7 +59,6 @@ class OnnxRuntimeBackend(Backend):
             self._other = ProviderBackend(settings)
             return
         _check(settings)
-        self._sentinel = Sentinel(self._case((SENTINEL,), settings.seed))
 
     @classmethod
     def probe(cls) -> str | None:
@@ -88,32 +89,47 @@ class OnnxRuntimeBackend(Backend):
             batch=self.settings.batch,
             threads=self.settings.threads,
             versions=package_versions(["onnxruntime"]),
-            details=(("graph_optimization", "all"), ("provider", PROVIDERS[0])),
+            details=(
+                ("clock", self.clocks.name),
+                ("graph_optimization", "all"),
+                ("provider", PROVIDERS[0]),
+                ("timing", METHOD),
+            ),
         )
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        return self._other.reference if self._other else super().reference
+
+    def use_reference(self, reference: Any) -> None:
+        if self._other:
+            self._other.use_reference(reference)
+        else:
+            super().use_reference(reference)
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
         if self._other:
             return self._by_other(self._other.block_latencies, blocks)
-        found, timing_s = time_blocks(
-            blocks, self._case, self.block_timing, self._sentinel, self.settings.seed
-        )
+        found, timing_s = self._bench.blocks(blocks, self.block_timing)
         self.timing_s += timing_s
         return found
 
     def network_latencies(self, networks: Sequence[Network]) -> list[Measurement]:
         if self._other:
             return self._by_other(self._other.network_latencies, networks)
-        found, timing_s = time_networks(
-            networks, self._case, self.network_timing, self._sentinel, self.settings.seed
-        )
+        found, timing_s = self._bench.networks(networks, self.network_timing)
         self.timing_s += timing_s
         return found
+
+    @property
+    def _bench(self) -> Bench:
+        return Bench(self._case, self.beside, self.settings.seed)
 
     def _by_other(
         self, measure: Callable[[Sequence[T]], list[Measurement]], what: Sequence[T]
     ) -> list[Measurement]:
         assert self._other is not None
-        self._other.progress = self.progress
+        self._other.progress, self._other.say = self.progress, self.say
         found = measure(what)
         self.timing_s = self._other.timing_s or 0.0
         return found
@@ -121,7 +137,10 @@ class OnnxRuntimeBackend(Backend):
     def _case(self, network: Network, seed: int) -> Case:
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed)
         session = open_session(model.SerializeToString(), self.settings.threads)
-        return host_timed(bound_run(session, seed))
+        return self.clocks.case(bound_run(session, seed))
+
+    def _reference_case(self, network: Network) -> Case:
+        return self._case(network, seed=0)
 
 
 def _check(settings: Settings) -> None:
@@ -131,6 +150,7 @@ def _check(settings: Settings) -> None:
         )
     if settings.batch < 1 or settings.threads < 1:
         raise InputError(f"batch and threads must be at least 1, not {settings.batch} and {settings.threads}")
+    check_threads(settings.threads)
 
 
 def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from backends.base import BackendUnavailable, CannotRun, Network, Settings, Target
 from backends.chained import CPU_TIMINGS, ChainBackend, Timings
-from backends.cuda_probe import cuda_device_name, cuda_reason
-from backends.device import Device, Run
-from backends.host import cpu_name, package_versions
+from backends.device import Device
+from backends.machine.clocks import Run, host_clocks
+from backends.machine.cuda_probe import cuda_device_name, cuda_reason
+from backends.machine.host import cpu_name, package_versions
+from backends.measuring import METHOD
 from backends.onnxruntime_cpu import bound_run
 from compofa.graph import network_to_onnx
 
@@ -121,7 +123,8 @@ class ProviderBackend(ChainBackend):
                 f"this onnxruntime has no {self.provider.name}, only {there}; install with: "
                 f"pip install {self.provider.install} (in place of onnxruntime)"
             )
-        return Device()
+        # What runs on a GPU, or in threads of a library's own, is waited for: wall time.
+        return Device(host_clocks(0))
 
     @property
     def target(self) -> Target:
@@ -133,8 +136,10 @@ class ProviderBackend(ChainBackend):
             threads=0 if self.provider.on_gpu else self.settings.threads,
             versions=package_versions(PACKAGES),
             details=(
+                ("clock", self.device.clock_name),
                 ("graph_optimization", "all"),
                 ("provider", self.provider.name),
+                ("timing", METHOD),
                 *(
                     (("transfers", "counted"),)
                     if self.provider.on_gpu and not self.provider.on_device

@@ -15,8 +15,9 @@ from typing import Any
 
 from backends.base import CannotRun, Network, Option, Settings, Target
 from backends.chained import CPU_TIMINGS, GPU_TIMINGS, ChainBackend, Timings
-from backends.device import Device, Run
-from backends.host import package_versions
+from backends.device import Device
+from backends.machine.clocks import Run, host_clocks
+from backends.machine.host import check_threads, package_versions
 from compofa.errors import InputError
 
 MODES = {"cpu": ("eager", "compile"), "cuda": ("graph", "eager", "compile", "compile-graph")}
@@ -66,7 +67,7 @@ class TorchBackend(ChainBackend):
     @property
     def target(self) -> Target:
         kind = self.option("device")
-        details = {"device": kind, "layout": self.option("layout"), "mode": self.mode}
+        details = {"device": kind, "layout": self.option("layout"), "mode": self.mode, **self.method}
         return Target(
             backend=self.name,
             device=self.device.name,
@@ -80,7 +81,7 @@ class TorchBackend(ChainBackend):
     def _open_device(self) -> Device:
         if self.option("device") == "cpu":
             return TorchCpu(self.settings.threads)
-        from backends.cuda_timing import open_gpu
+        from backends.machine.gpu import open_gpu
 
         return open_gpu(self.settings.precision)
 
@@ -122,7 +123,7 @@ class TorchCpu(Device):
     """The host, with as many threads inside an operator as asked for."""
 
     def __init__(self, threads: int) -> None:
-        super().__init__()
+        super().__init__(host_clocks(threads))
         self.threads = threads
 
     @contextmanager
@@ -142,5 +143,7 @@ def _check(settings: Settings, kind: str, mode: str) -> None:
         raise InputError(f"--mode {mode} needs --device cuda; on the cpu there are {', '.join(MODES['cpu'])}")
     if kind == "cpu" and settings.threads < 1:
         raise InputError(f"threads must be at least 1, not {settings.threads}")
+    if kind == "cpu":
+        check_threads(settings.threads)
     if kind == "cpu" and settings.precision == "tf32":
         raise InputError("precision tf32 needs --device cuda; on the cpu there are fp32, fp16 and bf16")

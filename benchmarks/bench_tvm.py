@@ -15,9 +15,13 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", TVM_NUM_THREADS="1")
 
 from backends.base import Settings
+from backends.machine.clocks import Case, host_clocks
+from backends.measuring.pairing import Pacer
+from backends.measuring.reference import READING_RUNS, REFERENCE, at_quietest
+from backends.measuring.rotation import BLOCK_TIMING
+from backends.measuring.summary import summarise
+from backends.measuring.timing import time_beside
 from backends.onnxruntime_cpu import bound_run, open_session
-from backends.rotation import BLOCK_TIMING, SENTINEL
-from backends.timing import Case, Sentinel, host_timed, summarise, time_interleaved
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe, find
 from compofa.blocks import Block
@@ -61,13 +65,14 @@ def report(blocks: list[Block], untuned: Recipe, tuned: Recipe) -> None:
         return checked_program(recipe, device, (block,), 0)[0].case()
 
     def onnx_case(block: Block) -> Case:
-        return host_timed(bound_run(open_session(untuned.graph((block,)), 1), 0))
+        return host_clocks().case(bound_run(open_session(untuned.graph((block,)), 1), 0))
 
     makers = (lambda b: tvm_case(untuned, b), lambda b: tvm_case(tuned, b), onnx_case)
     cases = [make(block) for block in blocks for make in makers]
-    sentinel = Sentinel(onnx_case(SENTINEL))
-    timing = time_interleaved(cases, BLOCK_TIMING, sentinel=sentinel)
-    found = summarise(timing.rounds_ms, BLOCK_TIMING, steady=timing.steady)
+    pacer = Pacer(onnx_case(REFERENCE[0]), READING_RUNS)
+    reference_ms = at_quietest(pacer, seconds=1.0).latency_ms
+    timing = time_beside(pacer, cases, BLOCK_TIMING)
+    found = summarise(timing.ratios, reference_ms, BLOCK_TIMING, paired=timing.paired)
     print(f"{untuned.target.device}, mcpu {untuned.target.mcpu}, fp32, batch 1, one thread, medians in ms")
     print(
         f"{'block':42} {'untuned':>8} {'tuned':>8} {'trials':>6} {'ONNX RT':>8} {'untuned/tuned':>13} {'tuned/ORT':>9}"

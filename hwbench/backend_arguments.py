@@ -90,5 +90,5 @@ def make_backend(args: argparse.Namespace) -> Backend:
     options = {name: value for name, value in given.items() if value is not None}
     precision = args.precision or kind.default_precision
     backend = kind(Settings(precision, args.batch, args.threads, args.seed, options))
-    backend.progress = cli.progress_lines
+    backend.progress, backend.say = cli.progress_lines, cli.note
     return backend

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build or finish the table that `args` describe; failed if some block cannot be run."""
-    from backends.host import fingerprint
+    from backends.machine.host import fingerprint
     from compofa.families import get_family
     from compofa.spaces import get_space
     from lut import store
@@ -89,16 +89,19 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     options = backend.chosen_options | ({} if classes is None else {"classes": str(classes)})
     path = args.out or store.default_path(backend.target, family.name, options)
     path.parent.mkdir(parents=True, exist_ok=True)
+    begun = path.exists() and path.stat().st_size > 0
+    reference = None if begun else backend.reference
     header = store.Header(
         target=backend.target,
         family=family.name,
         space=space.name,
         resolutions=resolutions,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        host=fingerprint().to_dict(),
+        host=fingerprint().to_dict() | ({"reference": reference} if reference else {}),
         classes=classes,
     )
     with store.Writer(path, header) as writer:
+        backend.use_reference(writer.header.host.get("reference"))
         batches, total = plan(args, writer, space, resolutions)
         work = measure(backend, writer, batches, total=total, wanted=wanted, clock=clock)
         predicted = predict_rest(writer, wanted, args.seed) if _leaves_some(args, wanted) else None

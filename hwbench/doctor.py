@@ -41,13 +41,15 @@ def examine(seconds: float) -> dict[str, Any]:
     """What `hwbench doctor --json` says, after `seconds` of timing."""
     from dataclasses import asdict
 
-    from backends import conditions, registry, repeatability
-    from backends.host import fingerprint
+    from backends import registry
+    from backends.machine import conditions
+    from backends.machine.host import fingerprint
+    from backends.measuring import steadiness
 
     # Before the backends: loading their SDKs is a load of its own.
     found = conditions.conditions()
     before = conditions.stolen_ticks()
-    observed = repeatability.observe(seconds)
+    observed = steadiness.observe(seconds)
     after = conditions.stolen_ticks()
     backends = registry.available()
     can_measure = [
@@ -58,11 +60,12 @@ def examine(seconds: float) -> dict[str, Any]:
         "conditions": [asdict(condition) for condition in found],
         "repeatability": {
             "seconds": seconds,
-            "readings": len(observed.readings_ms),
-            "spread_pct": round(100 * observed.spread, 2),
-            "spread_limit_pct": 100 * repeatability.SPREAD_LIMIT,
-            "drift_pct": round(100 * observed.drift, 2),
-            "drift_limit_pct": 100 * repeatability.DRIFT_LIMIT,
+            "readings": len(observed.lone_ms),
+            "lone_spread_pct": round(100 * observed.lone_spread, 2),
+            "lone_drift_pct": round(100 * observed.lone_drift, 2),
+            "ratio_drift_pct": round(100 * observed.ratio_drift, 2),
+            "ratio_limit_pct": 100 * steadiness.SPREAD_LIMIT,
+            "left_out_pct": round(100 * observed.left_out, 1),
             "stolen_ticks": None if before is None or after is None else after - before,
             "steady": observed.steady,
         },
@@ -83,9 +86,13 @@ def _print(document: dict[str, Any]) -> None:
         mark = "!" if condition["advice"] else " "
         print(f"{condition['name']:9} {mark} {condition['value']:24} {condition['advice']}".rstrip())
     print(
-        f"{'noise':9} {' ' if test['steady'] else '!'} the same work for {test['seconds']} s: spread "
-        f"{test['spread_pct']:.1f} % (limit {test['spread_limit_pct']:g} %), drift {test['drift_pct']:.1f} % "
-        f"(limit {test['drift_limit_pct']:g} %)"
+        f"{'lone':9}   the same work for {test['seconds']} s: by itself its time spreads by "
+        f"{test['lone_spread_pct']:.1f} % and drifts by {test['lone_drift_pct']:.1f} %"
+    )
+    print(
+        f"{'paired':9} {' ' if test['steady'] else '!'} beside a reference, as hwbench measures, it drifts by "
+        f"{test['ratio_drift_pct']:.1f} % (limit {test['ratio_limit_pct']:g} %; {test['left_out_pct']:.0f} % "
+        "of the runs left out)"
     )
     if test["stolen_ticks"]:
         print(f"{'stolen':9} ! {test['stolen_ticks']} ticks{'':16} the hypervisor ran others meanwhile")

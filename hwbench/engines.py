@@ -39,7 +39,7 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--precision", default="fp16", help="number format")
     p.add_argument("--batch", type=cli.positive_int, default=1, help="images in one run")
-    p.add_argument("--seed", type=int, default=0, help="of the weights, and of the subnets")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the weights, and of the subnets")
     p.add_argument(
         "--subnets",
         type=cli.positive_int,
@@ -121,8 +121,6 @@ def _engines(args: argparse.Namespace) -> Engines:
 
     if args.precision not in ELEMENT_BYTES:
         raise InputError(f"there is no precision {args.precision!r}; there are {', '.join(ELEMENT_BYTES)}")
-    if args.seed < 0:
-        raise InputError(f"--seed is a whole number from 0, not {args.seed}")
     library.use(library.find("rtx"))
     from backends.tensorrt import rtx_calls
 

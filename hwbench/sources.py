@@ -30,7 +30,7 @@ def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
     Raises:
         ValueError: none was given or built, and none is shipped for the family.
     """
-    from backends.host import cpu_name
+    from backends.machine.host import cpu_name
     from hwbench import shipped
     from lut.trust import choose_table
 

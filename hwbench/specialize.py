@@ -312,7 +312,7 @@ def _limit_text(limit: dict[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that made the files."""
-    from backends.host import package_versions
+    from backends.machine.host import package_versions
 
     return dict(package_versions(["hwbench", "onnx", "onnxruntime", "torch"]))
 

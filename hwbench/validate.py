@@ -1,10 +1,16 @@
-"""``hwbench validate``: compare a table's sums with whole networks, and calibrate them."""
+"""``hwbench validate``: compare a table's sums with whole networks, and calibrate them.
+
+The networks are measured now, or, for a table of a device that is elsewhere, come from a file (``--measured``).
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +40,17 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--subnets", type=cli.positive_int, default=40, metavar="N", help="random subnets to measure"
     )
+    p.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="a CSV of subnets that were measured on the table's device, in place of measuring here",
+    )
+    p.add_argument(
+        "--column",
+        metavar="NAME",
+        help="of the latencies in milliseconds in --measured (default: measured_ms)",
+    )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets and their order")
     p.add_argument(
         "--out",
@@ -54,6 +71,11 @@ def parser() -> cli.Parser:
         default=[],
         metavar="NAME=VALUE",
         help="an option of the table's backend, besides those that its target tells; may be repeated",
+    )
+    p.add_argument(
+        "--force-calibration",
+        action="store_true",
+        help="keep the calibration though it is not to be trusted, or rests on fewer subnets than the one there",
     )
     p.add_argument("--force-target", action="store_true", help="go on though this is not the table's target")
     p.add_argument("--json", action="store_true", help="print the scores as JSON")
@@ -79,36 +101,149 @@ def execute(args: argparse.Namespace) -> int:
     cli.check_writable(calibration_path(lut))
     if args.csv:
         cli.check_writable(args.csv)
-    rng = np.random.default_rng(args.seed)
-    archs = draw_subnets(table, _space(table, args.space), args.subnets, rng)
-    backend = open_backend(table.target, args.seed, dict(args.option))
-    same_target = check_target(table.target, backend.target, args.force_target)
-
-    calibration = measure(backend, table, archs, rng)
-    if args.csv:
-        write_measured(args.csv, calibration, backend)
-    if same_target:
-        calibration.save(calibration_path(lut))
+    if args.measured:
+        validation = from_file(table, args.measured, args.column or "measured_ms")
+    elif args.column:
+        raise InputError("--column names a column of --measured, which is not given")
     else:
-        cli.note("the calibration is not kept: it is of another target than the table")
+        validation = from_machine(args, table, np.random.default_rng(args.seed))
+    calibration = validation.calibration
+    # First what took long to measure; a full disk that refuses one file must not cost the others.
+    failed: list[str] = []
+    kept = keep(args, validation, calibration_path(lut), failed)
     document = {
         "lut": str(lut),
         "picture": str(picture),
-        "calibration": str(calibration_path(lut)) if same_target else None,
+        "calibration": str(kept) if kept else None,
         "target": table.target.to_dict(),
-        "measured_on": backend.target.to_dict(),
-        "origin": backend.origin,
+        "measured_on": validation.target,
+        "origin": validation.origin,
         "blocks": table.origins,
         "family": table.family.name,
-        "n": len(archs),
+        "n": len(calibration.archs),
         **assess(calibration),
     }
-    _draw(picture, calibration, document, str(table.target))
+    if args.csv:
+        _attempt(failed, lambda: write_measured(args.csv, validation))
+    _attempt(failed, lambda: _draw(picture, calibration, document, str(table.target)))
     if args.json:
         cli.emit_json(document)
     else:
         _print(document, str(table.target))
-    return cli.OK
+    for line in failed:
+        cli.note(line)
+    return cli.FAILED if failed else cli.OK
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Networks that were measured beside a table.
+
+    Args:
+        calibration: the networks.
+        target: what they were measured on, JSON-ready.
+        label: the same for people.
+        origin: of the latencies, one of :data:`backends.base.Measurement.ORIGINS`.
+        same_target: it is the table's.
+    """
+
+    calibration: Calibration
+    target: dict[str, Any] | str
+    label: str
+    origin: str
+    same_target: bool
+
+
+def from_machine(args: argparse.Namespace, table: Table, rng: np.random.Generator) -> Validation:
+    """Measure random subnets here and now."""
+    archs = draw_subnets(table, _space(table, args.space), args.subnets, rng)
+    backend = open_backend(table.target, args.seed, dict(args.option))
+    same_target = check_target(table.target, backend.target, args.force_target)
+    if same_target:
+        backend.use_reference(table.header.host.get("reference"))
+    calibration = measure(backend, table, archs, rng)
+    target = backend.target
+    return Validation(calibration, target.to_dict(), str(target), backend.origin, same_target)
+
+
+def from_file(table: Table, path: Path, column: str) -> Validation:
+    """Subnets and their latencies from a CSV file, which is believed to be of the table's device.
+
+    Raises:
+        InputError: the file names another target, a subnet comes twice, or there are too few.
+    """
+    from compofa.genotype import decode
+    from lut.calibration import MIN_NETWORKS, Calibration
+    from lut.subnets_csv import read_subnets
+
+    rows = read_subnets(path, table.family)
+    latency_ms = rows.latencies(column)
+    archs = tuple(decode(table.family, rows.genotypes))
+    if len(set(archs)) < len(archs):
+        twice = next(arch for i, arch in enumerate(archs) if arch in archs[:i])
+        raise InputError(f"{path} has {twice} more than once: give each subnet one latency")
+    if len(archs) < MIN_NETWORKS:
+        raise InputError(f"{path} holds {len(archs)} subnets; a calibration needs {MIN_NETWORKS} or more")
+    label = rows.target or str(table.target)
+    if rows.target and rows.target != str(table.target):
+        raise InputError(
+            f"{path} is of {rows.target}, the table of {table.target}: measure both on one device"
+        )
+    origin = column.removesuffix("_ms") if column in ("modelled_ms", "predicted_ms") else "measured"
+    return Validation(Calibration(table, archs, tuple(latency_ms.tolist())), label, label, origin, True)
+
+
+# --- keeping what was measured ---
+
+
+def keep(args: argparse.Namespace, validation: Validation, path: Path, failed: list[str]) -> Path | None:
+    """Write the calibration to `path`, or, where that cannot be done, to the folder for temporary files.
+
+    Returns:
+        Where it is; None if it is not kept, which was said.
+    """
+    calibration = validation.calibration
+    if not validation.same_target:
+        cli.note("the calibration is not kept: it is of another target than the table")
+        return None
+    if not args.force_calibration and (reason := _not_worth_keeping(calibration, path)):
+        cli.note(f"the calibration is not kept: {reason} (--force-calibration keeps it all the same)")
+        return None
+    try:
+        calibration.save(path)
+        return path
+    except OSError as error:
+        failed.append(f"{path} cannot be written: {error.strerror}")
+    rescued = Path(tempfile.gettempdir()) / path.name
+    if _attempt(failed, lambda: calibration.save(rescued)):
+        failed.append(f"what was measured is in {rescued}: move it beside the table once there is room")
+        return rescued
+    return None
+
+
+def _not_worth_keeping(calibration: Calibration, path: Path) -> str | None:
+    from lut.calibration import Calibration
+
+    if calibration.distrust:
+        return calibration.distrust
+    if not path.exists():
+        return None
+    try:
+        there = Calibration.load(path, calibration.table)
+    except ValueError:  # of another table, or broken: nobody can use it
+        return None
+    if len(there.archs) > len(calibration.archs) and not there.distrust:
+        return f"the one in {path} rests on {len(there.archs)} subnets, this one on {len(calibration.archs)}"
+    return None
+
+
+def _attempt(failed: list[str], write: Callable[[], object]) -> bool:
+    try:
+        write()
+        return True
+    except OSError as error:
+        failed.append(f"{error.filename or 'a file'} cannot be written: {error.strerror or error}")
+        return False
 
 
 def default_table(family: str) -> Path:
@@ -117,7 +252,7 @@ def default_table(family: str) -> Path:
     Raises:
         ValueError: there is no such family or no such table.
     """
-    from backends.host import cpu_name
+    from backends.machine.host import cpu_name
     from compofa.families import get_family
     from lut import store
     from lut.trust import choose_table
@@ -188,7 +323,7 @@ def open_backend(target: Target, seed: int, options: Mapping[str, str] | None = 
     backend = registry.load(target.backend)
     chosen = {**backend.options_of(target), **(options or {})}
     opened = backend(Settings(target.precision, target.batch, target.threads, seed, chosen))
-    opened.progress = cli.progress_lines
+    opened.progress, opened.say = cli.progress_lines, cli.note
     return opened
 
 
@@ -200,6 +335,12 @@ def check_target(recorded: Target, present: Target, force: bool) -> bool:
     """
     from lut.store import target_differences
 
+    if (older := _timed_by_an_older_version(recorded, present)) is not None:
+        cli.note(
+            "note: the table was timed by an older version of hwbench, blocks by themselves; the calibration makes up "
+            "for that, building it anew (hwbench build_lut) makes it agree with others"
+        )
+        recorded = older
     differences = "; ".join(target_differences(recorded, present))
     if differences and not force:
         raise InputError(
@@ -208,6 +349,14 @@ def check_target(recorded: Target, present: Target, force: bool) -> bool:
     if differences:
         cli.note(f"warning: the table is of another target: {differences}")
     return not differences
+
+
+def _timed_by_an_older_version(recorded: Target, present: Target) -> Target | None:
+    """`recorded` with the method of timing of `present`, if it has none of its own."""
+    of_method = {name: value for name, value in present.details if name in ("clock", "timing")}
+    if not of_method or "timing" in dict(recorded.details):
+        return None
+    return replace(recorded, details=tuple(sorted({**dict(recorded.details), **of_method}.items())))
 
 
 # --- measuring ---
@@ -261,36 +410,56 @@ def _groups(order: list[int], networks: list[Network]) -> list[list[int]]:
     return groups
 
 
-def write_measured(path: Path, calibration: Calibration, backend: Backend) -> None:
-    """Write the subnets and the mean of the two measurements of each as CSV: ``measured_ms``, or ``modelled_ms``."""
+def write_measured(path: Path, validation: Validation) -> None:
+    """Write the subnets and the mean of the measurements of each as CSV: ``measured_ms``, or ``modelled_ms``."""
     from compofa.genotype import encode
     from lut.subnets_csv import TARGET, subnet_columns, write_csv
 
+    calibration = validation.calibration
     family = calibration.table.family
     header, cells = subnet_columns(family, encode(family, calibration.archs))
-    target = str(backend.target)
-    latency = {f"{backend.origin}_ms": calibration.measured_ms}
-    write_csv(path, [*header, TARGET], [[*row, target] for row in cells], latency)
+    latency = {f"{validation.origin}_ms": calibration.measured_ms}
+    write_csv(path, [*header, TARGET], [[*row, validation.label] for row in cells], latency)
 
 
 # --- reporting ---
 
 
 def assess(calibration: Calibration) -> dict[str, Any]:
-    """The scores of the raw sums and, leave-one-out, of the calibrated model, the measurement's own
-    repeatability, and the model fitted on everything."""
+    """The scores of the raw sums and, leave-one-out, of the calibrated model; what can be asked of any model, and
+    whether this one or the machine is the limit; and the model fitted on everything."""
     import numpy as np
 
-    from lut.scores import mape_pct, scores
+    from lut.scores import reference_noise_pct, scores
 
     measured = calibration.measured_ms
-    first, second = np.array(calibration.first_ms), np.array(calibration.second_ms)
+    calibrated = scores(measured, calibration.held_out_ms)
+    noise_pct = None
+    if calibration.second_ms:
+        noise_pct = reference_noise_pct(np.array(calibration.first_ms), np.array(calibration.second_ms))
     return {
         "raw": scores(measured, calibration.raw_ms),
-        "calibrated": scores(measured, calibration.held_out_ms),
-        "repeatability_pct": mape_pct(first, second),
+        "calibrated": calibrated,
+        "repeatability_pct": calibration.repeatability_pct,
+        "noise_pct": noise_pct,
+        "model_error_pct": model_error_pct(calibrated["mape_pct"], noise_pct),
+        "limit": limit(calibrated["mape_pct"], noise_pct),
+        "within_95_pct": calibration.error_bound_pct(),
+        "distrust": calibration.distrust,
         "model": dict(calibration.model.coefficients),
     }
+
+
+def model_error_pct(mape_pct: float, noise_pct: float | None) -> float:
+    """The model's own part of its error: the noise of what it was compared with adds to it in quadrature."""
+    return math.sqrt(max(mape_pct**2 - (noise_pct or 0.0) ** 2, 0.0))
+
+
+def limit(mape_pct: float, noise_pct: float | None) -> str | None:
+    """Whether the ``machine``'s noise or the ``model``'s own error is the larger part; None if it cannot be told."""
+    if noise_pct is None:
+        return None
+    return "machine" if noise_pct > model_error_pct(mape_pct, noise_pct) else "model"
 
 
 def _draw(picture: Path, calibration: Calibration, document: dict[str, Any], target: str) -> None:
@@ -310,10 +479,15 @@ def _draw(picture: Path, calibration: Calibration, document: dict[str, Any], tar
                 document["calibrated"]["spearman"],
             ),
         ],
-        title=f"{document['family']}, {document['n']} subnets, repeatability {document['repeatability_pct']:.1f} %",
+        title=f"{document['family']}, {document['n']} subnets{_repeats(document)}",
         target=target,
         origin=document["origin"],
     )
+
+
+def _repeats(document: dict[str, Any]) -> str:
+    repeats = document["repeatability_pct"]
+    return "" if repeats is None else f", repeatability {repeats:.1f} %"
 
 
 def _print(document: dict[str, Any], target: str) -> None:
@@ -331,9 +505,14 @@ def _print(document: dict[str, Any], target: str) -> None:
         rows,
     )
     terms = ", ".join(f"{name} {value:.4g}" for name, value in document["model"].items())
-    print(
-        f"repeatability {document['repeatability_pct']:.1f} % (MAPE of the second measurement against the first)"
-    )
+    if document["noise_pct"] is not None:
+        print(
+            f"repeatability {document['repeatability_pct']:.1f} % (second measurement against the first); so true "
+            f"latencies would score {document['noise_pct']:.1f} %, and the {document['limit']} is the limit"
+        )
+    print(f"a network     lies within {document['within_95_pct']:.1f} % of its prediction, 95 times of 100")
+    if document["distrust"]:
+        print(f"not trusted   {document['distrust']}")
     if document["origin"] == "modelled":
         print("              nothing was measured: this says how far sums of blocks are from the whole model")
     print(f"model         {terms}")

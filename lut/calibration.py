@@ -18,16 +18,21 @@ import numpy as np
 from backends.base import Network
 from compofa.arch import Arch, arch_blocks, check_arch
 from compofa.errors import InputError
-from compofa.files import write_atomically
+from compofa.files import parse_json, read_bounded, write_atomically
 from lut import model
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
+from lut.scores import mape_pct, scores
 from lut.table import Table
 
 FORMAT = "hwbench-calibration"
 SCHEMA = 1
 MIN_NETWORKS = 10
 """Fewer say little about the terms, and less about the error."""
+LEAST_SPEARMAN = 0.7
+MOST_REPEATABILITY_PCT = 10.0
+"""A calibration whose networks are ranked worse than that by the table, or that do not repeat themselves better, says
+more about the hour in which it was measured than about the networks."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Calibration:
     Args:
         table: the table they calibrate.
         archs: the subnets, distinct, in random order.
-        first_ms, second_ms: shape (subnets,), two measurements of each, separated in time.
+        first_ms, second_ms: shape (subnets,), two measurements of each, separated in time; `second_ms` is empty where
+            each was measured once, elsewhere.
         terms: of the model, from :data:`lut.model.TERMS`; chosen by cross-validation if not given.
 
     Raises:
@@ -47,7 +53,7 @@ class Calibration:
     table: Table
     archs: tuple[Arch, ...]
     first_ms: tuple[float, ...]
-    second_ms: tuple[float, ...]
+    second_ms: tuple[float, ...] = ()
     terms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,8 +67,32 @@ class Calibration:
 
     @property
     def measured_ms(self) -> Floats:
-        """The best estimate of each latency, the mean of the two measurements; shape (subnets,)."""
-        return (np.array(self.first_ms) + np.array(self.second_ms)) / 2
+        """The best estimate of each latency, the mean of the measurements; shape (subnets,)."""
+        return np.mean([self.first_ms, *([self.second_ms] if self.second_ms else [])], axis=0)
+
+    @property
+    def repeatability_pct(self) -> float | None:
+        """Mean absolute difference of the second measurement from the first; None without a second."""
+        if not self.second_ms:
+            return None
+        return mape_pct(np.array(self.first_ms), np.array(self.second_ms))
+
+    @cached_property
+    def distrust(self) -> str | None:
+        """Why the calibration is not to be used, in a line with advice; None if it may be."""
+        ranked = scores(self.measured_ms, self.raw_ms)["spearman"]
+        if ranked is None or ranked < LEAST_SPEARMAN:
+            shown = "is not defined" if ranked is None else f"is {ranked:.2f}"
+            return (
+                f"the rank correlation of the table's sums with the measured networks {shown}, below {LEAST_SPEARMAN}: "
+                "the table or the networks were measured badly, or their latencies hardly differ; measure both again"
+            )
+        if (repeats := self.repeatability_pct) is not None and repeats > MOST_REPEATABILITY_PCT:
+            return (
+                f"two measurements of the same network differ by {repeats:.0f} %, more than {MOST_REPEATABILITY_PCT:g}"
+                " %: the machine was too busy; validate again (hwbench doctor says what disturbs)"
+            )
+        return None
 
     @cached_property
     def networks(self) -> tuple[Network, ...]:
@@ -83,6 +113,14 @@ class Calibration:
         """What the calibrated model predicts for each subnet when fitted without it, shape (subnets,)."""
         return model.leave_one_out(self._values, self.measured_ms)
 
+    def error_bound_pct(self, coverage: float = 0.95) -> float:
+        """Within how many per cent of the model's answer the latency of a network lies, that share of the time: the
+        conformal quantile of the leave-one-out errors (Vovk et al., Algorithmic Learning in a Random World), the
+        largest where there are too few networks for it."""
+        errors = np.sort(np.abs(self.held_out_ms / self.measured_ms - 1))
+        rank = min(math.ceil((len(errors) + 1) * coverage), len(errors))
+        return float(100 * errors[rank - 1])
+
     @cached_property
     def model(self) -> LatencyModel:
         """The model fitted on all of the subnets."""
@@ -95,16 +133,23 @@ class Calibration:
         Raises:
             OSError: it cannot be written.
         """
-        rows = zip(map(str, self.archs), self.first_ms, self.second_ms, strict=True)
         content = {
             "format": FORMAT,
             "schema": SCHEMA,
             "table": self.table.header.digest,
             "target": self.table.target.to_dict(),
             "settings": {"terms": list(self.terms)},
-            "rows": [{"arch": a, "first_ms": one, "second_ms": two} for a, one, two in rows],
+            "rows": self._rows(),
         }
         write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = [
+            {"arch": str(arch), "first_ms": ms} for arch, ms in zip(self.archs, self.first_ms, strict=True)
+        ]
+        for row, ms in zip(rows, self.second_ms, strict=bool(self.second_ms)):
+            row["second_ms"] = ms
+        return rows
 
     @classmethod
     def load(cls, path: Path, table: Table) -> Calibration:
@@ -115,13 +160,11 @@ class Calibration:
             ValueError: it is no calibration, or one of another table.
         """
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(read_bounded(path))
             _check_head(content, table)
             return _from_rows(table, content["rows"], tuple(content["settings"]["terms"]))
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: broken calibration: {type(error).__name__} {error}") from error
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: not a hwbench calibration: no JSON") from error
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -141,7 +184,9 @@ def _from_rows(table: Table, rows: list[dict[str, Any]], terms: tuple[str, ...])
     archs = tuple(Arch.parse(row["arch"]) for row in rows)
     for arch in archs:
         check_arch(table.family, arch)
-    first, second = (tuple(row[name] for row in rows) for name in ("first_ms", "second_ms"))
+    first = tuple(row["first_ms"] for row in rows)
+    twice = bool(rows) and "second_ms" in rows[0]
+    second = tuple(row["second_ms"] for row in rows) if twice else ()
     return Calibration(table, archs, first, second, terms)
 
 
@@ -150,9 +195,14 @@ def calibration_path(table_path: Path) -> Path:
     return table_path.with_name(table_path.name.removesuffix(".jsonl") + ".calibration.json")
 
 
-def load_model(table_path: Path) -> LatencyModel:
-    """The model of the table at `table_path`: calibrated if a calibration lies beside it, else its sums. A table in
-    another format than our own is read by :func:`lut.formats.read_table`.
+def load_model(table_path: Path, force: bool = False) -> LatencyModel:
+    """The model of the table at `table_path`: calibrated if a calibration that is to be trusted lies beside it, else
+    its sums, with the reason as the model's caution. A table in another format than our own is read by
+    :func:`lut.formats.read_table`.
+
+    Args:
+        table_path: the table.
+        force: use a calibration that is not to be trusted, too.
 
     Raises:
         OSError: a file cannot be read.
@@ -160,4 +210,9 @@ def load_model(table_path: Path) -> LatencyModel:
     """
     table = read_table(table_path)
     beside = calibration_path(table_path)
-    return Calibration.load(beside, table).model if beside.exists() else LatencyModel(table)
+    if not beside.exists():
+        return LatencyModel(table)
+    calibration = Calibration.load(beside, table)
+    if (distrust := calibration.distrust) and not force:
+        return LatencyModel(table, caution=f"{beside} is not used: {distrust}")
+    return calibration.model

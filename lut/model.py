@@ -59,10 +59,12 @@ class LatencyModel:
     Args:
         table: the blocks' latencies.
         coefficients: of some of :data:`TERMS`: a factor for ``scale``, milliseconds per unit for the others.
+        caution: what whoever uses it must know, in a line; None if nothing.
     """
 
     table: Table
     coefficients: Mapping[str, float] = field(default_factory=lambda: {"scale": 1.0})
+    caution: str | None = None
 
     @property
     def target(self) -> Target:

@@ -39,3 +39,14 @@ def scores(measured_ms: ArrayLike, predicted_ms: ArrayLike) -> Scores:
         "within_10_pct": float(100 * np.mean(error <= 0.10)),
         "spearman": None if math.isnan(correlation) else correlation,
     }
+
+
+def reference_noise_pct(first_ms: NDArray[np.float64], second_ms: NDArray[np.float64]) -> float:
+    """What true latencies would score against the mean of two measurements of each, in percent: the noise of the
+    value that a model is held against. No model can be held to less.
+
+    The two differ by the errors of both, of standard deviation s each, together s x sqrt(2); their mean is off by
+    s / sqrt(2), half of that.
+    """
+    mean_ms = (first_ms + second_ms) / 2
+    return float(50 * np.mean(np.abs(second_ms - first_ms) / mean_ms))

@@ -134,11 +134,14 @@ def _classes(value: Any) -> int | None:
 def target_differences(recorded: Target, present: Target) -> list[str]:
     """The fields in which two targets differ, as ``threads 1, not 2``; empty if they are equal."""
     old, new = _flat(recorded.to_dict()), _flat(present.to_dict())
-    return [
+    found = [
         f"{name} {old.get(name, 'unset')}, not {new.get(name, 'unset')}"
         for name in dict.fromkeys((*old, *new))
         if old.get(name) != new.get(name)
     ]
+    if old.get("timing") != new.get("timing"):
+        found.append("timed by another method: build the older one anew with build_lut")
+    return found
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:

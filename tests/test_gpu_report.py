@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.cuda_probe import cuda_reason
+from backends.machine.cuda_probe import cuda_reason
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.sh"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from backends.base import Network
-from backends.chained import SENTINEL
-from backends.in_context import Plan
+from backends.measuring.differencing import Plan
+from backends.measuring.reference import REFERENCE
 from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity
 from backends.tensorrt.library import RTX
@@ -47,8 +47,8 @@ def graphs_of(
     """What measuring `blocks` and `networks` runs: each graph once, the sentinel's among them, whose weights are of
     seed 0 in every table."""
     asked = dict.fromkeys((*Plan(tuple(blocks)).networks, *networks))
-    asked.pop(SENTINEL, None)
-    seeds = {SENTINEL: 0, **dict.fromkeys(asked, seed)}
+    asked.pop(REFERENCE, None)
+    seeds = {REFERENCE: 0, **dict.fromkeys(asked, seed)}
     return [Graph(network, precision, batch, one_seed) for network, one_seed in seeds.items()]
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from backends.base import CannotRun, Network, Option, Settings, Target
 from backends.chained import GPU_TIMINGS, ChainBackend, Timings
-from backends.cuda_probe import cuda_reason
 from backends.device import Device, Run
+from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt import library
 from backends.tensorrt.build import Graph, Request, bind, random_input
 from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
@@ -29,7 +29,7 @@ from compofa.errors import InputError, Unavailable
 from compofa.home import home
 
 if TYPE_CHECKING:
-    from backends.cuda_timing import Gpu
+    from backends.machine.gpu import Gpu
     from backends.tensorrt import calls
 
 PROBE_S = 60
@@ -107,7 +107,9 @@ class TensorRTBackend(ChainBackend):
             batch=self.settings.batch,
             threads=0,
             versions=tuple(sorted(versions)),
-            details=(("cuda_graph", "yes"), ("runtime", self._library.runtime)),
+            details=tuple(
+                sorted({"cuda_graph": "yes", "runtime": self._library.runtime, **self.method}.items())
+            ),
         )
 
     @property
@@ -119,7 +121,7 @@ class TensorRTBackend(ChainBackend):
         return library.find(self.option("runtime"))
 
     def _open_device(self) -> Device:
-        from backends.cuda_timing import open_gpu
+        from backends.machine.gpu import open_gpu
 
         chosen = self._library  # the one that is named may be missing where the other is there
         self._gpu = self._given or open_gpu(self.settings.precision)

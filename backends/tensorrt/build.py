@@ -343,7 +343,7 @@ def main() -> None:
         if device == "host":
             serve(sys.stdin, answers, None)
             return
-        from backends.cuda_timing import Gpu
+        from backends.machine.gpu import Gpu
 
         gpu = Gpu()
         with gpu.active():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.base import (
     Backend,
@@ -24,9 +25,11 @@ from backends.base import (
     Target,
     Verdict,
 )
-from backends.host import package_versions
-from backends.rotation import BLOCK_TIMING, NETWORK_TIMING
-from backends.timing import TimingSettings
+from backends.machine.host import check_threads, package_versions
+from backends.measuring import METHOD
+from backends.measuring.reference import REFERENCE, Reference, compare, keep, known_reference
+from backends.measuring.rotation import BLOCK_TIMING, NETWORK_TIMING
+from backends.measuring.timing import TimingSettings
 from backends.tvm.address import CONNECT_S, Address
 from backends.tvm.target import TvmTarget, load_target
 from compofa.blocks import Block
@@ -35,7 +38,7 @@ from compofa.errors import InputError
 if TYPE_CHECKING:
     from backends.tvm.crew import Crew
     from backends.tvm.library import Recipe
-    from backends.tvm.measuring import Done, Job
+    from backends.tvm.measuring import Done, Job, Measurer
 
 PACKAGES = {
     "tvm": "apache-tvm",
@@ -100,6 +103,8 @@ class TvmBackend(Backend):
         self.silence_s = float(_whole(self.option("timeout"), "timeout", least=1))
         self.block_timing, self.network_timing = block_timing, network_timing
         self.timing_s = 0.0
+        self._given_reference: Reference | None = None
+        self._compiling: dict[Recipe, Crew] = {}
         if settings.precision != "fp32":
             raise InputError(f"backend tvm has no precision {settings.precision!r}; it has fp32")
         if settings.batch < 1 or not 1 <= settings.threads <= self.compiled_for.cores:
@@ -107,6 +112,8 @@ class TvmBackend(Backend):
                 f"the batch must be at least 1 and threads 1 to {self.compiled_for.cores}, the cores of "
                 f"{self.compiled_for.name}, not {settings.batch} and {settings.threads}"
             )
+        if self.compiled_for.is_host:
+            check_threads(settings.threads)
         self.compiled_for.check_compiler()
         _ = self.recipe
 
@@ -139,9 +146,11 @@ class TvmBackend(Backend):
             threads=self.settings.threads,
             versions=package_versions(["apache-tvm"]),
             details=(
+                ("clock", "thread CPU time" if self.settings.threads == 1 else "wall time"),
                 ("code", target.digest),
                 ("mcpu", target.mcpu),
                 ("target", self.option("target")),
+                ("timing", METHOD),
                 ("tune", str(self.trials)),
             ),
         )
@@ -228,7 +237,39 @@ class TvmBackend(Backend):
             if isinstance(done, CannotRun):
                 raise done
             self.timing_s += done.timing_s
+            if done.reference:
+                compare(self.target, self._reference, done.reference, self.say)
             yield index, done
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        return self._reference.to_dict()
+
+    def use_reference(self, reference: Any) -> None:
+        self._given_reference = None if reference is None else Reference.from_dict(reference)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        """As it is known, or measured now on one of the boards."""
+        from backends.tvm.crew import Crew
+        from backends.tvm.measuring import Job
+
+        _check(self._make_ready(replace(self.recipe, trials=0), [REFERENCE]))
+        if known := known_reference(self.target, self._given_reference, self.say):
+            return known
+        with closing(Crew([self._measurer(None)], self.silence_s, replace=False)) as crew:
+            ((_, done),) = crew.run([Job((), False)])
+        if isinstance(done, CannotRun):
+            raise done
+        found: Reference = done.reference
+        keep(self.target, found, self.say)
+        return found
+
+    def _measurer(self, reference: Reference | None) -> Measurer:
+        from backends.tvm.measuring import Measurer
+
+        timings = self.block_timing, self.network_timing
+        return Measurer(self.recipe, self.address, *timings, self.settings.seed, reference)
 
     @cached_property
     def boards(self) -> Crew:
@@ -239,7 +280,6 @@ class TvmBackend(Backend):
             ValueError: no board has the key; this target needs one.
         """
         from backends.tvm.crew import Crew
-        from backends.tvm.measuring import Measurer
 
         self._needs_board()
         count = 1
@@ -247,10 +287,7 @@ class TvmBackend(Backend):
             count = self.address.count_boards(min(self.silence_s, CONNECT_S))
         elif self.address.host:
             self.address.check_reachable(min(self.silence_s, CONNECT_S))
-        measurer = Measurer(
-            self.recipe, self.address, self.block_timing, self.network_timing, self.settings.seed
-        )
-        return Crew([measurer] * count, self.silence_s, replace=False)
+        return Crew([self._measurer(self._reference)] * count, self.silence_s, replace=False)
 
     def make_ready(self, networks: Sequence[Network]) -> dict[Network, str]:
         """Tune and compile what was not before, on all cores; nothing is timed meanwhile.
@@ -258,28 +295,33 @@ class TvmBackend(Backend):
         Returns:
             The networks that TVM cannot tune or compile, each with the reason.
         """
+        return self._make_ready(self.recipe, networks)
+
+    def _make_ready(self, recipe: Recipe, networks: Sequence[Network]) -> dict[Network, str]:
         from backends.tvm import library
         from backends.tvm.crew import Crew
         from backends.tvm.tuning import Tuner
 
-        todo = [network for network in networks if library.find(self.recipe, network) is None]
+        todo = [network for network in networks if library.find(recipe, network) is None]
         if not todo:
             return {}
         library.prune(library.libraries_folder())
         failures: dict[Network, str] = {}
-        if self.trials:
-            tuner = Tuner(self.recipe, self.address, self.settings.seed)
+        if recipe.trials:
+            tuner = Tuner(recipe, self.address, self.settings.seed)
             with closing(Crew([tuner], TUNING_SILENCE_S)) as tuners:
                 failures |= _failed(tuners, todo)
-        return failures | _failed(self._compilers, [network for network in todo if network not in failures])
+        left = [network for network in todo if network not in failures]
+        return failures | _failed(self._compilers(recipe), left)
 
-    @cached_property
-    def _compilers(self) -> Crew:
+    def _compilers(self, recipe: Recipe) -> Crew:
         """One for each core; idle while anything is timed."""
         from backends.tvm.crew import Crew
         from backends.tvm.measuring import Compiler
 
-        return Crew([Compiler(self.recipe)] * (os.cpu_count() or 1), COMPILING_SILENCE_S)
+        if recipe not in self._compiling:
+            self._compiling[recipe] = Crew([Compiler(recipe)] * (os.cpu_count() or 1), COMPILING_SILENCE_S)
+        return self._compiling[recipe]
 
 
 TUNING_SILENCE_S = 600.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import BackendUnavailable
-from backends.timing import Case
+from backends.machine.clocks import Case, Reading, reading
 from backends.tvm.address import Address
 from backends.tvm.crew import Beat
 from backends.tvm.errors import first_line
@@ -51,10 +51,11 @@ class Device:
                 f"there (pip install {packages})"
             )
         self._session.get_function("runtime.config_threadpool")(BIG_CORES, threads)
+        self._by_cpu = threads == 1
 
     def load(self, path: Path, x: NDArray[np.float32]) -> Program:
         """The compiled network at `path`, with the input `x` bound."""
-        return Program(self._load(path), self._session.cpu(), x, self._timed["timed"])
+        return Program(self._load(path), self._session.cpu(), x, self._timed["timed"], self._by_cpu)
 
     def load_function(self, path: Path) -> tuple[Any, Any]:
         """The library at `path` and the processor it is to run on."""
@@ -72,18 +73,26 @@ class Device:
 class Program:
     """A network on a device, with its input."""
 
-    def __init__(self, module: Any, cpu: Any, x: NDArray[np.float32], timed: Callable[..., float]) -> None:
+    def __init__(
+        self, module: Any, cpu: Any, x: NDArray[np.float32], timed: Callable[..., Any], by_cpu: bool
+    ) -> None:
         import tvm
 
         self._machine = tvm.relax.VirtualMachine(module, cpu)
         self._x = tvm.runtime.tensor(x, cpu)
         self._machine.save_function("main", "run", self._x, include_return=False)
-        self._timed = timed
+        self._timed, self._by_cpu = timed, by_cpu
 
     def case(self) -> Case:
-        """For the timing loop, by the device's own clock: what the network between here and there takes does
+        """For the timing loop, by the device's own clocks: what the network between here and there takes does
         not count."""
-        return lambda repeats: float(self._timed(self._machine.module, "run", repeats))
+
+        def case(repeats: int) -> Reading:
+            said = str(self._timed(self._machine.module, "run", repeats, int(self._by_cpu)))
+            wall_s, cpu_s, switches = map(float, said.split())
+            return reading(wall_s, cpu_s, self._by_cpu, switches == 0, repeats)
+
+        return case
 
     def output(self) -> NDArray[np.float32]:
         """What the network computes from its input."""

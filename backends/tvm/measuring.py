@@ -10,8 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import CannotRun, Measurement, Network, Verdict
-from backends.rotation import SENTINEL, time_blocks, time_networks
-from backends.timing import Case, Sentinel, TimingSettings
+from backends.machine.clocks import Case, Reading
+from backends.measuring.pairing import Pacer
+from backends.measuring.reference import (
+    CHECK_S,
+    MEASURE_S,
+    READING_RUNS,
+    REFERENCE,
+    Beside,
+    Reference,
+    at_quietest,
+)
+from backends.measuring.rotation import Bench
+from backends.measuring.timing import TimingSettings
 from backends.tvm.address import Address
 from backends.tvm.crew import Beat, Gone, Trade
 from backends.tvm.errors import first_line
@@ -40,11 +51,13 @@ class Done:
     Args:
         measurements: by the index of the network in the job.
         timing_s: seconds spent timing.
+        reference: what it takes on this device now; of the first job only.
         failures: likewise by index, why the others cannot be run.
     """
 
     measurements: dict[int, Measurement]
     timing_s: float
+    reference: Reference | None = None
     failures: dict[int, str] = field(default_factory=dict)
 
 
@@ -91,16 +104,18 @@ class Measurer(OnDevice):
     block_timing: TimingSettings
     network_timing: TimingSettings
     seed: int
+    reference: Reference | None
+    """None for a worker that only measures it."""
 
     def start(self, beat: Beat) -> Callable[[Job], Done]:
         from backends.tvm.device import Device
 
         device = Device(self.recipe.target, self.address, self.recipe.threads, beat)
-        sentinel = Sentinel(self._case(device, (SENTINEL,), self.seed, beat))
+        board = _OnBoard(self, device, beat)
 
         def work(job: Job) -> Done:
             try:
-                return self._measure(job, device, sentinel, beat)
+                return self._measure(job, board)
             except (CannotRun, ValueError):
                 raise
             except Exception as error:
@@ -110,48 +125,68 @@ class Measurer(OnDevice):
 
         return work
 
-    def _measure(self, job: Job, device: Device, sentinel: Sentinel, beat: Beat) -> Done:
+    def _measure(self, job: Job, board: _OnBoard) -> Done:
         """One network after the other is left out until all that are left compute what they should."""
         failures: dict[int, str] = {}
         while True:
             todo = {i: network for i, network in enumerate(job.networks) if i not in failures}
             try:
-                found, timing_s = self._time(list(todo.values()), job.blocks, device, sentinel, beat)
+                found, timing_s = self._time(list(todo.values()), job.blocks, board)
             except WrongNumbers as wrong:
                 blamed = {i: wrong.what for i, network in todo.items() if network == wrong.network}
                 if not blamed:
                     raise  # what the others are compared with: it would go on for ever
                 failures |= blamed
             else:
-                return Done(dict(zip(todo, found, strict=True)), timing_s, failures)
+                return Done(dict(zip(todo, found, strict=True)), timing_s, board.take_reference(), failures)
 
     def _time(
-        self, networks: Sequence[Network], blocks: bool, device: Device, sentinel: Sentinel, beat: Beat
+        self, networks: Sequence[Network], blocks: bool, board: _OnBoard
     ) -> tuple[list[Measurement], float]:
-        def make_case(network: Network, seed: int) -> Case:
-            return self._case(device, network, seed, beat)
-
+        bench = Bench(board.case, board.beside, self.seed)
         if blocks:
             single: list[Block] = [block for (block,) in networks]
-            found, timing_s = time_blocks(single, make_case, self.block_timing, sentinel, self.seed)
+            found, timing_s = bench.blocks(single, self.block_timing)
         else:
-            found, timing_s = time_networks(networks, make_case, self.network_timing, sentinel, self.seed)
+            found, timing_s = bench.networks(networks, self.network_timing)
         trials = [library(self.recipe, network).trials for network in networks]
         return [
-            replace(m, details=(("tuning_trials", n),)) for m, n in zip(found, trials, strict=True)
+            replace(m, details=(*m.details, ("tuning_trials", n))) for m, n in zip(found, trials, strict=True)
         ], timing_s
 
-    def _case(self, device: Device, network: Network, seed: int, beat: Beat) -> Case:
-        program, _ = checked_program(self.recipe, device, network, seed)
-        beat()
+
+class _OnBoard:
+    """Cases and the reference on the device of a :class:`Measurer`."""
+
+    def __init__(self, measurer: Measurer, device: Device, beat: Beat) -> None:
+        self.measurer, self.device, self.beat = measurer, device, beat
+        known = measurer.reference
+        # The reference is not tuned: what is fast or slow about it is the same beside everything.
+        untuned = replace(measurer.recipe, trials=0)
+        pacer = Pacer(self._case(untuned, REFERENCE, measurer.seed), READING_RUNS)
+        self._now: Reference | None = at_quietest(pacer, CHECK_S if known else MEASURE_S)
+        self.beside = Beside(pacer, known or self._now)
+
+    def case(self, network: Network, seed: int) -> Case:
+        """Of a network, which computes what it should."""
+        return self._case(self.measurer.recipe, network, seed)
+
+    def _case(self, recipe: Recipe, network: Network, seed: int) -> Case:
+        program, _ = checked_program(recipe, self.device, network, seed)
+        self.beat()
         case = program.case()
 
-        def living(repeats: int) -> float:
-            seconds = case(repeats)
-            beat()
-            return seconds
+        def living(repeats: int) -> Reading:
+            reading = case(repeats)
+            self.beat()
+            return reading
 
         return living
+
+    def take_reference(self) -> Reference | None:
+        """What the reference takes here; None after the first call."""
+        now, self._now = self._now, None
+        return now
 
 
 @dataclass(frozen=True)

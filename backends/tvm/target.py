@@ -14,7 +14,7 @@ from typing import Any
 
 from backends import description
 from backends.description import parse_table
-from backends.host import CPUINFO, cpu_name
+from backends.machine.host import CPUINFO, cpu_name
 from compofa.errors import InputError
 
 TARGETS = "backends.tvm.targets"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.host import package_versions
+from backends.machine.host import package_versions
 from compofa.errors import InputError
 from compofa.files import check_seal, parse_json, read_bounded, reading, sealed, write_atomically
 from hwbench.gating.models import Answers

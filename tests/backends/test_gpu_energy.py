@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,9 +15,10 @@ import pytest
 from backends import gpu_energy
 from backends.base import Network, Settings, Target
 from backends.chained import CPU_TIMINGS, ChainBackend
-from backends.cuda_probe import cuda_reason
 from backends.device import Device, Run
 from backends.gpu_energy import Energy, NvmlCounter, block_energy, energy_of, network_energies, open_counter
+from backends.machine.clocks import Case, Reading
+from backends.machine.cuda_probe import cuda_reason
 from backends.torch_backend import TorchBackend
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed, Unavailable
@@ -49,11 +49,11 @@ class Bench:
     def read_mj(self) -> int:
         return self.seen[1]
 
-    def case(self, seconds: float, watts: float) -> Callable[[int], float]:
-        def run(repeats: int) -> float:
+    def case(self, seconds: float, watts: float) -> Case:
+        def run(repeats: int) -> Reading:
             for _ in range(repeats):
                 self.spend(seconds, watts)
-            return seconds * repeats
+            return Reading(seconds)
 
         return run
 
@@ -105,12 +105,12 @@ class Additive(ChainBackend):
         bench = self.bench
 
         class Simulated(Device):
-            def case(self, run: Run) -> Callable[[int], float]:
-                def timed(repeats: int) -> float:
+            def case(self, run: Run) -> Case:
+                def timed(repeats: int) -> Reading:
                     began = bench.now_s
                     for _ in range(repeats):
                         run()
-                    return bench.now_s - began
+                    return Reading((bench.now_s - began) / repeats)
 
                 return timed
 
@@ -138,7 +138,7 @@ def energy_mj(block: Block) -> float:
 def test_a_block_costs_the_difference_of_two_networks(block: Block) -> None:
     bench = Bench()
 
-    def measure(case: Callable[[int], float]) -> Energy:
+    def measure(case: Case) -> Energy:
         return energy_of(case, bench, clock=bench.clock)
 
     found = block_energy(Additive(bench), block, measure)
@@ -149,7 +149,7 @@ def test_a_block_costs_the_difference_of_two_networks(block: Block) -> None:
 def test_sums_of_blocks_are_the_energy_of_networks() -> None:
     bench = Bench()
 
-    def measure(case: Callable[[int], float]) -> Energy:
+    def measure(case: Case) -> Energy:
         return energy_of(case, bench, clock=bench.clock)
 
     backend = Additive(bench)
@@ -164,7 +164,7 @@ def test_turns_go_forth_and_back() -> None:
     watts = iter([100.0, 110.0, 120.0, 130.0])
     seen = []
 
-    def measure(case: Callable[[int], float]) -> Energy:
+    def measure(case: Case) -> Energy:
         seen.append(case)
         return Energy(next(watts), 1.0, 9)
 
@@ -181,7 +181,7 @@ def test_real_networks_run_between_the_looks() -> None:
         def read_mj(self) -> int:
             return int(time.perf_counter() / 0.01) * 10
 
-    def measure(case: Callable[[int], float]) -> Energy:
+    def measure(case: Case) -> Energy:
         return energy_of(case, Clockwork(), least_s=0.15)
 
     (found,) = network_energies(TorchBackend(Settings()), [(SAME, OTHER)], measure, rounds=1)
@@ -209,7 +209,7 @@ def test_the_benchmark_goes_on_and_compares_sums_with_networks(tmp_path: Path) -
     def run(**how: float) -> dict[str, Any]:
         bench = Bench()
 
-        def measure(case: Callable[[int], float]) -> Energy:
+        def measure(case: Case) -> Energy:
             measured.append(1)
             return energy_of(case, bench, clock=bench.clock, least_s=0.2)
 

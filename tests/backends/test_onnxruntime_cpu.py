@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backends import onnxruntime_cpu, rotation
+from backends import onnxruntime_cpu
 from backends.base import BackendUnavailable, Settings
+from backends.measuring import rotation
+from backends.measuring.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from backends.onnxruntime_cpu import OnnxRuntimeBackend, bound_run, open_session
-from backends.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
 from compofa.families import get_family
@@ -23,8 +24,8 @@ POOL = Block("pool", (8, 1, 1), 8)
 def backend() -> OnnxRuntimeBackend:
     return OnnxRuntimeBackend(
         Settings(),
-        block_timing=replace(BLOCK_TIMING, rounds=3, max_rounds=4, max_warmup_ms=5.0, round_ms=1.0),
-        network_timing=replace(NETWORK_TIMING, rounds=3, max_rounds=4, max_warmup_ms=5.0, round_ms=1.0),
+        block_timing=replace(BLOCK_TIMING, rounds=3, max_warmup_ms=5.0, round_ms=1.0),
+        network_timing=replace(NETWORK_TIMING, rounds=3, max_warmup_ms=5.0, round_ms=1.0),
     )
 
 
@@ -96,6 +97,7 @@ def test_a_bound_run_computes_the_model() -> None:
         (Settings(precision="int4"), "no precision 'int4'; it has fp32"),
         (Settings(threads=0), "at least 1"),
         (Settings(batch=0), "at least 1"),
+        (Settings(threads=10**6), "1000000 threads cannot run at once"),
         (Settings(options={"tune": "yes"}), "no option tune; it has"),
     ],
 )

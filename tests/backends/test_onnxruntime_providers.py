@@ -10,6 +10,7 @@ import pytest
 
 from backends import onnxruntime_providers
 from backends.base import BackendUnavailable, CannotRun, Settings, Target
+from backends.measuring import METHOD
 from backends.onnxruntime_cpu import OTHER_PROVIDERS, OnnxRuntimeBackend
 from backends.onnxruntime_providers import (
     CPU,
@@ -34,9 +35,14 @@ def test_the_names_on_the_command_line_are_the_providers() -> None:
     assert tuple(PROVIDERS) == OTHER_PROVIDERS
 
 
-def test_the_default_is_the_cpu_and_its_target_is_as_before() -> None:
+def test_the_default_is_the_cpu_and_its_target_says_how_it_was_timed() -> None:
     target = OnnxRuntimeBackend(Settings()).target
-    assert dict(target.details) == {"graph_optimization": "all", "provider": CPU}
+    assert dict(target.details) == {
+        "clock": "thread CPU time",
+        "graph_optimization": "all",
+        "provider": CPU,
+        "timing": METHOD,
+    }
     assert OnnxRuntimeBackend(settings("cpu")).target == target
     assert OnnxRuntimeBackend.options_of(target) == {}
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from backends import chained, torch_backend
-from backends.base import BlocksFailed, CannotRun, Settings
+from backends import torch_backend
+from backends.base import BlocksFailed, CannotRun, Measurement, Settings
 from backends.chained import CPU_TIMINGS, Timings
-from backends.cuda_probe import cuda_reason
-from backends.cuda_timing import Gpu, check_precision
+from backends.machine.cuda_probe import cuda_reason
+from backends.machine.gpu import Gpu, check_precision
+from backends.machine.host import usable_cores
+from backends.measuring import METHOD
+from backends.measuring.differencing import Plan
+from backends.measuring.reference import REFERENCE
 from backends.torch_backend import TorchBackend, TorchCpu
 from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
@@ -23,8 +27,8 @@ SMALL = Block("mbconv", (16, 8, 8), 16, 32, kernel=3, act="relu", shortcut=True)
 LARGE = Block("mbconv", (40, 28, 28), 40, 240, kernel=5, act="hswish", se=True, shortcut=True)
 POOL = Block("pool", (16, 4, 4), 16)
 QUICK = Timings(
-    replace(CPU_TIMINGS.blocks, rounds=3, max_rounds=3, round_ms=2.0, max_warmup_ms=5.0),
-    replace(CPU_TIMINGS.networks, rounds=3, max_rounds=3, round_ms=2.0, max_warmup_ms=5.0),
+    replace(CPU_TIMINGS.blocks, rounds=3, round_ms=2.0, max_warmup_ms=5.0),
+    replace(CPU_TIMINGS.networks, rounds=3, round_ms=2.0, max_warmup_ms=5.0),
 )
 
 
@@ -81,9 +85,11 @@ def test_a_compiled_network_computes_the_same() -> None:
 def test_the_target_says_what_decides_the_speed() -> None:
     target = make("bf16", batch=4, threads=2, layout="contiguous").target
     assert (target.precision, target.batch, target.threads) == ("bf16", 4, 2)
-    assert dict(target.details) == {"device": "cpu", "layout": "contiguous", "mode": "eager"}
+    details = dict(target.details)
+    assert (details.pop("timing"), details.pop("clock")) == (METHOD, "wall time")
+    assert details == {"device": "cpu", "layout": "contiguous", "mode": "eager"}
     assert dict(target.versions) == {"torch": torch.__version__}
-    assert TorchBackend.options_of(target) == dict(target.details)
+    assert TorchBackend.options_of(target) == details
     assert make("bf16", 4, 2, **TorchBackend.options_of(target)).target == target
 
 
@@ -193,6 +199,31 @@ def test_a_gpu_measures_blocks_in_context(mode: str) -> None:
     assert isinstance(backend.device, Gpu)
 
 
-def test_the_sentinel_has_every_operator() -> None:
-    (block,) = set(chained.SENTINEL)
+def test_a_part_that_fails_takes_no_finished_part_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is given as soon as it is done; of those that fail, all reasons are told."""
+    backend = make()
+    backend.device.memory_bytes = 1
+    measured = Measurement("measured", 1.0, 1.0, 1.0)
+
+    def costs(self: TorchBackend, plan: Plan) -> list[Measurement]:
+        if LARGE in plan.blocks:
+            raise BlocksFailed({LARGE: "does not fit"})
+        return [measured] * len(plan.blocks)
+
+    monkeypatch.setattr(TorchBackend, "_block_costs", costs)
+    batches = list(backend.as_they_come([SMALL, LARGE, POOL]))
+    assert [dict(batch.entries) for batch in batches] == [{SMALL: measured}, {}, {POOL: measured}]
+    assert [batch.failures for batch in batches] == [{}, {LARGE: "does not fit"}, {}]
+    with pytest.raises(BlocksFailed) as failed:
+        backend.block_latencies([SMALL, LARGE, POOL])
+    assert failed.value.reasons == {LARGE: "does not fit"}
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    with pytest.raises(ValueError, match=f"on the {usable_cores()} cores? that this process may use"):
+        make(threads=usable_cores() + 1)
+
+
+def test_the_reference_has_every_operator() -> None:
+    (block,) = REFERENCE
     assert block.se and block.shortcut and block.expands and block.act == "hswish"

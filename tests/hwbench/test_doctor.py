@@ -7,14 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from backends import registry, repeatability
-from backends.repeatability import Repeatability
+from backends import registry
+from backends.measuring import steadiness
+from backends.measuring.steadiness import Steadiness
 from hwbench import doctor
 
 
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeatability, "observe", lambda seconds: Repeatability(np.ones(100)))
+    found = Steadiness(np.tile([1.0, 1.5], 50), np.ones(10), 0.1)
+    monkeypatch.setattr(steadiness, "observe", lambda seconds: found)
 
 
 def test_it_looks_at_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,17 +37,18 @@ def test_people_see_what_to_do(steady: None, capsys: pytest.CaptureFixture[str],
     shown = capsys.readouterr().out
     assert "backend   ! tensorrt                 install with: pip install tensorrt" in shown
     assert "backend     onnxruntime              can run" in shown
-    assert shown.endswith("fit to measure on\n")
+    assert "by itself its time spreads by 40.0 %" in shown  # and pairing makes up for it
+    assert shown.endswith("\nfit to measure on\n")
 
 
 def test_a_jumping_machine_is_not_fit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jumping = Repeatability(np.tile([1.0, 1.5], 50))
-    monkeypatch.setattr(repeatability, "observe", lambda seconds: jumping)
+    jumping = Steadiness(np.ones(100), np.repeat([1.0, 1.2], 5), 0.5)
+    monkeypatch.setattr(steadiness, "observe", lambda seconds: jumping)
     assert doctor.main([]) == 1
     shown = capsys.readouterr().out
-    assert "noise     ! the same work for 3 s: spread 40.0 % (limit 5 %)" in shown
+    assert "paired    ! beside a reference, as hwbench measures, it drifts by 9.1 % (limit 2 %; 50 %" in shown
     assert shown.endswith("not fit to measure on: see the lines marked !\n")
 
 

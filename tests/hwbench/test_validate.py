@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,14 @@ from backends.base import Measurement, Target
 from compofa.arch import arch_blocks
 from compofa.blocks import total_params
 from compofa.families import GLYPHS, get_family
-from compofa.genotype import decode
+from compofa.genotype import decode, encode
 from compofa.spaces import get_space
 from hwbench import fit, plots, validate
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
+from lut.scores import mape_pct, reference_noise_pct
 from lut.subnet_model import SubnetModel
+from lut.subnets_csv import TARGET, subnet_columns, write_csv
 from lut.table import Table
 
 SMALLEST, SECOND = GLYPHS.resolutions[:2]
@@ -35,7 +38,7 @@ def synthetic(target: Target, *spaces: tuple[str, tuple[int, ...]]) -> Table:
 
 
 def test_scores_picture_and_calibration(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert validate.main(["--lut", str(copy), "--subnets", "12", "--json"]) == 0
+    assert validate.main(["--lut", str(copy), "--subnets", "12", "--force-calibration", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["n"] == 12
     for key in ("raw", "calibrated"):
@@ -55,7 +58,12 @@ def test_what_was_measured_can_be_learned_from(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured, model = tmp_path / "s.csv", tmp_path / "m.json"
-    assert validate.main(["--lut", str(copy), "--subnets", "20", "--csv", str(measured), "--json"]) == 0
+    assert (
+        validate.main(
+            ["--lut", str(copy), "--subnets", "20", "--force-calibration", "--csv", str(measured), "--json"]
+        )
+        == 0
+    )
     calibration = Calibration.load(Path(json.loads(capsys.readouterr().out)["calibration"]), Table.load(copy))
     given = [
         "--measured",
@@ -181,3 +189,186 @@ def test_the_picture_has_the_format_of_its_name(tmp_path: Path, suffix: str, mag
     ]
     plots.draw_validation(path, measured_ms=measured, panels=panels, title="title", target="target")
     assert path.read_bytes().startswith(magic)
+
+
+# --- keeping what was measured, and only what is to be trusted ---
+
+
+def true_table(path: Path) -> Table:
+    """A table of all of glyphs that nobody here can measure, written to `path`."""
+    blocks = get_space("ofa", GLYPHS).all_blocks()
+    header = store.Header(Target("elsewhere", "a phone"), "glyphs", "ofa", GLYPHS.resolutions, "2026")
+    with store.Writer(path, header) as writer:
+        for block in blocks:
+            ms = 0.01 + block.macs / 1e7
+            writer.append([(block, Measurement("measured", ms, ms, ms))])
+    return Table.load(path)
+
+
+def write_networks(
+    path: Path, table: Table, count: int, target: str = "", noise: float = 0.005
+) -> Calibration:
+    """A CSV of `count` subnets that take 1.3 x the table's sum, give or take `noise`."""
+    rng, space = np.random.default_rng(count), get_space("ofa", GLYPHS)
+    archs = [space.sample(rng) for _ in range(count)]
+    sums = np.array([table.latency_ms(arch_blocks(GLYPHS, arch)) for arch in archs])
+    header, cells = subnet_columns(GLYPHS, encode(GLYPHS, archs))
+    extra = [TARGET] if target else []
+    rows = [[*row, *([target] if target else [])] for row in cells]
+    latency = 1.3 * sums * rng.normal(1, noise, count) if noise < 1 else rng.uniform(1, 2, count)
+    write_csv(path, [*header, *extra], rows, {"measured_ms": latency})
+    return Calibration(table, tuple(archs), tuple(latency.tolist()))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("foreign") / "phone.jsonl"
+    true_table(path)
+    return path
+
+
+@pytest.fixture
+def phone(foreign: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "phone.jsonl"
+    path.write_bytes(foreign.read_bytes())
+    return path
+
+
+def test_networks_that_were_measured_elsewhere_calibrate_a_foreign_table(
+    phone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "networks.csv"
+    given = write_networks(csv, Table.load(phone), 14, target=str(Table.load(phone).target))
+    assert validate.main(["--lut", str(phone), "--measured", str(csv), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n"] == 14 and document["origin"] == "measured"
+    assert document["calibrated"]["mape_pct"] < 1 < 20 < document["raw"]["mape_pct"]
+    assert document["repeatability_pct"] is document["noise_pct"] is document["limit"] is None
+    assert 0.3 < document["within_95_pct"] < 3
+    model = load_model(phone)
+    assert model.calibrated
+    np.testing.assert_allclose(
+        [model.latency_ms(network) for network in given.networks], given.measured_ms, rtol=0.03
+    )
+    assert Calibration.load(calibration_path(phone), Table.load(phone)).second_ms == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        (lambda text: text, ["--column", "gpu_ms"], "has no column 'gpu_ms'"),
+        (lambda text: "".join(text.splitlines(True)[:5]), [], "holds 4 subnets; a calibration needs 10"),
+        (lambda text: text + text.splitlines(True)[-1], [], "more than once"),
+        (lambda text: text.replace("a phone", "another phone"), [], "is of another phone"),
+        (lambda text: text.replace(",0.", ",-0."), [], "not a positive number"),
+    ],
+)
+def test_measurements_that_cannot_be_of_the_table_are_refused(
+    phone: Path, tmp_path: Path, change, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "networks.csv"
+    write_networks(csv, Table.load(phone), 12, target=str(Table.load(phone).target))
+    csv.write_text(change(csv.read_text()))
+    assert validate.main(["--lut", str(phone), "--measured", str(csv), *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert says in shown and shown.count("\n") == 1
+    assert not calibration_path(phone).exists()
+
+
+def test_fewer_subnets_do_not_take_the_place_of_more(
+    phone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(count: int, *arguments: str) -> str:
+        csv = tmp_path / f"{count}.csv"
+        write_networks(csv, Table.load(phone), count)
+        assert validate.main(["--lut", str(phone), "--measured", str(csv), *arguments]) == 0
+        return capsys.readouterr().err
+
+    def kept() -> int:
+        return len(Calibration.load(calibration_path(phone), Table.load(phone)).archs)
+
+    assert run(12) == "" and kept() == 12
+    assert run(14) == "" and kept() == 14
+    refused = run(12)
+    assert "rests on 14 subnets, this one on 12" in refused and "--force-calibration" in refused
+    assert kept() == 14
+    assert run(12, "--force-calibration") == "" and kept() == 12
+
+
+def test_what_is_not_to_be_trusted_is_neither_kept_nor_used(
+    phone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "luck.csv"
+    write_networks(csv, Table.load(phone), 12, noise=9)
+    given = ["--lut", str(phone), "--measured", str(csv)]
+    assert validate.main(given) == 0
+    shown = capsys.readouterr()
+    assert "not trusted" in shown.out and "below 0.7" in shown.err
+    assert not calibration_path(phone).exists()
+    assert validate.main([*given, "--force-calibration"]) == 0
+    model = load_model(phone)
+    assert not model.calibrated and "is not used: the rank correlation" in (model.caution or "")
+    assert load_model(phone, force=True).calibrated
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+
+def test_a_csv_that_cannot_be_written_takes_no_calibration_along(
+    phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "networks.csv"
+    write_networks(csv, Table.load(phone), 12)
+    for writer in ("write_measured", "_draw"):
+        monkeypatch.setattr(validate, writer, full)
+    given = ["--lut", str(phone), "--measured", str(csv), "--csv", str(tmp_path / "out.csv")]
+    assert validate.main(given) == 1
+    shown = capsys.readouterr()
+    assert load_model(phone).calibrated
+    assert "calibrated, leave-one-out" in shown.out
+    assert shown.err.count("No space left on device") == 2
+
+
+def test_what_took_long_to_measure_survives_a_full_disk(
+    phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "networks.csv"
+    write_networks(csv, Table.load(phone), 12)
+    rescue = tmp_path / "rescue"
+    rescue.mkdir()
+    monkeypatch.setattr(validate.tempfile, "gettempdir", lambda: str(rescue))
+    save = Calibration.save
+    monkeypatch.setattr(
+        Calibration,
+        "save",
+        lambda self, path: full() if path == calibration_path(phone) else save(self, path),
+    )
+    assert validate.main(["--lut", str(phone), "--measured", str(csv)]) == 1
+    assert "move it beside the table" in capsys.readouterr().err
+    assert Calibration.load(rescue / calibration_path(phone).name, Table.load(phone)).archs
+    assert not calibration_path(phone).exists()
+
+
+def test_a_table_timed_by_an_older_version_is_still_validated(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, entries = store.read(copy)
+    details = tuple((n, value) for n, value in header.target.details if n not in ("timing", "clock"))
+    copy.unlink()
+    with store.Writer(copy, replace(header, target=replace(header.target, details=details))) as writer:
+        writer.append(entries.items())
+    assert validate.main(["--lut", str(copy), "--subnets", "10", "--force-calibration"]) == 0
+    assert "timed by an older version" in capsys.readouterr().err
+    assert load_model(copy, force=True).calibrated
+
+
+def test_true_latencies_score_the_noise_that_is_told() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 3, 4000)
+    first, second = (truth * rng.normal(1, 0.02, len(truth)) for _ in range(2))
+    noise = reference_noise_pct(first, second)
+    assert noise == pytest.approx(mape_pct((first + second) / 2, truth), rel=0.05)
+    assert noise == pytest.approx(mape_pct(first, second) / 2, rel=0.05)
+    assert validate.limit(noise, noise) == "machine" == validate.limit(1.2 * noise, noise)
+    assert validate.limit(3 * noise, noise) == "model" and validate.limit(1.0, None) is None

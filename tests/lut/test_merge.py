@@ -93,3 +93,14 @@ def test_what_holds_at_one_resolution_goes_with_the_table_that_counts(table: Tab
     other = replace(table, entries={block: other_m}, exceptions={(20, block): other_m})
     assert merge([one, other], ["x", "y"], "", "first").exceptions == one.exceptions
     assert merge([other, one], ["x", "y"], "", "first").exceptions == other.exceptions
+
+
+def test_tables_timed_otherwise_do_not_merge_and_say_how_to_rebuild(table: Table) -> None:
+    """A table of before there was a method, and tables of two versions of it."""
+    now, later = (
+        replace(table.header, target=replace(table.target, details=(("timing", method),)))
+        for method in ("paired 1", "paired 2")
+    )
+    for one, other in ((table.header, now), (now, later), (later, table.header)):
+        with pytest.raises(ValueError, match="build the older one anew with build_lut"):
+            merge([replace(table, header=one), replace(table, header=other)], ["a", "b"], "", "first")

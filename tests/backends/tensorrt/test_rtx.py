@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from backends.cuda_probe import cuda_reason
+from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt import build, library
 from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity, graph_hash

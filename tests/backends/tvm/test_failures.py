@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import BlocksFailed, CannotRun, Network, Settings
-from backends.timing import TimingSettings
+from backends.measuring.timing import TimingSettings
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe
 from backends.tvm.loopback import Farm
@@ -18,7 +18,7 @@ from lut import store
 
 pytestmark = pytest.mark.needs_tvm
 
-QUICK = TimingSettings(rounds=3, max_rounds=3, inner_ms=0.0, max_overhead=1.0, rotation=4, max_warmup_ms=5.0)
+QUICK = TimingSettings(rounds=3, rotation=4, max_warmup_ms=5.0)
 UNKNOWN, WRONG, *GOOD = (Block("linear", (8, 1, 1), 8 + i) for i in range(5))
 SPOILT_BY = {UNKNOWN: "NoSuchOperator", WRONG: "Sqrt"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import BackendUnavailable, Settings
-from backends.timing import TimingSettings
+from backends.measuring.timing import TimingSettings
 from backends.tvm import emulator, loopback
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import compile_cpp
@@ -19,7 +19,7 @@ from compofa.blocks import Block
 
 pytestmark = pytest.mark.needs_tvm
 
-QUICK = TimingSettings(rounds=3, max_rounds=3, inner_ms=0.0, max_overhead=1.0, rotation=4, max_warmup_ms=5.0)
+QUICK = TimingSettings(rounds=3, rotation=4, max_warmup_ms=5.0)
 KEY = "rpi4"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backends.base import Measurement, Settings
-from backends.timing import TimingSettings
+from backends.measuring.timing import TimingSettings
 from backends.tvm.backend import TvmBackend
 from backends.tvm.library import find
 from backends.tvm.tuning import read_trials
@@ -15,7 +15,7 @@ from compofa.blocks import Block
 
 pytestmark = [pytest.mark.needs_tvm, pytest.mark.slow]
 
-QUICK = TimingSettings(rounds=3, max_rounds=3, inner_ms=0.0, max_overhead=1.0, rotation=4, max_warmup_ms=5.0)
+QUICK = TimingSettings(rounds=3, rotation=4, max_warmup_ms=5.0)
 BLOCK = Block("conv", (16, 14, 14), 64, act="relu")
 SAME_OPERATOR = Block("mbconv", (16, 14, 14), 16, 64, kernel=3, act="relu", shortcut=True)
 """Its expanding convolution is the operator of BLOCK."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.gpu_clocks import HELD_BACK, IDLE, GpuMonitor, Sample, verdict
+from backends.machine.gpu_clocks import HELD_BACK, IDLE, GpuMonitor, Sample, verdict
 
 FAST = Sample(sm_clock_mhz=1980.0, memory_clock_mhz=3201.0, temperature_c=50.0)
 
@@ -75,7 +75,7 @@ int nvmlDeviceGetTemperatureV(dev d, void *t) { ((int *)t)[2] = 51; return 0; }
 int nvmlDeviceGetCurrentClocksEventReasons(dev d, unsigned long long *r) { *r = 4; return 0; }
 """
 ASKS = """
-from backends.gpu_clocks import open_monitor, verdict
+from backends.machine.gpu_clocks import open_monitor, verdict
 monitor = open_monitor("1234")
 monitor.sample()
 print(monitor.driver, dict(verdict(monitor.take()).details))
@@ -92,7 +92,7 @@ def test_readings_go_through_nvml(tmp_path: Path) -> None:
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(tmp_path / "nvml.c")], check=True)
     done = subprocess.run(
         [sys.executable, "-c", ASKS],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={"LD_LIBRARY_PATH": str(tmp_path)},
         capture_output=True,
         text=True,

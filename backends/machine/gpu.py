@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from backends.base import BackendUnavailable
-from backends.cuda_probe import cuda_reason
-from backends.device import Conditions, Device, Run
-from backends.gpu_clocks import GpuMonitor, open_monitor, verdict
-from backends.timing import Case, Clock
+from backends.device import Conditions, Device
+from backends.machine.clocks import Case, Clock, Reading, Run
+from backends.machine.cuda_probe import cuda_reason
+from backends.machine.gpu_clocks import GpuMonitor, open_monitor, verdict
 from compofa.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Gpu(Device):
     ) -> None:
         import torch
 
-        super().__init__(clock)
+        super().__init__()
+        self.clock = clock
         self.index, self.tf32 = index, tf32
         self.properties = torch.cuda.get_device_properties(index)
         self.memory_bytes = int(MEMORY_SHARE * self.properties.total_memory)
@@ -68,6 +69,15 @@ class Gpu(Device):
     @property
     def name(self) -> str:
         return str(self.properties.name)
+
+    @property
+    def clock_name(self) -> str:
+        return "events"
+
+    @property
+    def inner_ms(self) -> float:
+        """Events resolve half a microsecond."""
+        return 1.0
 
     @property
     def versions(self) -> tuple[tuple[str, str], ...]:  # type: ignore[override]
@@ -140,13 +150,13 @@ class Gpu(Device):
 
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
-        def case(repeats: int) -> float:
+        def case(repeats: int) -> Reading:
             start.record(self.stream)
             for _ in range(repeats):
                 run()
             end.record(self.stream)
             end.synchronize()
-            return float(start.elapsed_time(end)) / 1e3
+            return Reading(float(start.elapsed_time(end)) / 1e3 / repeats)
 
         return case
 
@@ -160,12 +170,12 @@ class Gpu(Device):
             self._flush = torch.empty(size, dtype=torch.int8, device=f"cuda:{self.index}")
         buffer, once = self._flush, self.case(run)
 
-        def case(repeats: int) -> float:
+        def case(repeats: int) -> Reading:
             seconds = 0.0
             for _ in range(repeats):
                 buffer.zero_()
-                seconds += once(1)
-            return seconds
+                seconds += once(1).seconds
+            return Reading(seconds / repeats)
 
         return case
 

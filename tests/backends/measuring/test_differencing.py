@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Network
-from backends.in_context import SMALLEST_MS, Plan, context_of, held_bytes, neighbour, parts, working_bytes
+from backends.measuring.differencing import (
+    SMALLEST,
+    Plan,
+    context_of,
+    held_bytes,
+    neighbour,
+    parts,
+    working_bytes,
+)
 from compofa.blocks import Block, check_chain
 from compofa.families import FAMILIES, get_family
 from compofa.spaces import get_space
@@ -77,18 +85,18 @@ def test_costs_are_the_block_and_its_border_but_not_the_call(
         for networks in zip(*plan.triples, strict=True)
     )
     expected = np.array([[cost + border] * 2 for cost in costs])
-    np.testing.assert_allclose(plan.costs_ms(longer, shorter), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(plan.costs(longer, shorter), expected, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(alone, np.array([[call + cost] * 2 for cost in costs]))
 
 
 def test_drift_from_round_to_round_cancels() -> None:
     """A device that is 30 % slower in one round: subtracting medians would mix the rounds."""
     speed = np.array([[1.0, 1.3, 1.0]])
-    np.testing.assert_allclose(Plan((KEEPS,), copies=4).costs_ms(8 * speed, 4 * speed), speed)
+    np.testing.assert_allclose(Plan((KEEPS,), copies=4).costs(8 * speed, 4 * speed), speed)
 
 
 def test_a_cost_is_never_negative() -> None:
-    assert (Plan((KEEPS,)).costs_ms(np.zeros((1, 3)), np.ones((1, 3))) == SMALLEST_MS).all()
+    assert (Plan((KEEPS,)).costs(np.zeros((1, 3)), np.ones((1, 3))) == SMALLEST).all()
 
 
 def test_blocks_share_networks() -> None:

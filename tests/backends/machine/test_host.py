@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy
 
-from backends.host import cpu_name, fingerprint, package_versions
+from backends.machine.host import cpu_name, fingerprint, package_versions
 
 
 def test_the_fingerprint_is_of_this_machine_and_json_ready() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.cuda_probe import cuda_reason
+from backends.machine.cuda_probe import cuda_reason
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIBCUDA = """
 int cuInit(unsigned f) {{ return {init}; }}
 int cuDeviceGetCount(int *n) {{ *n = {count}; return 0; }}
@@ -48,7 +48,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def reason(environment: dict[str, str]) -> str:
-    code = "from backends.cuda_probe import cuda_reason; print(cuda_reason())"
+    code = "from backends.machine.cuda_probe import cuda_reason; print(cuda_reason())"
     done = run("-c", code, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -73,7 +73,9 @@ def test_a_driver_that_does_not_start(machine: Machine) -> None:
 def test_a_gpu(machine: Machine) -> None:
     environment = machine()
     assert reason(environment) == "None"
-    name = run("-c", "from backends.cuda_probe import cuda_device_name as n; print(n())", **environment)
+    name = run(
+        "-c", "from backends.machine.cuda_probe import cuda_device_name as n; print(n())", **environment
+    )
     assert name.stdout == "NVIDIA Test\n"
 
 

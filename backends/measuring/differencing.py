@@ -30,8 +30,8 @@ NEIGHBOURS = 2
 """One would stand at the border of the network itself; the second is a neighbour as in the middle of one."""
 LEAST_CHANNELS = 8
 """Fewer are an image: no block of a network could come before one that takes them."""
-SMALLEST_MS = 1e-6
-"""What a block costs at least; one whose time is lost in the noise of the pair is marked noisy."""
+SMALLEST = 1e-6
+"""What a block costs at least, in runs of the reference; one whose time is lost in the noise of its pair is noisy."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Plan:
         """The distinct networks: blocks of one shape share their neighbours."""
         return tuple(dict.fromkeys(network for triple in self.triples for network in triple))
 
-    def costs_ms(self, longer_ms: Floats, shorter_ms: Floats) -> Floats:
-        """Cost of each block in each round, never below :data:`SMALLEST_MS`; from the times of the two
-        networks of its pair. All of shape (blocks, rounds)."""
+    def costs(self, longer: Floats, shorter: Floats) -> Floats:
+        """Cost of each block in each round, never below :data:`SMALLEST`; from the times of the two
+        networks of its pair, in any unit. All of shape (blocks, rounds)."""
         copies = np.array([[context.copies] for context in self.contexts])
-        return np.maximum((longer_ms - shorter_ms) / copies, SMALLEST_MS)
+        return np.maximum((longer - shorter) / copies, SMALLEST)
 
     def of(self, network: Network) -> tuple[Block, ...]:
         """The blocks that cannot be measured without `network`."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backends import conditions
-from backends.conditions import CPUS, Condition
+from backends.machine import conditions
+from backends.machine.conditions import CPUS, Condition
 
 
 def put(root: Path, path: str, content: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Sequence
@@ -10,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from compofa.errors import InputError
+
 CPUINFO = Path("/proc/cpuinfo")
+MACHINE_ID = Path("/etc/machine-id")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -55,6 +59,28 @@ def fingerprint(packages: Sequence[str] = ("numpy",)) -> Host:
         python=platform.python_version(),
         packages=package_versions(packages),
     )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows do not say
+
+
+def check_threads(threads: int) -> None:
+    """Raise InputError if `threads` cannot run at the same time here."""
+    if threads > (cores := usable_cores()):
+        raise InputError(
+            f"{threads} threads cannot run at once on the {cores} core{'s' * (cores > 1)} that this process may use "
+            f"(taskset, container or machine): give --threads {cores} or fewer"
+        )
+
+
+def machine_id() -> str:
+    """Tells this machine from others of its kind, and nothing else about it."""
+    known = [_read(MACHINE_ID).strip(), cpu_name(), platform.machine(), str(os.cpu_count())]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def cpu_name(cpuinfo: Path = CPUINFO) -> str:
