@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from compofa.files import replacing
 from compofa.home import home
+from compofa.stopping import leave_to_parent
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SIDE = 36
@@ -141,7 +142,7 @@ def load(split: str, count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDAr
         return cached
     chunks = [range(start, min(start + 500, count)) for start in range(0, count, 500)]
     workers = min(os.cpu_count() or 1, len(chunks))
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=leave_to_parent) as pool:
         parts = list(pool.map(_render_range, [split] * len(chunks), [seed] * len(chunks), chunks))
     images = np.concatenate([part[0] for part in parts])
     labels = np.concatenate([part[1] for part in parts]).astype(np.int64)

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from lut.model import LatencyModel
     from lut.table import Table
 
-LEAST_SPEARMAN = 0.7
-"""Rank correlation of a calibration that is used: one fitted to noise alone stays below it."""
-MOST_NOISY = 0.5
-"""Share of noisy entries from which on a table is warned of."""
+WARNED_OF = ("noisy", "implausible", "another machine")
+"""Doubts about a table that a command tells, see :mod:`lut.trust`; what is missing or cannot run, it says otherwise."""
 
 
 def find_table(given: Path | None, family: Family) -> tuple[Path, bool]:
@@ -191,50 +189,22 @@ def trusted_model(path: Path, force: bool = False) -> LatencyModel:
     Raises:
         ValueError: the table or its calibration is broken.
     """
+    from backends.machine.host import cpu_name
     from lut.calibration import load_model
-    from lut.model import LatencyModel
+    from lut.trust import doubts
 
     model = load_model(path)
-    rank = calibration_rank(path, model) if model.calibrated else None
-    if rank is not None and rank < LEAST_SPEARMAN:
-        doubt = (
-            f"the calibration beside {path} tells fast networks from slow ones badly (Spearman {rank:.2f}, at least "
-            f"{LEAST_SPEARMAN} is wanted): run hwbench validate on a quiet machine again"
-        )
-        if force:
-            cli.note(f"warning: {doubt}")
-        else:
-            cli.note(f"{doubt}; it is not used, latencies are plain sums (--force uses it)")
-            model = LatencyModel(model.table)
+    if model.caution and force:
+        cli.note(f"warning: {model.caution.replace('is not used', 'is used all the same')}")
+        model = load_model(path, force)
+    elif model.caution:
+        cli.note(f"{model.caution}; latencies are plain sums (--force uses it)")
     elif not model.calibrated:
         cli.note(f"{path} is not calibrated: latencies are plain sums; run hwbench validate --lut {path}")
-    if noisy := noise_doubt(model.table):
-        cli.note(f"warning: {path}: {noisy}")
+    for doubt in doubts(model.table, cpu_name()):
+        if doubt.kind in WARNED_OF:
+            cli.note(f"warning: {path}: {doubt.text}")
     return model
-
-
-def calibration_rank(path: Path, model: LatencyModel) -> float | None:
-    """The rank correlation of what a calibrated model says of the networks that it was fitted on and what they were
-    measured at; None if all are alike."""
-    import numpy as np
-
-    from lut.calibration import Calibration, calibration_path
-    from lut.scores import scores
-
-    calibration = Calibration.load(calibration_path(path), model.table)
-    predicted = np.array([model.latency_ms(network) for network in calibration.networks])
-    return scores(calibration.measured_ms, predicted)["spearman"]
-
-
-def noise_doubt(table: Table) -> str | None:
-    """Why the entries are not to be trusted, in words, if more than :data:`MOST_NOISY` of them are noisy."""
-    noisy = sum(measurement.noisy for measurement in table.entries.values())
-    if noisy <= MOST_NOISY * len(table.entries):
-        return None
-    return (
-        f"{noisy} of {len(table.entries)} entries are noisy: build it anew on a quiet machine (hwbench doctor says "
-        "what disturbs this one)"
-    )
 
 
 def note_precision(model: LatencyModel | SubnetLatency, accuracy_precision: str | None) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from backends.base import Network
 from compofa.arch import Arch, arch_blocks, check_arch
 from compofa.errors import InputError
-from compofa.files import parse_json, read_bounded, write_atomically
+from compofa.files import check_seal, parse_json, read_bounded, sealed, write_atomically
 from lut import model
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
@@ -141,7 +141,7 @@ class Calibration:
             "settings": {"terms": list(self.terms)},
             "rows": self._rows(),
         }
-        write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomically(path, json.dumps(sealed(content), indent=1, allow_nan=False) + "\n")
 
     def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = [
@@ -162,6 +162,7 @@ class Calibration:
         try:
             content = parse_json(read_bounded(path))
             _check_head(content, table)
+            check_seal(content)
             return _from_rows(table, content["rows"], tuple(content["settings"]["terms"]))
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: broken calibration: {type(error).__name__} {error}") from error

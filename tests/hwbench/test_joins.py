@@ -283,7 +283,10 @@ def test_a_calibration_that_ranks_badly_is_not_used(tmp_path, capsys) -> None:
         assert search.main(["--space", "compofa", "--lut", str(path), "--json", *force]) == 0
         out, err = capsys.readouterr()
         words.append(
-            (json.loads(out)["targets"][path.stem]["latency"], "tells fast networks from slow ones" in err)
+            (
+                json.loads(out)["targets"][path.stem]["latency"],
+                "the rank correlation of the table's sums" in err,
+            )
         )
     calibration, sums = "predicted by the calibrated table", "sum of the table's entries"
     assert words == [(calibration, False), (sums, True), (calibration, True)]
@@ -297,7 +300,7 @@ def test_a_noisy_table_is_warned_of(tmp_path, capsys) -> None:
         with store.Writer(path, table.header) as writer:
             writer.append((b, replace(m, noisy=i < count)) for i, (b, m) in enumerate(entries))
         assert pareto.main(["--space", "compofa", "--lut", str(path)]) == 0
-        assert ("entries are noisy: build it anew" in capsys.readouterr().err) == warned
+        assert ("entries are noisy: build it again" in capsys.readouterr().err) == warned
 
 
 # --- blocks that cannot run ---
