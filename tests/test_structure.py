@@ -32,7 +32,9 @@ def test_imports_go_down_only(room):
         assert not above & set(imported(path)), path
 
 
-@pytest.mark.parametrize("module", ["blocks", "families", "arch"])
+@pytest.mark.parametrize(
+    "module", ["blocks/block", "blocks/kinds", "blocks/operations", "families", "arch", "errors"]
+)
 def test_what_a_network_is_needs_the_standard_library_only(module):
     allowed = {*sys.stdlib_module_names, "compofa"}
     assert set(imported(ROOT / "compofa" / f"{module}.py")) <= allowed

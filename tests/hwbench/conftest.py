@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,17 @@ def copy(built: Path, tmp_path: Path) -> Path:
     path = tmp_path / "t.jsonl"
     path.write_bytes(built.read_bytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def instead() -> Callable[[list[str], list[str]], list[str]]:
+    """Gives arguments, ``--name value`` each, in which some take the place of others of the same name."""
+
+    def replaced(arguments: list[str], some: list[str]) -> list[str]:
+        pairs = zip(arguments[::2], arguments[1::2], strict=True)
+        return [part for name, value in pairs if name not in some for part in (name, value)] + some
+
+    return replaced
 
 
 @pytest.fixture(autouse=True)

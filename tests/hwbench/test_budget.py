@@ -60,14 +60,14 @@ def test_a_higher_budget_goes_on_and_no_budget_measures_all(
     first = known_entries(Table.load(partial).entries)
     before = partial.read_bytes()
     more = build(capsys, partial, *MODEL, "--budget", "30")
-    assert (more["measured"], more["predicted"]["blocks"], more["predicted"]["from"]) == (
+    assert (more["modelled"], more["predicted"]["blocks"], more["predicted"]["from"]) == (
         6,
         len(BLOCKS) - 30,
         30,
     )
     assert partial.read_bytes().startswith(before)
     rest = build(capsys, partial, *MODEL)
-    assert (rest["measured"], rest["predicted"]) == (len(BLOCKS) - 30, None)
+    assert (rest["modelled"], rest["predicted"]) == (len(BLOCKS) - 30, None)
     table = Table.load(partial)
     assert table.origins == {"modelled": len(BLOCKS)}
     assert all(table.entries[block] == m for block, m in first.items())
@@ -75,7 +75,7 @@ def test_a_higher_budget_goes_on_and_no_budget_measures_all(
 
 def test_the_same_budget_again_changes_nothing(partial: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = partial.read_bytes()
-    assert build(capsys, partial, *MODEL, "--budget", "24")["measured"] == 0
+    assert build(capsys, partial, *MODEL, "--budget", "24")["modelled"] == 0
     assert partial.read_bytes() == before
 
 

@@ -237,7 +237,7 @@ def test_bad_input_is_one_line(
         (["--golden", "{folder}", "--measured", "/nowhere.json"], "/nowhere.json: No such file"),
         (
             ["--golden", "{folder}", "--measured", "{broken}/golden.json"],
-            "golden.json: not a hwbench calibration",
+            "golden.json: not JSON",
         ),
     ],
 )

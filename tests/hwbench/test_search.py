@@ -177,7 +177,7 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
     assert search.main([*arguments, str(tmp_path / "x.calibration.json")]) == 2
     assert "x.calibration.json: No such file" in capsys.readouterr().err
     assert search.main([*arguments, str(files["lut"])]) == 2
-    assert "a.jsonl: not a hwbench model of subnets" in capsys.readouterr().err
+    assert "a.jsonl: not JSON" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -188,9 +188,9 @@ def test_evaluate_takes_a_list_of_subnets(tmp_path, text):
         (["--data", "glyphs2"], "unknown data"),
     ],
 )
-def test_evaluate_refuses_in_one_line(supernet, tmp_path, capsys, extra, message):
+def test_evaluate_refuses_in_one_line(supernet, tmp_path, capsys, extra, message, instead):
     arguments = ["--supernet", str(supernet), "--data", "digits", "--out", str(tmp_path / "a.jsonl")]
-    assert evaluate.main([*arguments, *extra]) == 2
+    assert evaluate.main(instead(arguments, extra)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "a.jsonl").exists()
 

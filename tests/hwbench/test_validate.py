@@ -6,6 +6,7 @@ import errno
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,9 +122,9 @@ def test_a_table_of_another_target_is_refused_unless_forced(
     ],
 )
 def test_bad_input_is_one_line(
-    built: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    built: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], instead: Any
 ) -> None:
-    assert validate.main(["--lut", str(built), *arguments]) == 2
+    assert validate.main(instead(["--lut", str(built)], arguments)) == 2
     shown = capsys.readouterr().err
     assert says in shown
     assert shown.count("\n") == 1

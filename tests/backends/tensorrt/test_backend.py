@@ -170,7 +170,7 @@ def test_a_table_goes_on_past_a_failed_block_and_says_so(
             todo = [block for block in (SMALL, WIDE) if block not in writer.entries]
             clock, total = time.monotonic, len(todo)
             work = build_lut.measure(backend, writer, [todo], total=total, wanted=(SMALL, WIDE), clock=clock)
-            return work.measured
+            return work.added["measured"]
 
     monkeypatch.setenv("HWBENCH_TEST_TROUBLE", "crash=24")
     assert measure() == 1

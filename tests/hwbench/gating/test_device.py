@@ -85,5 +85,5 @@ def test_measurements_of_another_table_are_refused(golden: GoldenSet, tmp_path: 
     with pytest.raises(ValueError, match="belongs to no golden set"):
         device.find_set(path, [golden])
     path.write_text("{")
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not JSON"):
         device.find_set(path, [golden])
