@@ -33,18 +33,6 @@ SLOW = {"supernet", "published-supernet", "image", "table.yaml"}
 """Readers that take a tenth of a second or more: fewer cases."""
 LEFT_OUT = {"accuracy-source"}
 """It fits a predictor, which takes seconds."""
-NOT_YET = {
-    "accuracies", "accuracy-predictor", "calibration", "image", "published-supernet", "recipe", "supernet",
-    "table.csv", "table.jsonl", "table.yaml",
-}  # fmt: skip
-"""Readers of which some cases still end in a traceback."""
-
-
-def case(name: str) -> Any:
-    marks = [pytest.mark.xfail(reason="not yet bounded", strict=False)] if name in NOT_YET else []
-    return pytest.param(name, marks=marks)
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     made: dict[str, Any] = {}
@@ -58,7 +46,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [case(name) for name in sorted(fuzz.READERS.keys() - LEFT_OUT)])
+@pytest.mark.parametrize("name", sorted(fuzz.READERS.keys() - LEFT_OUT))
 def test_a_damaged_file_is_read_or_refused(name: str, prepared: Callable[[str], Any]) -> None:
     one = prepared(name)
 
