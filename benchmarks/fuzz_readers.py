@@ -373,9 +373,9 @@ def make_archs(folder: Path) -> Path:
 
 
 def read_accuracies(path: Path) -> Any:
-    from hwbench.sources import load_accuracies
+    from compofa.accuracy import Accuracies
 
-    return load_accuracies(path, _glyphs())
+    return Accuracies.load(path)
 
 
 def read_accuracy_source(path: Path) -> Any:
