@@ -26,6 +26,10 @@ def _foreign() -> str | None:
     return None
 
 
+if str(_HOME) not in sys.path:
+    # An editable install is found by a finder of its own, which comes after all folders: there, an empty folder of one
+    # of the names in the working directory would count as the package.
+    sys.path.append(str(_HOME))
 if _found := _foreign():
     if sys.argv[:1] == ["-m"] or Path(sys.argv[0] if sys.argv else "").stem == "hwbench":
         print(f"hwbench: error: {_found}", file=sys.stderr)
