@@ -162,8 +162,9 @@ class Calibration:
         try:
             content = parse_json(read_bounded(path))
             _check_head(content, table)
+            found = _from_rows(table, content["rows"], tuple(content["settings"]["terms"]))
             check_seal(content)
-            return _from_rows(table, content["rows"], tuple(content["settings"]["terms"]))
+            return found
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: broken calibration: {type(error).__name__} {error}") from error
         except ValueError as error:

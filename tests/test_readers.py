@@ -33,6 +33,8 @@ SLOW = {"supernet", "published-supernet", "image", "table.yaml"}
 """Readers that take a tenth of a second or more: fewer cases."""
 LEFT_OUT = {"accuracy-source"}
 """It fits a predictor, which takes seconds."""
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     made: dict[str, Any] = {}

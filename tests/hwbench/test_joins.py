@@ -62,7 +62,7 @@ def error_of(capsys) -> str:
 def test_accuracies_of_one_resolution_recommend_no_other(tmp_path, capsys) -> None:
     """Case 01."""
     path = accuracies(tmp_path / "r32.accuracy.jsonl", drawn(160, 32))
-    arguments = ["--lut", LUT, "--accuracy", str(path), "--latency-ms", "0.1"]
+    arguments = ["--lut", LUT, "--accuracy", str(path), "--latency-ms", "0.15"]
     assert search.main([*arguments, "--json"]) == 0
     out, err = capsys.readouterr()
     document = json.loads(out)
@@ -163,7 +163,7 @@ def test_a_predictor_beside_other_accuracies_is_refused(tmp_path, capsys, sha256
     AccuracyPredictor.fit(GLYPHS, measured.genotypes, measured.accuracy, origin=origin).save(
         tmp_path / "a.predictor.safetensors"
     )
-    arguments = ["--lut", LUT, "--accuracy", str(path), "--latency-ms", "0.1"]
+    arguments = ["--lut", LUT, "--accuracy", str(path), "--latency-ms", "0.15"]
     assert search.main(arguments) == (2 if refused else 0)
     if refused:
         assert "was fitted to other accuracies than those of" in error_of(capsys)

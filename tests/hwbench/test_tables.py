@@ -177,8 +177,9 @@ def test_bad_input_is_one_line(
     stand_for = {"TABLE": str(built), "OTHER": "other.jsonl"}
     assert tables.main([stand_for.get(a, a) for a in arguments]) == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.count("\n") == 1
-    assert says in shown.err
+    # A table that was measured beside other tests may be noisy, and says so.
+    (error,) = (line for line in shown.err.splitlines() if not line.startswith("warning: "))
+    assert shown.out == "" and says in error
 
 
 def test_without_pyarrow_the_remedy_is_one_line(
