@@ -19,6 +19,8 @@ import hashlib
 import json
 import os
 import shutil
+import stat
+import tempfile
 import tomllib
 import uuid
 from collections.abc import Iterable, Iterator
@@ -56,20 +58,45 @@ def replacing(path: Path) -> Iterator[Path]:
         FileBusy: another process is adding to `path`: what it adds from now on would be lost.
         OSError: it cannot be written.
     """
-    path = Path(path)
+    given, path = Path(path), Path(os.path.realpath(path))  # a link stays one
+    if _is_stream(given):
+        with _written_through(given) as beside:
+            yield beside
+        return
     # Made here, not by tempfile: its mode follows the umask, as that of any file does.
     beside = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:12]}{path.suffix}")
-    with _of(path):
+    with _of(given):
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield beside
-        with _of(path):
+        with _of(given):
             _sync(beside)
             with _nobody_adds_to(path):
                 os.replace(beside, path)
             _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is a device or a pipe, ``/dev/stdout`` too: nothing may take its place."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    kept = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return not kept or path.absolute().parts[1:2] in (("dev",), ("proc",))
+
+
+@contextlib.contextmanager
+def _written_through(path: Path) -> Iterator[Path]:
+    """A file to write to, whose content goes into the device or the pipe at `path` when the block ends well."""
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / path.name
+        beside.touch()
+        yield beside
+        with _of(path), open(beside, "rb") as content, open(path, "wb") as stream:
+            shutil.copyfileobj(content, stream)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,32 @@ def test_a_disk_that_is_full_leaves_the_old(tmp_path: Path, monkeypatch: pytest.
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    path, read = tmp_path / "pipe.csv", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: read.append(path.read_text()))
+    reader.start()
+    files.write_atomically(path, "new")
+    reader.join(timeout=20)
+    assert read == ["new"] and stat.S_ISFIFO(path.stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe.csv"]
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/dev/full", "/proc/self/fd/1"])
+def test_devices_count_as_streams(name: str) -> None:
+    """That is all there is between them and being replaced, by whoever may."""
+    assert files._is_stream(Path(name))
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "a.txt", tmp_path / "a.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    files.write_atomically(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+
+
 def test_two_that_write_one_file_leave_one_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     texts = [letter * 50_000 for letter in "abcd"]
