@@ -20,6 +20,7 @@ class AccuracyOrigin:
         data: test split.
         images: test images that each subnet classified.
         precision: that the subnets computed in.
+        classes: that they tell apart.
     """
 
     supernet: str | None = None
@@ -27,6 +28,7 @@ class AccuracyOrigin:
     data: str | None = None
     images: int | None = None
     precision: str | None = None
+    classes: int | None = None
 
     @classmethod
     def of(cls, header: object) -> AccuracyOrigin:
@@ -43,7 +45,7 @@ class AccuracyOrigin:
         if not isinstance(values, Mapping):
             raise InputError(f"{values!r} does not say what accuracies are of")
         for name, value in values.items():
-            kind = int if name == "images" else str
+            kind = int if name in ("images", "classes") else str
             if name in {field.name for field in fields(cls)} and type(value) is not kind:
                 raise InputError(f"{name} of the accuracies is {value!r}")
         return cls(**{field.name: values.get(field.name) for field in fields(cls)})

@@ -66,16 +66,26 @@ def replacing(path: Path) -> Iterator[Path]:
     # Made here, not by tempfile: its mode follows the umask, as that of any file does.
     beside = path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:12]}{path.suffix}")
     with _of(given):
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = _begin(beside)
     try:
         yield beside
         with _of(given):
+            os.chmod(beside, mode)  # some libraries make the file anew, for its owner alone
             _sync(beside)
             with _nobody_adds_to(path):
                 os.replace(beside, path)
             _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _begin(path: Path) -> int:
+    """Make the file; gives its mode, which follows the umask."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
 
 
 def _is_stream(path: Path) -> bool:
@@ -127,8 +137,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside.mkdir()
     try:
+        mode = _begin(beside / old.name)
+        (beside / old.name).unlink()
         yield beside
         for file in beside.iterdir():
+            os.chmod(file, mode)
             _sync(file)
         _sync(beside)
         if path.exists():

@@ -23,7 +23,7 @@ from hwbench.sources import (
     insist,
     load_latency_model,
     load_subnet_latency,
-    note_precision,
+    note_differences,
     runnable,
 )
 
@@ -137,7 +137,7 @@ def execute(args: argparse.Namespace) -> int:
         for name, file in zip(names, files, strict=True)
     ]
     check_comparable(results, args.force)
-    note_precision(model, results[0].of.precision)
+    note_differences(model, results[0].of)
     document = describe(results, model, lut, is_reference)
     if args.csv:
         write_csv(args.csv, results)

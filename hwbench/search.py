@@ -189,7 +189,7 @@ def run_search(
     from compofa.spaces import get_space
     from hwbench.accuracy_source import open_accuracy
     from hwbench.searching import engine
-    from hwbench.sources import note_precision, runnable
+    from hwbench.sources import note_differences, runnable
 
     targets = load_targets(args.lut, args.model, args.family, args.force)
     space = get_space(args.space, next(iter(targets.models.values())).family)
@@ -201,7 +201,7 @@ def run_search(
     if supernet_sha256:
         check_supernet(accuracy, supernet_sha256, space.name, args.force)
     for model in targets.models.values():
-        note_precision(model, accuracy.of.precision)
+        note_differences(model, accuracy.of)
     problem = make_problem(space, targets, accuracy, args.force)
     constraints = read_constraints(args.latency_ms, list(targets.models))
     start = clock()

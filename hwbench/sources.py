@@ -11,6 +11,7 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
+    from compofa.accuracy_origin import AccuracyOrigin
     from compofa.blocks import Block
     from compofa.families import Family
     from compofa.spaces import Space
@@ -207,16 +208,29 @@ def trusted_model(path: Path, force: bool = False) -> LatencyModel:
     return model
 
 
-def note_precision(model: LatencyModel | SubnetLatency, accuracy_precision: str | None) -> None:
-    """Say so where latencies are of another number format than accuracies."""
+def note_differences(model: LatencyModel | SubnetLatency, of: AccuracyOrigin) -> None:
+    """Say so where latencies are of another number format, or of another number of classes, than accuracies."""
     from hwbench.subnet_latency import SubnetLatency
 
     if isinstance(model, SubnetLatency):
         return
-    accuracies = accuracy_precision or "fp32"
+    note_classes(model, of.classes)
+    accuracies = of.precision or "fp32"
     if model.target.precision != accuracies:
         cli.note(
             f"accuracies are of {accuracies} subnets; the latencies are of {model.target.precision} ones"
+        )
+
+
+def note_classes(model: LatencyModel, classes: int | None) -> None:
+    """Say so where the networks of a table tell another number of classes apart; None for what the family has."""
+    from compofa.families import get_family
+
+    wanted = classes or get_family(model.family.name).classes
+    if model.family.classes != wanted:
+        cli.note(
+            f"the latencies are of networks that tell {model.family.classes} classes apart, the accuracies of "
+            f"{wanted}: the classifier takes another time (build_lut --classes {wanted})"
         )
 
 

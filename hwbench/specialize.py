@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from compofa.errors import InputError
 from compofa.files import replacing_folder
 from hwbench import cli, search
-from hwbench.sources import insist
+from hwbench.sources import insist, note_classes
 
 if TYPE_CHECKING:
     from backends.base import Measurement, Network
@@ -186,6 +186,8 @@ def find_model(args: argparse.Namespace, supernet: Supernet) -> LatencyModel | N
         cli.note(f"no predicted latency: {error}")
         return None
     model = cast("LatencyModel", next(iter(targets.models.values())))
+    if args.arch:  # a search says so itself
+        note_classes(model, supernet.family.classes)
     if model.target.batch != BATCH:
         path = next(iter(targets.files.values()))
         insist(

@@ -103,10 +103,20 @@ def test_the_mode_follows_the_umask(tmp_path: Path, mask: int) -> None:
         files.write_atomically(tmp_path / "a.txt", "a")
         with AppendFile(tmp_path / "b.txt") as file:
             file.append(b"b\n")
+        with replacing(tmp_path / "c.txt") as beside:
+            made_anew(beside)
+        with files.replacing_folder(tmp_path / "d") as folder:
+            made_anew(folder / "d.txt")
     finally:
         os.umask(old)
-    for name in "ab":
-        assert stat.S_IMODE((tmp_path / f"{name}.txt").stat().st_mode) == 0o666 & ~mask
+    for name in ("a.txt", "b.txt", "c.txt", "d/d.txt"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~mask, name
+
+
+def made_anew(path: Path) -> None:
+    """As safetensors writes a file."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def test_what_was_added_is_there_and_a_torn_line_goes(tmp_path: Path) -> None:

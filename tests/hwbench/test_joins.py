@@ -118,7 +118,7 @@ def test_a_supernet_of_ones_own_is_not_specialised_by_the_shipped_accuracies(own
     assert not out.exists() and not list(tmp_path.glob(".out*"))
     given = ["--accuracy", str(shipped.accuracies("glyphs", "ofa"))]
     assert specialize.main([*base, *given]) == 2
-    assert "of supernet glyphs-ofa (bd5e007df9f6) on glyphs-v1-test, not of this one" in error_of(capsys)
+    assert "of supernet glyphs-ofa (a3fe0c0e0eb3) on glyphs-v1-test, not of this one" in error_of(capsys)
     assert specialize.main([*base, *given, "--force", "--json"]) == 0
     captured = capsys.readouterr()
     assert "warning: " in captured.err and "not of this one" in captured.err
