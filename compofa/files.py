@@ -140,7 +140,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         mode = _begin(beside / old.name)
         (beside / old.name).unlink()
         yield beside
-        for file in beside.iterdir():
+        for file in filter(Path.is_file, beside.iterdir()):
             os.chmod(file, mode)
             _sync(file)
         _sync(beside)

@@ -262,6 +262,28 @@ def test_a_failed_run_leaves_no_folder(own, tmp_path, capsys, monkeypatch) -> No
     assert specialize.main(given) == 2
 
 
+def test_a_table_of_other_classes_is_told(tmp_path, capsys) -> None:
+    for classes in (10, 62):
+        path = tmp_path / f"{classes}.jsonl"
+        built = [
+            "--backend",
+            "fpga",
+            "--target",
+            "kv260-b4096",
+            "--classes",
+            str(classes),
+            "--out",
+            str(path),
+        ]
+        assert build_lut.main(built) == 0
+        capsys.readouterr()
+        for command in (search, pareto):
+            limit = ["--latency-ms", "2"] if command is search else []
+            assert command.main(["--space", "compofa", "--lut", str(path), *limit]) == 0
+            told = "tell 10 classes apart, the accuracies of 62" in capsys.readouterr().err
+            assert told == (classes == 10)
+
+
 # --- what is not to be trusted ---
 
 
