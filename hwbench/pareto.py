@@ -131,6 +131,7 @@ def execute(args: argparse.Namespace) -> int:
     else:
         lut, is_reference = find_table(args.lut, family)
         model = load_latency_model(lut, family, args.force)
+    family = model.family  # with the classes of the table
     files = accuracy_files(names, family, args.accuracy)
     results = [
         join(name, family, model, lut, file, args.seed, args.force)
