@@ -77,8 +77,12 @@ class Builds:
                 process.send_signal(SIGNALS[name])
                 _, errors = process.communicate(timeout=TIMEOUT_S)
                 known = self._check_end(tally, process.returncode, errors, known)
-            else:
+            else:  # it was done before
                 process.communicate(timeout=TIMEOUT_S)
+                lines = self._lines()
+                if lines[: len(known)] != known:
+                    tally.problems.append(f"signal {tally.signals}: a build that went on changed lines")
+                known = lines
             if len(known) == 1 + self.wanted or process.returncode == 0:
                 known = self._finish(tally, known)
         self._finish(tally, known)
