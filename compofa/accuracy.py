@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from compofa.arch import Arch, check_arch
 from compofa.errors import InputError
 from compofa.families import Family, get_family
-from compofa.files import AppendFile, parse_json, read_bounded
+from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
 from compofa.genotype import Genotypes, encode
 from compofa.identity import SupernetIdentity, differences
 
@@ -166,7 +164,7 @@ def _read_line(path: Path, number: int, line: bytes, header: Header, family: Fam
         raise InputError(f"{path}, line {number}: {error}") from error
 
 
-class AccuracyFile:
+class AccuracyFile(ClosedAtEnd):
     """A file of accuracies, open for adding to it, by one process at a time; a context manager.
 
     A file that holds nothing but a header, as a run that failed at once leaves, is begun anew.
@@ -220,16 +218,8 @@ class AccuracyFile:
     def close(self) -> None:
         """Close the file; one without a subnet leaves no trace."""
         if not self._file.content and not self._file.torn:
-            self._file.path.unlink(missing_ok=True)
+            self._file.remove_below(2)
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def append(path: Path, header: Header, measured: Iterable[tuple[Arch, int]]) -> None:

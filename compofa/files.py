@@ -23,6 +23,7 @@ import stat
 import tempfile
 import tomllib
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -196,7 +197,23 @@ def _sync(path: Path) -> None:
 # --- adding to ---
 
 
-class AppendFile:
+class ClosedAtEnd(ABC):
+    """A context manager that ends by :meth:`close`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AppendFile(ClosedAtEnd):
     """A file of lines, open for adding to it; a context manager. Whoever has it open holds the lock of
     ``flock(2)``, which ends with the process.
 
@@ -267,13 +284,12 @@ class AppendFile:
             os.close(self._file)
             self._file = -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def remove_below(self, lines: int) -> None:
+        """Remove the file if it holds fewer whole lines. It is looked at anew: Ctrl-C may have come when something
+        was on the disk and not yet known here."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.read_bytes().count(b"\n") < lines:
+                self.path.unlink()
 
 
 # --- reading with bounds ---

@@ -23,13 +23,12 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.errors import InputError
-from compofa.files import AppendFile, parse_json, read_bounded
+from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
 from compofa.home import home
 from lut.kinds import not_a_table
 
@@ -448,7 +447,7 @@ def _is_a_header(line: bytes) -> bool:
 # --- writing ---
 
 
-class Writer:
+class Writer(ClosedAtEnd):
     """A table file open for adding entries, begun or resumed; a context manager.
 
     A new file gets its header together with its first entry: a build that fails before that leaves no file.
@@ -545,18 +544,9 @@ class Writer:
 
     def close(self) -> None:
         """Close the file and with it the lock; one that holds no whole line is removed."""
-        # Looked at anew: Ctrl-C may have come when a batch was on the disk and not yet known here.
-        if not self._file.content and b"\n" not in self.path.read_bytes():
-            self.path.unlink()
+        if not self._file.content:
+            self._file.remove_below(1)
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _begins_a_header(text: bytes) -> bool:

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -146,6 +147,19 @@ def test_a_run_that_measures_nothing_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError):
         append(path, HEADER, fails())
     assert not path.exists()
+
+
+def test_ctrl_c_after_the_first_result_was_written_keeps_it(tmp_path, monkeypatch):
+    def interrupted(handle):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.jsonl"
+    file = AccuracyFile(path, HEADER)
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        file.add(ARCHS[0], 50)
+    file.close()
+    assert Accuracies.load(path).correct == {ARCHS[0]: 50}
 
 
 @pytest.mark.parametrize("content", [b"hello", b"hello\n", b'{"format": "hwbench-table"}\n{}\n', b"\0" * 9])
