@@ -16,7 +16,7 @@ import numpy as np
 
 from backends.base import Network
 from compofa.blocks import Block
-from compofa.spaces import Space, get_space
+from compofa.spaces.space import Space, get_space
 from lut.design import next_blocks
 from lut.ofa_yaml import read_ofa
 from lut.predictors import ESTIMATORS

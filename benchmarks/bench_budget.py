@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compofa.spaces import get_space
+from compofa.spaces.space import get_space
 from hwbench.shipped import reference_table
 from lut.calibration import Calibration, calibration_path
 from lut.design import RANDOM_SHARE, next_blocks

@@ -20,8 +20,8 @@ from backends.base import Settings
 from backends.tvm.backend import TvmBackend
 from backends.tvm.loopback import Farm, farm
 from compofa.blocks import Block
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 
 KEY = "loopback"
 BLOCKS = 60

@@ -29,8 +29,8 @@ from backends.fpga.simulator import simulate
 from backends.fpga.target import FpgaTarget, load_target
 from backends.fpga.tiling import tiles_of
 from backends.fpga.zoo import NETWORKS, Measured, measurements
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 ROUNDS = 9
 COPIES = 100

@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 
 from compofa.accuracy import Accuracies
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.layout import layout
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import shipped
 from hwbench.frontier import Cloud
 from lut.calibration import load_model
@@ -41,13 +42,12 @@ def median_s(*cases: Callable[[], object]) -> list[float]:
 def random_genotypes(count: int) -> np.ndarray:
     """Random OFA subnets as genotypes, drawn without the detour over subnet objects."""
     rng = np.random.default_rng(0)
-    family = GLYPHS
-    genotypes = rng.integers(1, 10, (count, 1 + family.slots), dtype=np.int16)
-    genotypes[:, 0] = rng.integers(len(family.resolutions), size=count)
-    for unit in range(len(family.units)):
-        depth = rng.integers(2, 5, size=count)
+    genotypes = rng.integers(1, 10, (count, layout(GLYPHS).columns), dtype=np.int16)
+    genotypes[:, 0] = rng.integers(len(GLYPHS.resolutions), size=count)
+    for unit in range(len(GLYPHS.elastic_units)):
+        depth, slots = rng.integers(2, 5, size=count), layout(GLYPHS).place(unit)
         for position in range(2, 4):
-            genotypes[depth <= position, 1 + unit * family.max_depth + position] = 0
+            genotypes[depth <= position, slots.start + position] = 0
     return genotypes
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     genotypes = random_genotypes(SUBNETS)
     model.predict_ms(genotypes[:10])  # the lookup arrays are made once per table
     flat = np.random.default_rng(0).standard_normal(4096)
-    index = np.random.default_rng(1).integers(0, 4096, (SUBNETS, GLYPHS.slots))
+    index = np.random.default_rng(1).integers(0, 4096, (SUBNETS, layout(GLYPHS).slots))
     lookup, gather = median_s(lambda: model.predict_ms(genotypes), lambda: flat[index].sum(1))
     print(f"table lookups     {SUBNETS / lookup / 1e6:.1f} million subnets a second, one core")
     print(f"  floor: gather   {SUBNETS / gather / 1e6:.1f} million a second")

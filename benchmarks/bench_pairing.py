@@ -25,10 +25,10 @@ from backends.machine.clocks import Case, Reading
 from backends.measuring.pairing import Floats
 from backends.measuring.rotation import EMPTY
 from backends.onnxruntime_cpu import OnnxRuntimeBackend
-from compofa.arch import arch_blocks
 from compofa.blocks import Block
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 from lut import model
 from lut.scores import mape_pct, reference_noise_pct, scores
 from lut.store import Header

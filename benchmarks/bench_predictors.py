@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compofa.families import get_family
+from compofa.spaces.registry import get_family
 from hwbench.fit import COVERAGE, assess, read_measured
 from lut.predictors import ESTIMATORS
 from lut.predictors.auto import AutoPredictor

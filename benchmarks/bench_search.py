@@ -28,11 +28,13 @@ from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
 from compofa.accuracy_predictor import CHUNK, AccuracyPredictor
-from compofa.arch import Arch, arch_blocks
-from compofa.families import Family, get_family
-from compofa.genotype import encode
+from compofa.network import arch_blocks
 from compofa.published_accuracy import RESOLUTIONS, from_published
-from compofa.spaces import Space, get_space
+from compofa.spaces.arch import Arch
+from compofa.spaces.family import Family
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import Space, get_space
 from hwbench.searching.engine import Found, search
 from hwbench.searching.problem import Problem
 from lut.lookup import Lookup

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compofa.arch import Arch
-from compofa.spaces import Space, coupling
+from compofa.spaces.arch import Arch
+from compofa.spaces.space import Space
 
 Genes = tuple[int, ...]
 MAX_DRAWS = 1_000_000
@@ -55,26 +55,23 @@ class Genome:
 
     def alphabets(self) -> list[Sequence[int]]:
         """What each gene may be."""
-        family = self.space.family
         genes: list[Sequence[int]] = [self.resolutions]
-        for unit in family.units:
-            kernels = (unit.fixed_kernel,) if self.space.fixed_kernel else family.kernels
-            genes += [kernels] * family.max_depth
-            genes += (
-                [range(len(coupling(family)))] if self.space.compound else [family.expands] * family.max_depth
-            )
-            genes += [] if self.space.compound else [family.depths]
+        for unit, shapes in zip(self.space.family.elastic_units, self.space.shapes, strict=True):
+            kernels, expands = shapes[-1].values
+            genes += [kernels] * unit.max_depth
+            genes += [range(len(shapes))] if self.space.rule.coupled else [expands] * unit.max_depth
+            genes += [] if self.space.rule.coupled else [unit.depths]
         return genes
 
     def arch(self, genes: Genes) -> Arch:
         """The subnet of some genes."""
-        most = self.space.family.max_depth
-        size = most + 1 if self.space.compound else 2 * most + 1
+        most = self.space.family.elastic_units[0].max_depth
+        size = most + 1 if self.space.rule.coupled else 2 * most + 1
         units = []
-        for start in range(1, len(genes), size):
+        for unit, start in enumerate(range(1, len(genes), size)):
             kernels, rest = genes[start : start + most], genes[start + most : start + size]
-            if self.space.compound:
-                depth, expand = coupling(self.space.family)[rest[0]]
+            if self.space.rule.coupled:
+                depth, (_, (expand,)) = self.space.shapes[unit][rest[0]]
                 units.append(tuple((kernel, expand) for kernel in kernels[:depth]))
             else:
                 units.append(tuple(zip(kernels, rest[:-1], strict=True))[: rest[-1]])

@@ -15,7 +15,7 @@ import numpy as np
 
 from compofa.accuracy import Accuracies
 from compofa.accuracy_predictor import AccuracyPredictor
-from compofa.spaces import get_space
+from compofa.spaces.space import get_space
 from hwbench import shipped
 from hwbench.evaluate import choose
 

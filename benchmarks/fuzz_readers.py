@@ -246,16 +246,16 @@ def _copied(source: Path, lines: int | None = None, name: str = "") -> Callable[
 def _genotypes(count: int, family: str = "glyphs") -> Any:
     import numpy as np
 
-    from compofa.families import get_family
-    from compofa.genotype import encode
-    from compofa.spaces import get_space
+    from compofa.spaces.layout import encode
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
 
     rng, space = np.random.default_rng(0), get_space("ofa", get_family(family))
     return encode(space.family, [space.sample(rng) for _ in range(count)])
 
 
 def _glyphs() -> Any:
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
 
     return get_family("glyphs")
 
@@ -266,7 +266,7 @@ def _table_as(name: str, resolution: int | None = None) -> Callable[[Path], Path
     def make(folder: Path) -> Path:
         from dataclasses import replace
 
-        from compofa.spaces import get_space
+        from compofa.spaces.space import get_space
         from lut.formats import write_table
         from lut.table import Table
 
@@ -328,7 +328,7 @@ def _subnets_as(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         import numpy as np
 
-        from compofa.genotype import decode
+        from compofa.spaces.layout import decode
         from lut.subnets_csv import subnet_columns, write_csv
 
         path, genotypes = folder / name, _genotypes(6)
@@ -358,14 +358,14 @@ def read_subnets(path: Path) -> Any:
 
 
 def read_archs(path: Path) -> Any:
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
     from hwbench.evaluate import read_archs
 
     return read_archs(path, get_space("ofa", _glyphs()))
 
 
 def make_archs(folder: Path) -> Path:
-    from compofa.genotype import decode
+    from compofa.spaces.layout import decode
 
     path = folder / "archs.txt"
     path.write_text("".join(f"{arch}\n" for arch in decode(_glyphs(), _genotypes(5))))
@@ -379,7 +379,7 @@ def read_accuracies(path: Path) -> Any:
 
 
 def read_accuracy_source(path: Path) -> Any:
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
     from hwbench.accuracy_source import open_accuracy
 
     source = open_accuracy(path, get_space("ofa", _glyphs()))
@@ -410,8 +410,8 @@ def _published_predictor(name: str) -> Callable[[Path], Path]:
 
 
 def read_published_predictor(path: Path) -> Any:
-    from compofa.families import get_family
     from compofa.published_accuracy import load_published
+    from compofa.spaces.registry import get_family
 
     return load_published(get_family("imagenet-w1.0"), path).predict(_published_genotypes())
 
@@ -431,33 +431,11 @@ def read_supernet(path: Path) -> Any:
 def make_published_supernet(folder: Path) -> Path:
     import torch
 
-    from compofa.published import our_name
+    from compofa.published import to_published
     from compofa.supernet import Supernet
 
-    state = Supernet(_glyphs()).state_dict()
-    theirs = {our_name(_glyphs(), name): name for name in _published_names(state)}
-    torch.save(
-        {"state_dict": {theirs[name]: value for name, value in state.items()}}, folder / "published.pth"
-    )
+    torch.save({"state_dict": to_published(Supernet(_glyphs()))}, folder / "published.pth")
     return folder / "published.pth"
-
-
-def _published_names(state: dict[str, Any]) -> list[str]:
-    """OFA's names of the tensors of a supernet, found by trying those that there may be."""
-    from compofa import published
-
-    whole = [theirs + end for theirs in published._WHOLE for end in _ENDS]
-    first = [f"blocks.0.conv.{theirs}{end}" for theirs in published._FIRST_BLOCK for end in _ENDS]
-    elastic = [
-        f"blocks.{number}.conv.{theirs}{end if theirs.endswith('.') else ''}"
-        for number in range(1, 1 + _glyphs().slots)
-        for theirs in published._ELASTIC_BLOCK
-        for end in _ENDS
-    ]
-    return [name for name in (*whole, *first, *elastic) if published.our_name(_glyphs(), name) in state]
-
-
-_ENDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def read_published_supernet(path: Path) -> Any:

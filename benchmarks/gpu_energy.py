@@ -23,8 +23,8 @@ from compofa.files import AppendFile, parse_json
 if TYPE_CHECKING:
     from backends.chained import ChainBackend
     from backends.gpu_energy import Energy, Measure
-    from compofa.arch import Arch
-    from compofa.spaces import Space
+    from compofa.spaces.arch import Arch
+    from compofa.spaces.space import Space
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,8 +115,8 @@ def main() -> int:
     """Measure on the first GPU; the exit codes are hwbench's."""
     from backends.base import Settings
     from backends.torch_backend import TorchBackend
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
     from hwbench.cli import exit_code
 
     args = parser().parse_args()

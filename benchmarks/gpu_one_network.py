@@ -10,8 +10,8 @@ import numpy as np
 from backends.base import Settings
 from backends.tensorrt.backend import TensorRTBackend
 from compofa.errors import HwbenchError, Unavailable
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 from hwbench.validate import draw_at
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from compofa.accuracy import Accuracies
-from compofa.arch import Arch, extreme
 from compofa.checkpoint import load_supernet
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.arch import Arch, extreme
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import shipped
 
 RECIPES = ("ofa", "compofa")

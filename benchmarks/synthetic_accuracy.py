@@ -12,10 +12,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_predictor import AccuracyPredictor, one_hot
-from compofa.families import Family
-from compofa.genotype import Genotypes
+from compofa.accuracy_predictor import AccuracyPredictor
 from compofa.published_accuracy import RESOLUTIONS, from_published
+from compofa.spaces.family import Family
+from compofa.spaces.features import one_hot
+from compofa.spaces.layout import Genotypes, layout
 
 HIDDEN = 400
 SAMPLES = 16_000  # as many subnets as OFA measured to fit its own
@@ -23,25 +24,25 @@ EPOCHS = 40
 
 
 def random_genotypes(family: Family, count: int, rng: np.random.Generator) -> Genotypes:
-    """Random OFA subnets, drawn without the detour over subnet objects; shape (count, 1 + slots)."""
-    choices = len(family.kernels) * len(family.expands)
-    genotypes = rng.integers(1, choices + 1, (count, 1 + family.slots), dtype=np.int16)
+    """Random OFA subnets, drawn without the detour over subnet objects; shape (count, columns)."""
+    at = layout(family)
+    genotypes = rng.integers(1, at.max_choices + 1, (count, at.columns), dtype=np.int16)
     genotypes[:, 0] = rng.integers(len(family.resolutions), size=count)
-    depth = rng.choice(family.depths, (count, len(family.units)))
-    active = np.arange(family.max_depth) < depth[:, :, None]
-    genotypes[:, 1:] *= active.reshape(count, -1)
+    for number, unit in enumerate(at.units):
+        depth = rng.choice(unit.depths, count)
+        genotypes[:, at.place(number)] *= np.arange(unit.max_depth) < depth[:, None]
     return genotypes
 
 
 def made_up_accuracy(family: Family, genotypes: Genotypes, rng: np.random.Generator) -> NDArray[np.float64]:
     """Top-1 accuracy as a fraction, shape (n,), between about 0.70 and 0.80; `rng` draws the constants."""
     x = one_hot(family, genotypes).astype(float)
-    slots = family.slots
+    slots = layout(family).slots
     kernel = x[:, : 3 * slots].reshape(-1, slots, 3) @ [0.0, 0.6, 1.0]
     expand = x[:, 3 * slots : 6 * slots].reshape(-1, slots, 3) @ [1.0, 1.45, 2.1]
     gain = rng.uniform(0.5, 1.5, slots)
     block = gain * expand * (1 + rng.uniform(0.05, 0.25, slots) * kernel)
-    unit = np.sqrt(block.reshape(len(x), len(family.units), -1).sum(2))
+    unit = np.sqrt(block.reshape(len(x), len(family.elastic_units), -1).sum(2))
     together = (unit @ rng.uniform(-0.06, 0.12, (5, 5)) * unit).sum(1)
     side = np.array(family.resolutions)[genotypes[:, 0]] / 224
     size = unit.sum(1) + together + 7 * side + 1.5 * side * unit[:, :2].sum(1)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.arch import Arch, check_arch
 from compofa.errors import InputError
-from compofa.families import Family, get_family
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
-from compofa.genotype import Genotypes, encode
 from compofa.identity import SupernetIdentity, differences
+from compofa.spaces.arch import Arch, check_arch
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, encode
+from compofa.spaces.registry import get_family
 
 FORMAT = "hwbench-accuracy"
 SCHEMA = 1

@@ -1,9 +1,10 @@
 """Accuracy of any subnet from a few measured ones.
 
 The inputs are those of OFA's published predictor: one-hot kernels of all slots, one-hot expand ratios of all
-slots (an inactive slot is all zero), one-hot resolution. A predictor is a stack of dense layers with ReLU
-between; the published one has three hidden layers of 400, a linear model none. :meth:`AccuracyPredictor.fit`
-chooses by cross-validation, since a linear model with resolution interactions is hard to beat on little data.
+slots (an inactive slot is all zero), one-hot resolution (:mod:`compofa.spaces.features`). A predictor is a stack of
+dense layers with ReLU between; the published one has three hidden layers of 400, a linear model none.
+:meth:`AccuracyPredictor.fit` chooses by cross-validation, since a linear model with resolution interactions is hard to
+beat on little data.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from numpy.typing import NDArray
 
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.errors import InputError
-from compofa.families import Family, get_family
 from compofa.files import parse_json, read_bounded, write_atomically
-from compofa.genotype import Coverage, Genotypes, used_choices
+from compofa.spaces.family import Family
+from compofa.spaces.features import column_features, feature_count, one_hot
+from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.registry import family_fields, family_name, get_family
 
 Floats = NDArray[np.float64]
 METADATA = "hwbench_accuracy_predictor"
@@ -38,21 +41,6 @@ FOLDS = 5
 HELD_OUT = 0.2
 CHUNK = 256
 """Subnets at a time: their hidden values then stay in the second-level cache, which is 1.2 times as fast."""
-
-
-def one_hot(family: Family, genotypes: Genotypes) -> NDArray[np.float32]:
-    """Kernels (slot by slot), expands (slot by slot), resolution: shape (n, slots x (kernels + expands) +
-    resolutions); 128 inputs for the published predictor's eight resolutions."""
-    kernels, expands = len(family.kernels), len(family.expands)
-    choice = np.asarray(genotypes[:, 1:], dtype=np.int64) - 1
-    table = np.zeros((kernels * expands + 1, kernels + expands), dtype=np.float32)
-    for index in range(kernels * expands):
-        table[index, index % kernels] = table[index, kernels + index // kernels] = 1
-    slots = table[choice]  # an inactive slot, -1, takes the last row: zeros
-    resolution = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
-    n = len(genotypes)
-    parts = (slots[:, :, :kernels].reshape(n, -1), slots[:, :, kernels:].reshape(n, -1), resolution)
-    return np.hstack(parts)
 
 
 def one_hot_by_resolution(family: Family, genotypes: Genotypes) -> NDArray[np.float32]:
@@ -75,37 +63,37 @@ Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 @dataclass(frozen=True)
 class RowSums:
     """A dense layer over :func:`one_hot`, as sums of rows: a product with inputs of which one in each group is 1,
-    the others 0, only picks rows. Slots are taken two by two, which halves the sum.
+    the others 0, only picks rows. Columns of genotypes are taken two by two, which halves the sum.
 
     Args:
         resolutions: what each resolution and the bias add, shape (resolutions, width).
-        pairs: what each two neighbouring slots add, shape (pairs x choices^2, width).
-        choices: of a slot, inactive included.
+        pairs: what each two neighbouring columns add, shape (pairs x values^2, width).
+        values: that a column has, at most.
     """
 
     resolutions: NDArray[np.float32]
     pairs: NDArray[np.float32]
-    choices: int
+    values: int
 
     @classmethod
     def of(cls, family: Family, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> RowSums:
         """The layer of `weight` (width, inputs) and `bias` (width,)."""
-        kernels, expands, slots = len(family.kernels), len(family.expands), family.slots
-        by_kernel = weight.T[: slots * kernels].reshape(slots, 1, kernels, -1)
-        by_expand = weight.T[slots * kernels : slots * (kernels + expands)].reshape(slots, expands, 1, -1)
-        # One more slot, never active, makes their number even.
-        each = np.zeros((slots + slots % 2, 1 + kernels * expands, len(bias)), dtype=np.float32)
-        each[:slots, 1:] = (by_kernel + by_expand).reshape(slots, kernels * expands, -1)
+        inputs = column_features(family)
+        most = max(len(column.table) for column in inputs)
+        # One more column, always 0, makes their number even.
+        each = np.zeros((len(inputs) + len(inputs) % 2, most, len(bias)), dtype=np.float32)
+        for rows, column in zip(each, inputs, strict=False):
+            rows[: len(column.table)] = column.table @ weight.T[column.places]
         pairs = (each[0::2, :, None] + each[1::2, None]).reshape(-1, len(bias))
-        return cls(weight.T[slots * (kernels + expands) :] + bias, pairs, each.shape[1])
+        return cls(weight.T[feature_count(family) :] + bias, pairs, most)
 
     def __call__(self, genotypes: Genotypes, out: NDArray[np.float32]) -> None:
-        """Write the layer's values (n, width) of genotypes (n, 1 + slots)."""
-        slots = genotypes[:, 1:].astype(np.intp)
-        if slots.shape[1] % 2:
-            slots = np.pad(slots, ((0, 0), (0, 1)))
-        pair = slots[:, 0::2] * self.choices + slots[:, 1::2]
-        pair += np.arange(pair.shape[1]) * self.choices**2
+        """Write the layer's values (n, width) of genotypes (n, columns)."""
+        columns = genotypes[:, 1:].astype(np.intp)
+        if columns.shape[1] % 2:
+            columns = np.pad(columns, ((0, 0), (0, 1)))
+        pair = columns[:, 0::2] * self.values + columns[:, 1::2]
+        pair += np.arange(pair.shape[1]) * self.values**2
         # "clip" only because it skips a second check of the bounds.
         np.take(self.resolutions, genotypes[:, 0], axis=0, out=out, mode="clip")
         rows = np.empty_like(out)
@@ -190,7 +178,7 @@ class AccuracyPredictor:
         check_layers(self.family, self.features, self.layers, len(self.resolutions))
 
     def predict(self, genotypes: Genotypes, covered: bool = False) -> Floats:
-        """Accuracies (n,) of genotypes (n, 1 + slots).
+        """Accuracies (n,) of genotypes (n, columns).
 
         Args:
             genotypes: the subnets.
@@ -201,11 +189,7 @@ class AccuracyPredictor:
                 predicts are no accuracies.
         """
         genotypes = self._own_resolutions(genotypes)
-        if (
-            not covered
-            and self.coverage
-            and (choice := self.coverage.lacks(used_choices(self.family, genotypes)))
-        ):
+        if not covered and self.coverage and (choice := self.coverage.lacks(genotypes)):
             raise InputError(f"the accuracy predictor was fitted to no subnet with {choice}")
         accuracy = np.empty(len(genotypes))
         # Memory that is used again and again, not given back and faulted in anew for each part.
@@ -223,7 +207,7 @@ class AccuracyPredictor:
 
     @cached_property
     def _first_layer(self) -> Callable[[Genotypes, NDArray[np.float32]], None]:
-        """Writes the first layer's values (n, width), before its ReLU, for genotypes (n, 1 + slots)."""
+        """Writes the first layer's values (n, width), before its ReLU, for genotypes (n, columns)."""
         family = replace(self.family, resolutions=self.resolutions)
         weight, bias = self.layers[0]
         if self.features == "one-hot":
@@ -263,7 +247,7 @@ class AccuracyPredictor:
 
         Args:
             family: whose subnets.
-            genotypes: measured subnets, shape (n, 1 + slots).
+            genotypes: measured subnets, shape (n, columns).
             accuracy: theirs, as fractions, shape (n,).
             seed: of the splits.
             origin: of the accuracies.
@@ -310,7 +294,7 @@ class AccuracyPredictor:
             arrays[f"{2 * number}.bias"] = np.ascontiguousarray(bias)
         header = {
             "schema": SCHEMA,
-            "family": self.family.name,
+            **family_fields(self.family.name),
             "features": self.features,
             "resolutions": self.resolutions,
             "choices": self.coverage.to_lists() if self.coverage else None,
@@ -349,7 +333,7 @@ class AccuracyPredictor:
     def _from_header(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> AccuracyPredictor:
         if header.get("schema") != SCHEMA or header.get("features") not in FEATURES:
             raise InputError("an accuracy predictor of another version of hwbench")
-        family = get_family(header["family"])
+        family = get_family(family_name(header))
         count = len(arrays) // 2
         layers = tuple((arrays[f"{2 * n}.weight"], arrays[f"{2 * n}.bias"]) for n in range(count))
         if len(arrays) != 2 * count or header.get("sha256", _digest(layers)) != _digest(layers):
@@ -396,7 +380,7 @@ def _digest(layers: Layers) -> str:
 
 def check_layers(family: Family, features: str, layers: Layers, resolutions: int) -> None:
     """Raise InputError unless `layers` take `features` of `family` at so many resolutions and give one number."""
-    inputs = family.slots * (len(family.kernels) + len(family.expands)) + resolutions
+    inputs = feature_count(family) + resolutions
     inputs *= 1 if features == "one-hot" else 1 + resolutions
     sizes = [inputs, *(weight.shape[0] for weight, _ in layers if weight.ndim)]
     for (before, after), (weight, bias) in zip(itertools.pairwise(sizes), layers, strict=True):

@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from compofa.errors import InputError, RunFailed
-from compofa.families import Family, get_family
 from compofa.files import parse_json, replacing
 from compofa.identity import SupernetIdentity
-from compofa.published import load_published, unsound
+from compofa.published import differing, load_published, unsound
+from compofa.spaces.family import Family
+from compofa.spaces.registry import family_fields, family_name, get_family
 from compofa.supernet import Supernet
 
-SCHEMA = 1
+SCHEMA = 2
+OLD_NAMES = 1
+"""Schema of version 0.1.0, whose elastic blocks had names of their own (:func:`_renamed`)."""
 METADATA = "hwbench_supernet"
 CHECKSUM = "hwbench_sha256"
 """Of the metadata and all tensors. Files of version 0.1.0 have none."""
@@ -50,7 +53,7 @@ def save_supernet(supernet: Supernet, path: Path, provenance: dict[str, Any]) ->
     header = json.dumps(
         {
             "schema": SCHEMA,
-            "family": supernet.family.name,
+            **family_fields(supernet.family.name),
             "classes": supernet.family.classes,
             "kernel_transform": supernet.kernel_transform,
             "provenance": provenance,
@@ -118,34 +121,55 @@ def _open_ours(
         )
     if words := unsound(state):
         raise InputError(f"{path} is of no use: {words}")
-    bias = state.get("tail.3.linear.bias")
-    if bias is None or list(bias.shape) != [family.classes]:
-        raise InputError(f"{path} does not fit {family.name} of {family.classes} classes")
+    if header["schema"] == OLD_NAMES:
+        state = {_renamed(name): value for name, value in state.items()}
     supernet = Supernet(family, header["kernel_transform"] if kernel_transform is None else kernel_transform)
-    try:
-        missing, unexpected = supernet.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # tensors of another shape
-        raise InputError(
-            f"{path} does not fit {family.name}: {' '.join(str(error).split())[:200]}"
-        ) from error
-    differing = [name for name in (*missing, *unexpected) if ".matrices." not in name]
-    if differing:
-        raise InputError(f"{path} does not fit {family.name}: {differing[0]} and others differ")
+    own = supernet.state_dict()
+    # Matrices may be more or fewer than in the file.
+    state = {name: value for name, value in state.items() if name in own or ".matrices." not in name}
+    given = {**{name: value for name, value in own.items() if ".matrices." in name}, **state}
+    if words := differing(own, given):
+        raise InputError(f"{path} does not fit {family.name} of {family.classes} classes: {words}")
+    supernet.load_state_dict(given)
     return OpenSupernet(supernet, _identity(_file_sha256(path), header))
+
+
+_RENAMED = {
+    "expand_weight": "expand.conv.weight",
+    "expand_bn": "expand.bn",
+    "depthwise.weight": "depthwise.conv.weight",
+    "depthwise_bn": "depthwise.bn",
+    "project_weight": "project.conv.weight",
+    "project_bn": "project.bn",
+}
+
+
+def _renamed(name: str) -> str:
+    """The name of a tensor that version 0.1.0 called `name`."""
+    parts = name.split(".", 3)
+    if parts[0] != "units" or len(parts) < 4:
+        return name
+    for old, new in _RENAMED.items():
+        if parts[3] == old or parts[3].startswith(f"{old}."):
+            parts[3] = new + parts[3].removeprefix(old)
+            break
+    return ".".join(parts)
 
 
 def _read_header(path: Path, text: str) -> tuple[dict[str, Any], Family]:
     """What the metadata says, and the family with the classes of the file."""
     try:
         header = parse_json(text)
-        if header.get("schema") != SCHEMA:
-            raise InputError(f"it has schema {header.get('schema')}, this version reads {SCHEMA}")
+        if header.get("schema") not in (SCHEMA, OLD_NAMES):
+            raise InputError(
+                f"it has schema {header.get('schema')}, this version reads {OLD_NAMES} and {SCHEMA}"
+            )
         classes, provenance = header["classes"], header["provenance"]
         if type(classes) is not int or not 1 <= classes <= MAX_CLASSES:
             raise InputError(f"classes is {classes!r}")
         if type(header["kernel_transform"]) is not bool or not isinstance(provenance, dict):
             raise InputError("its kernel_transform or provenance is of the wrong type")
-        return header, replace(get_family(header["family"]), classes=classes)
+        return header, replace(get_family(family_name(header)), classes=classes)
     except (InputError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is not a supernet that this version reads: {reason}") from error

@@ -2,21 +2,30 @@
 
 - ``{"ks": [...], "e": [...], "d": [...], "r": 176}`` of OFA, HELP, DynamicOFA and DyNAS-T: kernel and expand ratio
   of each slot, depth of each unit; what stands past a unit's depth means nothing. ``r`` may be a list of one.
+  ResNet50D's has no ``ks`` but ``w``, which width each stage has; its ``d`` counts blocks beyond the fewest, the stem's
+  first.
 - the ``net.config`` of OFA's specialised networks, block by block, beside or under the side of its images:
   ``{"config": {...}, "image_size": 176}``.
-- ``"r32-k3e6_k5e4-..."``, as :class:`compofa.arch.Arch` is written, or ``{"arch": "r32-..."}``.
+- ``"r32-k3e6_k5e4-..."``, as :class:`compofa.spaces.arch.Arch` is written, or ``{"arch": "r32-..."}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
-from compofa.arch import Arch, BlockChoice, InvalidArch, arch_blocks, check_arch
 from compofa.blocks import Block
-from compofa.families import Family
+from compofa.errors import InputError
+from compofa.network import fixed_choices
+from compofa.published_networks import published_network
+from compofa.spaces.arch import Arch, InvalidArch, UnitChoice, check_arch, make_arch
+from compofa.spaces.family import Choice, Family, Number, Unit
+from compofa.spaces.layout import layout
+from compofa.spaces.making import CLASSIFIERS, make_block
 
-KERNELS, EXPANDS, DEPTHS, RESOLUTION = "ks", "e", "d", "r"
+LISTS = {"kernel": "ks", "expand": "e"}
+DEPTHS, WIDTHS, RESOLUTION = "d", "w", "r"
 SIDES = ("image_size", "resolution", "r")
 """Keys beside a ``config`` that give the side of its images."""
 
@@ -24,7 +33,8 @@ SIDES = ("image_size", "resolution", "r")
 def is_subnet(value: Any) -> bool:
     """Whether `value` looks like one of the kinds of this module, right or wrong."""
     return isinstance(value, str) or (
-        isinstance(value, dict) and bool(value.keys() & {"arch", "ks", "config", "blocks"})
+        isinstance(value, dict)
+        and (bool(value.keys() & {"arch", "ks", "config", "blocks"}) or {WIDTHS, DEPTHS} <= value.keys())
     )
 
 
@@ -42,7 +52,7 @@ def parse_config(family: Family, value: Any) -> Arch:
         return arch
     if not is_subnet(value):
         raise InvalidArch("not a subnet: neither {ks, e, d, r}, nor a net.config, nor r32-k3e6_k5e4-...")
-    if "ks" in value:
+    if value.keys() & {LISTS["kernel"], WIDTHS} and not value.keys() & {"config", "blocks"}:
         return _from_lists(family, value)
     side = next((value[key] for key in SIDES if key in value), None)
     return _from_network(family, value.get("config", value), side)
@@ -52,31 +62,87 @@ def parse_config(family: Family, value: Any) -> Arch:
 
 
 def _from_lists(family: Family, value: dict[str, Any]) -> Arch:
-    if missing := [key for key in (EXPANDS, DEPTHS, RESOLUTION) if key not in value]:
-        raise InvalidArch(f"a subnet as {{ks, e, d, r}} lacks {', '.join(missing)}")
-    depths = _whole_numbers(DEPTHS, value[DEPTHS], len(family.units))
-    kernels, expands = (_whole_numbers(key, value[key], family.slots) for key in (KERNELS, EXPANDS))
+    at = layout(family)
+    names = [name for name in LISTS if any(_varies(unit, name) for unit in at.units)]
+    keys = [*(LISTS[name] for name in names), DEPTHS, *([WIDTHS] if at.wide_units else []), RESOLUTION]
+    if missing := [key for key in keys if key not in value]:
+        raise InvalidArch(f"a subnet as {{{', '.join(keys)}}} lacks {', '.join(missing)}")
+    given = {
+        name: iter(
+            _numbers(LISTS[name], value[LISTS[name]], sum(u.max_depth for u in at.units if _varies(u, name)))
+        )
+        for name in names
+    }
+    depths = _depths(family, value[DEPTHS])
+    widths = [0] * len(at.units)
+    if at.wide_units:
+        for unit, index in zip(
+            at.wide_units, _whole_numbers(WIDTHS, value[WIDTHS], len(at.wide_units)), strict=True
+        ):
+            if not 0 <= index < at.width_count(unit):
+                raise InvalidArch(f"w holds {index}; {family.name} has {at.width_count(unit)} widths there")
+            widths[unit] = index
     side = value[RESOLUTION]
     (resolution,) = _whole_numbers(RESOLUTION, side if isinstance(side, list) else [side], 1)
     units = []
-    for unit, depth in enumerate(depths):
-        if depth not in family.depths:
-            raise InvalidArch(f"d[{unit}] is {depth}; {family.name} has depths {_list(family.depths)}")
-        start = unit * family.max_depth
-        slots = slice(start, start + depth)
-        units.append(tuple(zip(kernels[slots], expands[slots], strict=True)))
-    arch = Arch(resolution, tuple(units))
+    for spec, depth in zip(at.units, depths, strict=True):
+        chosen = [
+            tuple(next(given[a.name]) if _varies(spec, a.name) else a.values[0] for a in spec.axes)
+            for _ in range(spec.max_depth)
+        ]
+        units.append(tuple(chosen[:depth]))
+    arch = make_arch(family, resolution, tuple(units), tuple(widths))
     check_arch(family, arch)
     return arch
 
 
-def _whole_numbers(key: str, values: Any, count: int) -> list[int]:
+def _varies(unit: Unit, name: str) -> bool:
+    axis = unit.axis(name)
+    return axis is not None and len(axis.values) > 1
+
+
+def _depths(family: Family, values: Any) -> list[int]:
+    """How many blocks each elastic unit has."""
+    units = family.elastic_units
+    if family.published != "resnet":
+        depths = _whole_numbers(DEPTHS, values, len(units))
+        # What a unit of a single depth is given means nothing, as in OFA's ProxylessNAS.
+        depths = [
+            depth if len(unit.depths) > 1 else unit.max_depth
+            for unit, depth in zip(units, depths, strict=True)
+        ]
+    else:
+        varying = [unit for unit in units if len(unit.depths) > 1]
+        more = iter(_whole_numbers(DEPTHS, values, len(varying)))
+        # The stem's optional layer is there with the largest number only.
+        depths = [
+            unit.max_depth
+            if len(unit.depths) == 1
+            else (unit.max_depth if next(more) > 1 else unit.depths[0])
+            if unit.kind == "conv"
+            else unit.depths[0] + next(more)
+            for unit in units
+        ]
+    for number, (unit, depth) in enumerate(zip(units, depths, strict=True)):
+        if depth not in unit.depths:
+            raise InvalidArch(f"d[{number}] is {depth}; {family.name} has depths {_list(unit.depths)}")
+    return depths
+
+
+def _numbers(key: str, values: Any, count: int) -> list[Number]:
     if not isinstance(values, list) or len(values) != count:
         found = f"{len(values)} numbers" if isinstance(values, list) else repr(values)[:40]
         raise InvalidArch(f"{key} is a list of {count} numbers for this family, not {found}")
-    if wrong := [value for value in values if not _is_whole(value)]:
+    if wrong := [value for value in values if type(value) not in (int, float)]:
+        raise InvalidArch(f"{key} holds {str(wrong[0])[:40]!r}, which is no number")
+    return [int(value) if float(value).is_integer() else value for value in values]
+
+
+def _whole_numbers(key: str, values: Any, count: int) -> list[int]:
+    numbers = _numbers(key, values, count)
+    if wrong := [value for value in numbers if type(value) is not int]:
         raise InvalidArch(f"{key} holds {str(wrong[0])[:40]!r}, which is no whole number")
-    return [int(value) for value in values]
+    return [int(value) for value in numbers]
 
 
 def _is_whole(value: Any) -> bool:
@@ -87,66 +153,91 @@ def _is_whole(value: Any) -> bool:
 
 
 def _from_network(family: Family, config: Any, side: Any) -> Arch:
-    """The subnet whose blocks are those of the network `config`; stem and tail are not looked at: they are the
-    family's, or the widths of the blocks are not."""
+    """The subnet of `family` that is the network `config`."""
     if not isinstance(config, dict) or not isinstance(config.get("blocks"), list):
         raise InvalidArch("not a network configuration: it has no list of blocks")
-    if (name := str(config.get("name", "MobileNetV3"))[:40]) != "MobileNetV3":
-        raise InvalidArch(f"a configuration of a {name}; {family.name} is a MobileNetV3")
     if not _is_whole(side):
         raise InvalidArch(
             'a network configuration does not tell the side of its images: write {"config": {...}, "image_size": 224}'
         )
-    convolutions = [_convolution(number, block) for number, block in enumerate(config["blocks"])]
-    units = _by_unit(family, convolutions[1:])
-    arch = Arch(int(side), tuple(tuple(_choice(layer) for layer in unit) for unit in units))
-    check_arch(family, arch)
-    _check_widths(family, arch, convolutions)
-    return arch
+    try:
+        blocks = published_network(config, int(side))
+    except InvalidArch:
+        raise
+    except InputError as error:
+        raise InvalidArch(str(error)) from error
+    return find_arch(family, int(side), blocks)
 
 
-def _convolution(number: int, block: Any) -> dict[str, Any]:
-    layer = isinstance(block, dict) and (block.get("mobile_inverted_conv") or block.get("conv"))
-    wanted = ("in_channels", "out_channels", "kernel_size", "stride", "expand_ratio")
-    if not isinstance(layer, dict) or not all(_is_whole(layer.get(key)) for key in wanted):
-        raise InvalidArch(f"block {number} is no inverted residual with {', '.join(wanted)}")
-    return layer
+def find_arch(family: Family, resolution: int, blocks: Sequence[Block]) -> Arch:
+    """The subnet of `family` that is the network `blocks`.
+
+    Raises:
+        InvalidArch: there is none; says which block is the first that the family cannot have, and how it differs.
+    """
+    if blocks[-1].kind in CLASSIFIERS:  # how many classes it tells apart is no part of a subnet
+        family = replace(family, classes=blocks[-1].out_channels)
+    found: dict[int, str] = {}
+    units = _match(family, 0, tuple(blocks), 0, found)
+    if units is None:
+        raise InvalidArch(found[max(found)])
+    elastic = [chosen for unit, chosen in zip(family.units, units, strict=True) if unit.elastic]
+    return make_arch(family, resolution, tuple(c for c, _ in elastic), tuple(w for _, w in elastic))
 
 
-def _by_unit(family: Family, layers: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Layers one after the other, cut where the width changes."""
-    units: list[list[dict[str, Any]]] = []
-    for layer in layers:
-        if not units or layer["in_channels"] != layer["out_channels"]:
-            units.append([])
-        units[-1].append(layer)
-    if len(units) != len(family.units):
-        raise InvalidArch(f"{len(units)} units of blocks; {family.name} has {len(family.units)}")
-    return units
+def _match(
+    family: Family, unit: int, blocks: Sequence[Block], begun: int, found: dict[int, str]
+) -> list[tuple[UnitChoice, int]] | None:
+    """What the units from `unit` on choose for `blocks` from `begun` on, with their widths; None if there is nothing,
+    and in `found` how far it went and why not further."""
+    if unit == len(family.units):
+        if begun == len(blocks):
+            return []
+        found[begun] = f"block {begun} is one more than {family.name} has"
+        return None
+    spec = family.units[unit]
+    for width in range(len(spec.width_mults)):
+        chosen: list[Choice] = []
+        for position in range(spec.max_depth):
+            at = begun + position
+            choice = _choice(family, spec, position, width, blocks, at, found)
+            if choice is None:
+                break
+            chosen.append(choice)
+        for depth in reversed(spec.depths):
+            if depth <= len(chosen):
+                rest = _match(family, unit + 1, blocks, begun + depth, found)
+                if rest is not None:
+                    return [(tuple(chosen[:depth]), width), *rest]
+    return None
 
 
-def _choice(layer: dict[str, Any]) -> BlockChoice:
-    return int(layer["kernel_size"]), int(layer["expand_ratio"])
+def _choice(
+    family: Family,
+    unit: Unit,
+    position: int,
+    width: int,
+    blocks: Sequence[Block],
+    at: int,
+    found: dict[int, str],
+) -> Choice | None:
+    if at >= len(blocks):
+        found.setdefault(at, f"{len(blocks)} blocks are fewer than {family.name} has")
+        return None
+    choices = unit.choices if unit.elastic else fixed_choices(unit)[:1]
+    made = [make_block(family, unit, blocks[at].in_shape, position, choice, width) for choice in choices]
+    differing = [_differences(block, blocks[at]) for block in made]
+    fewest = min(differing, key=len)
+    if not fewest:
+        return choices[differing.index(fewest)]
+    name, want, has = fewest[0]
+    found.setdefault(at, f"block {at} has {name} {has}; {family.name} has {want} there")
+    return None
 
 
-def _check_widths(family: Family, arch: Arch, layers: list[dict[str, Any]]) -> None:
-    """Raise InvalidArch where a block is not of the widths, the stride or the kind that the family has there."""
-    ours = [block for block in arch_blocks(family, arch) if block.kind == "mbconv"]
-    for number, (block, layer) in enumerate(zip(ours, layers, strict=True)):
-        for what, want, found in _differences(block, layer):
-            raise InvalidArch(f"block {number} has {what} {found}; {family.name} has {want} there")
-
-
-def _differences(block: Block, layer: dict[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    pairs = (
-        ("in_channels", block.in_shape[0], layer["in_channels"]),
-        ("out_channels", block.out_channels, layer["out_channels"]),
-        ("stride", block.stride, layer["stride"]),
-        ("kernel_size", block.kernel, layer["kernel_size"]),
-        ("mid_channels", block.hidden_channels, layer.get("mid_channels")),
-        ("use_se", block.se, layer.get("use_se")),
-    )
-    return (pair for pair in pairs if pair[2] is not None and pair[1] != pair[2])
+def _differences(ours: Block, theirs: Block) -> list[tuple[str, Any, Any]]:
+    pairs = ((field.name, getattr(ours, field.name), getattr(theirs, field.name)) for field in fields(ours))
+    return [(name, want, has) for name, want, has in pairs if want != has]
 
 
 def _list(values: Iterable[int]) -> str:

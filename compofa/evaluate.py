@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from compofa.arch import Arch
 from compofa.checkpoint import open_supernet
 from compofa.data import ImageData, absolute_name, class_differences, is_there, load_data
 from compofa.errors import InputError, RunFailed
 from compofa.identity import SupernetIdentity
+from compofa.spaces.arch import Arch
 from compofa.supernet import Supernet
 
 BATCH = 256

@@ -14,7 +14,7 @@ from compofa.blocks import Block
 from compofa.blocks.operations import Convolution
 from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
-from compofa.static import StaticBlock
+from compofa.supernet.static import StaticBlock, layer_path
 
 if TYPE_CHECKING:
     import onnx
@@ -52,10 +52,11 @@ def folded_weights(module: nn.Module) -> Arrays:
     arrays: Arrays = {}
     for operation in module.block.operations:
         if isinstance(operation, Convolution) and operation.affine == "norm":
-            arrays |= _folded(operation.name, module.layer(operation), module.norm(operation))
+            arrays |= _folded(operation.name, module.layer_of(operation), module.norm_of(operation))
         else:
             for name in operation.weights:
-                arrays[name] = _array(getattr(module.layer(operation), name.rpartition(".")[2]))
+                part = name.rpartition(".")[2]
+                arrays[name] = _array(module.get_parameter(f"{layer_path(operation)}.{part}"))
     return arrays
 
 

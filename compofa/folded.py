@@ -16,7 +16,7 @@ from torch import nn
 from compofa.blocks import Block, check_chain
 from compofa.errors import InputError
 from compofa.graph import Weights, random_weights
-from compofa.static import StaticBlock
+from compofa.supernet.static import StaticBlock, layer_path
 
 
 def folded_block(block: Block, weights: Weights) -> StaticBlock:
@@ -24,7 +24,11 @@ def folded_block(block: Block, weights: Weights) -> StaticBlock:
     module = StaticBlock(block, folded=True)
     for operation in block.operations:
         for name in operation.weights:
-            setattr(module.layer(operation), name.rpartition(".")[2], _parameter(weights[name]))
+            setattr(
+                module.get_submodule(layer_path(operation)),
+                name.rpartition(".")[2],
+                _parameter(weights[name]),
+            )
     return module.eval()
 
 

@@ -19,10 +19,12 @@ from compofa.blocks.operations import (
     INPUT,
     Activation,
     Add,
+    Attention,
     Convolution,
     Flatten,
     FullyConnected,
     GlobalAverage,
+    LayerNorm,
     Multiply,
     Operation,
     Pool,
@@ -43,6 +45,7 @@ IR_VERSION = 8
 PRECISIONS = ("fp32", "fp16", "int8")
 
 RELU6 = (("min", 0.0), ("max", 6.0))
+LAYER_NORM_EPS = 1e-6
 SHORTCUT_GAIN = 0.3
 """Scale of a residual branch: keeps the sum of many of order one."""
 
@@ -62,6 +65,9 @@ def random_weights(block: Block, rng: np.random.Generator) -> dict[str, NDArray[
     weights = {}
     for operation in block.operations:
         for name, shape in operation.weights.items():
+            if isinstance(operation, LayerNorm) and name.endswith("weight"):
+                weights[name] = np.ones(shape, dtype=np.float32)
+                continue
             std = 0.1 if len(shape) == 1 else _gain(block, operation) / math.sqrt(math.prod(shape[1:]))
             array = rng.random(shape, dtype=np.float32)
             array -= np.float32(0.5)
@@ -126,8 +132,7 @@ def network_to_onnx(
         value = graph.block(f"block{index}.", value, block, arrays)
     graph.nodes[-1].output[0] = "y"
 
-    last = blocks[-1]
-    out_shape = (last.out_channels,) if last.kind == "linear" else last.out_shape
+    out_shape = blocks[-1].operations[-1].out_shape
     proto = helper.make_graph(
         graph.nodes,
         "network",
@@ -233,6 +238,7 @@ class Graph:
             kernel_shape=[op.kernel] * 2,
             strides=[op.stride] * 2,
             pads=[op.padding] * 4,
+            ceil_mode=int(op.ceil),
         )
 
     def global_average(self, prefix: str, op: GlobalAverage, inputs: Sequence[str], weights: Weights) -> str:
@@ -245,7 +251,51 @@ class Graph:
         if op.function == "relu6":
             bounds = (self.constant(f"{name}.{side}", np.array(value)) for side, value in RELU6)
             return self.node("Clip", name, *inputs, *bounds)
+        if op.function == "gelu":
+            # By its definition, x (1 + erf(x / sqrt(2))) / 2: the operator is younger than our opset.
+            half, one, root = (
+                self.constant(f"{name}.{part}", np.array(value, dtype=np.float32))
+                for part, value in (("half", 0.5), ("one", 1.0), ("root", 2**-0.5))
+            )
+            inner = self.node("Erf", f"{name}.erf", self.node("Mul", f"{name}.in", *inputs, root))
+            gate = self.node("Mul", f"{name}.gate", self.node("Add", f"{name}.up", inner, one), half)
+            return self.node("Mul", name, *inputs, gate)
         return self.node({"relu": "Relu", "hswish": "HardSwish"}[op.function], name, *inputs)
+
+    def layer_norm(self, prefix: str, op: LayerNorm, inputs: Sequence[str], weights: Weights) -> str:
+        name = prefix + op.name
+        scale, shift = (
+            self.constant(f"{name}.{part}", weights[f"{op.name}.{part}"]) for part in ("weight", "bias")
+        )
+        last = self.node("Transpose", f"{name}.in", *inputs, perm=[0, 2, 3, 1])
+        normed = self.node(
+            "LayerNormalization", f"{name}.norm", last, scale, shift, axis=-1, epsilon=LAYER_NORM_EPS
+        )
+        return self.node("Transpose", name, normed, perm=[0, 3, 1, 2])
+
+    def attention(self, prefix: str, op: Attention, inputs: Sequence[str], weights: Weights) -> str:
+        name, (channels, height, width) = prefix + op.name, op.in_shapes[0]
+        size = channels // op.heads
+        split = self._integers(f"{name}.heads", [0, op.heads, size, height * width])
+        queries, keys, values = (
+            self.node("Reshape", f"{name}.{part}", value, split)
+            for part, value in zip(("queries", "keys", "values"), inputs, strict=True)
+        )
+        scale = self.constant(f"{name}.scale", np.array(size**-0.5, dtype=np.float32))
+        turned = self.node("Transpose", f"{name}.turned", queries, perm=[0, 1, 3, 2])
+        scaled = self.node(
+            "Mul", f"{name}.scaled", self.node("MatMul", f"{name}.products", turned, keys), scale
+        )
+        shares = self.node("Softmax", f"{name}.shares", scaled, axis=-1)
+        turned = self.node("Transpose", f"{name}.shares.turned", shares, perm=[0, 1, 3, 2])
+        mixed = self.node("MatMul", f"{name}.mixed", values, turned)
+        whole = self._integers(f"{name}.whole", [0, channels, height, width])
+        return self.node("Reshape", name, mixed, whole)
+
+    def _integers(self, name: str, values: Sequence[int]) -> str:
+        from onnx import TensorProto
+
+        return self.tensor(name, TensorProto.INT64, np.array(values, dtype=np.int64))
 
     def add(self, prefix: str, op: Add, inputs: Sequence[str], weights: Weights) -> str:
         return self.node("Add", prefix + op.name, *inputs)
@@ -263,5 +313,7 @@ _METHODS: dict[type[Operation], str] = {
     Activation: "activation",
     Add: "add",
     Multiply: "multiply",
+    LayerNorm: "layer_norm",
+    Attention: "attention",
 }
 """Which method of :class:`Graph` appends which operation."""

@@ -1,7 +1,8 @@
-"""Supernets that OFA and CompOFA published: their state dicts under our names.
+"""Supernets that OFA and CompOFA published: their state dicts under our names, and ours under theirs.
 
-The names are those of the reference implementation's MobileNetV3 supernet (mit-han-lab/once-for-all,
-gatech-sysml/CompOFA), of which newer releases call ``mobile_inverted_conv`` plain ``conv``.
+The names are those of the reference implementation's supernets (mit-han-lab/once-for-all, gatech-sysml/CompOFA):
+MobileNetV3, ProxylessNAS, ResNet50D. Releases differ in what they call an inverted residual (``mobile_inverted_conv``
+or ``conv``), and a layer that may shrink is a layer in a layer (``conv.conv.weight``) or is not; all are read.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +22,118 @@ import torch
 from torch import Tensor
 
 from compofa.errors import InputError
-from compofa.families import Family
+from compofa.spaces.family import Family, Unit
 from compofa.supernet import Supernet
 
-_WHOLE = {
-    "first_conv.conv.": "head.0.conv.",
-    "first_conv.bn.": "head.0.bn.",
-    "final_expand_layer.conv.": "tail.0.conv.",
-    "final_expand_layer.bn.": "tail.0.bn.",
-    "feature_mix_layer.conv.": "tail.2.conv.",
-    "classifier.linear.": "tail.3.linear.",
+SPELLINGS = ("once-for-all", "compofa")
+"""How a state dict is written: as the newest release of OFA reads it, or as CompOFA and older releases do."""
+
+_INVERTED = {
+    "expand": "inverted_bottleneck",
+    "depthwise": "depth_conv",
+    "project": "point_linear",
 }
-_FIRST_BLOCK = {
-    "depth_conv.conv.": "head.1.depthwise.conv.",
-    "depth_conv.bn.": "head.1.depthwise.bn.",
-    "point_linear.conv.": "head.1.project.conv.",
-    "point_linear.bn.": "head.1.project.bn.",
+_GATE = {"se.reduce.": "depth_conv.se.fc.reduce.", "se.expand.": "depth_conv.se.fc.expand."}
+_BOTTLENECK = {"reduce": "conv1", "spatial": "conv2", "expand": "conv3", "shortcut": "downsample"}
+
+
+def _places(family: Family) -> Iterator[tuple[str, Unit, int]]:
+    """Our prefix, the unit and the position of each block of the supernet."""
+    elastic, fixed, room = -1, 0, "head"
+    for number, unit in enumerate(family.units):
+        if unit.elastic:
+            elastic, fixed = elastic + 1, 0
+            last = not any(later.elastic for later in family.units[number + 1 :])
+            room = "tail" if last else f"between.{elastic}"
+        for position in range(unit.max_depth):
+            yield (f"units.{elastic}.{position}." if unit.elastic else f"{room}.{fixed}."), unit, position
+            fixed += not unit.elastic
+
+
+def _layers(ours: str, theirs: str, doubled: bool) -> Iterator[tuple[str, str]]:
+    """A convolution with its norm; `doubled` where it is a layer in a layer."""
+    more = ".conv" if doubled else ""
+    yield f"{ours}conv.weight", f"{theirs}conv{more}.weight"
+    yield f"{ours}bn.", f"{theirs}bn.{'bn.' if doubled else ''}"
+
+
+def _inverted(ours: str, unit: Unit, number: int) -> Iterator[tuple[str, str]]:
+    theirs = f"blocks.{number}.conv."
+    for part, name in _INVERTED.items():
+        yield from _layers(f"{ours}{part}.", f"{theirs}{name}.", bool(unit.elastic))
+    for part, name in _GATE.items():
+        yield f"{ours}{part}", f"{theirs}{name}"
+    axis = unit.axis("kernel")
+    for smaller, larger in pairwise(axis.values if axis else ()):
+        yield f"{ours}depthwise.matrices.{smaller}", f"{theirs}depth_conv.conv.{larger}to{smaller}_matrix"
+
+
+def _mobile(family: Family) -> Iterator[tuple[str, str]]:
+    """MobileNetV3 and ProxylessNAS: a first convolution, inverted residuals, one or two more convolutions."""
+    number, convolutions = 0, ["first_conv."]
+    convolutions += ["final_expand_layer."] if family.published == "mbv3" else ["feature_mix_layer."]
+    for ours, unit, _ in _places(family):
+        if unit.kind == "mbconv":
+            yield from _inverted(ours, unit, number)
+            number += 1
+        elif unit.kind == "conv":
+            yield from _layers(ours, convolutions.pop(0), doubled=False)
+        elif unit.kind == "mix":
+            yield f"{ours}conv.weight", "feature_mix_layer.conv.weight"
+        elif unit.kind == "linear":
+            yield f"{ours}linear.", "classifier.linear."
+
+
+def _resnet(family: Family) -> Iterator[tuple[str, str]]:
+    """ResNet50D: a stem of three convolutions, the second of which is a residual block, then bottlenecks."""
+    stem, number = ["input_stem.0.", "input_stem.1.conv.", "input_stem.2."], 0
+    for ours, unit, _ in _places(family):
+        if unit.kind == "conv":
+            yield from _layers(ours, stem.pop(0), doubled=True)
+        elif unit.kind == "bottleneck":
+            for part, name in _BOTTLENECK.items():
+                yield from _layers(f"{ours}{part}.", f"blocks.{number}.{name}.", doubled=True)
+            number += 1
+        elif unit.kind == "linear":
+            yield f"{ours}linear.", "classifier.linear.linear."
+
+
+_LAYOUTS: dict[str, Callable[[Family], Iterator[tuple[str, str]]]] = {
+    "mbv3": _mobile,
+    "proxyless": _mobile,
+    "resnet": _resnet,
 }
-_ELASTIC_BLOCK = {
-    "inverted_bottleneck.conv.conv.weight": "expand_weight",
-    "inverted_bottleneck.bn.bn.": "expand_bn.",
-    "depth_conv.conv.conv.weight": "depthwise.weight",
-    "depth_conv.conv.7to5_matrix": "depthwise.matrices.5",
-    "depth_conv.conv.5to3_matrix": "depthwise.matrices.3",
-    "depth_conv.bn.bn.": "depthwise_bn.",
-    "depth_conv.se.fc.reduce.": "se.reduce.",
-    "depth_conv.se.fc.expand.": "se.expand.",
-    "point_linear.conv.conv.weight": "project_weight",
-    "point_linear.bn.bn.": "project_bn.",
-}
+
+
+@lru_cache(maxsize=16)
+def _names(family: Family) -> tuple[tuple[str, str], ...]:
+    """Beginnings of our names with those of theirs, as the newest release writes them."""
+    if family.published not in _LAYOUTS:
+        raise InputError(
+            f"nobody publishes supernets of family {family.name}, so none can be read or written"
+        )
+    return tuple(_LAYOUTS[family.published](family))
+
+
+def _spellings(name: str) -> set[str]:
+    """A published name, or the beginning of one, as any release writes it."""
+    found = {name}
+    for longer, shorter in ((".conv.weight", ".weight"), ("bn.bn.", "bn."), (".linear.linear.", ".linear.")):
+        if name.endswith(longer) and (longer != ".conv.weight" or name.endswith(".conv.conv.weight")):
+            found.add(name.removesuffix(longer) + shorter)
+    if name.startswith("blocks."):
+        blocks, number, rest = name.split(".", 2)
+        found |= {
+            f"{blocks}.{number}.mobile_inverted_{each.split('.', 2)[2]}"
+            for each in found
+            if rest.startswith("conv.")
+        }
+    return found
+
+
+@lru_cache(maxsize=16)
+def _ours(family: Family) -> dict[str, str]:
+    return {spelt: ours for ours, theirs in _names(family) for spelt in _spellings(theirs)}
 
 
 def our_name(family: Family, name: str) -> str:
@@ -56,16 +142,36 @@ def our_name(family: Family, name: str) -> str:
     Raises:
         InputError: the supernet of `family` has no such tensor.
     """
-    prefix, rest, table = "", name, _WHOLE
-    if block := re.fullmatch(r"blocks\.(\d{1,4})\.(?:mobile_inverted_conv|conv)\.(.+)", name):
-        number, rest = int(block[1]), block[2]
-        unit, position = divmod(number - 1, family.max_depth)
-        prefix = "" if number == 0 else f"units.{unit}.{position}."
-        table = _ELASTIC_BLOCK if prefix else _FIRST_BLOCK
-    for theirs, ours in table.items():
-        if rest.startswith(theirs):
-            return prefix + ours + rest.removeprefix(theirs)
+    beginnings = _ours(family)
+    if name in beginnings:
+        return beginnings[name]
+    head, dot, last = name.rpartition(".")
+    if head + dot in beginnings:
+        return beginnings[head + dot] + last
     raise InputError(f"unknown tensor {name!r}: this is no published supernet of {family.name}'s kind")
+
+
+def to_published(supernet: Supernet, spelling: str = "once-for-all") -> dict[str, Tensor]:
+    """The state of `supernet` under published names, which the reference's code loads.
+
+    Args:
+        supernet: of a family that somebody publishes supernets of.
+        spelling: one of :data:`SPELLINGS`.
+
+    Raises:
+        InputError: nobody publishes supernets of the family, or there is no such spelling.
+    """
+    if spelling not in SPELLINGS:
+        raise InputError(f"unknown spelling {spelling!r}; there are {', '.join(SPELLINGS)}")
+    beginnings = dict(_names(supernet.family))
+    state = {}
+    for name, value in supernet.state_dict().items():
+        head, dot, last = name.rpartition(".")
+        theirs = beginnings[name] if name in beginnings else beginnings[head + dot] + last
+        if spelling == "compofa" and theirs.startswith("blocks.") and supernet.family.published != "resnet":
+            theirs = theirs.replace(".conv.", ".mobile_inverted_conv.", 1)
+        state[theirs] = value
+    return state
 
 
 def from_published(
@@ -84,25 +190,40 @@ def from_published(
     ours = {our_name(family, name.removeprefix("module.")): value for name, value in state.items()}
     has_matrices = any(".matrices." in name for name in ours)
     wanted = has_matrices if kernel_transform is None else kernel_transform
-    bias = ours.get("tail.3.linear.bias")
+    bias = next((value for name, value in ours.items() if name.endswith("linear.bias")), None)
     if bias is not None and bias.ndim == 1 and len(bias):
         family = replace(family, classes=len(bias))
     supernet = Supernet(family, wanted)
-    matrices = {name: value for name, value in supernet.state_dict().items() if ".matrices." in name}
+    own = supernet.state_dict()
     if not has_matrices:
-        ours |= matrices  # the identity, which changes no subnet
+        # the identity, which changes no subnet
+        ours |= {name: value for name, value in own.items() if ".matrices." in name}
     elif not wanted:
         ours = {name: value for name, value in ours.items() if ".matrices." not in name}
     # files of older torch versions do not count batches
-    counts = {n: v for n, v in supernet.state_dict().items() if n.endswith("num_batches_tracked")}
-    try:
-        supernet.load_state_dict(counts | ours)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"the state is not of a {family.name} supernet: {reason}") from error
+    counts = {n: v for n, v in own.items() if n.endswith("num_batches_tracked")}
+    if words := differing(own, counts | ours):
+        raise InputError(f"the state is not of a {family.name} supernet: {words}")
+    supernet.load_state_dict(counts | ours)
     if words := unsound(supernet.state_dict()):
         raise InputError(words)
     return supernet
+
+
+def differing(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """How the tensors of a file differ from those of a supernet, in words; None if they do not."""
+    if missing := [name for name in own if name not in given]:
+        return (
+            f"it lacks {missing[0]} and {len(missing) - 1} others"
+            if len(missing) > 1
+            else f"it lacks {missing[0]}"
+        )
+    for name, value in given.items():
+        if name not in own:
+            return f"it has {name}, which the family has not"
+        if value.shape != own[name].shape:
+            return f"{name} has the shape {list(value.shape)}, not {list(own[name].shape)}"
+    return None
 
 
 def unsound(state: Mapping[str, Tensor]) -> str | None:

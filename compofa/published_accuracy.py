@@ -1,7 +1,9 @@
-"""The accuracy predictor that OFA published: its state dict as an :class:`AccuracyPredictor`.
+"""The accuracy predictors that OFA published: their state dicts as an :class:`AccuracyPredictor`.
 
-128 inputs (one-hot kernels of 20 blocks, one-hot expand ratios of 20 blocks, eight resolutions), three hidden
-ReLU layers of 400, one output, the top-1 accuracy as a fraction (Cai et al., arXiv:1908.09791).
+MobileNetV3's has 128 inputs (one-hot kernels of 20 blocks, one-hot expand ratios of 20 blocks, eight resolutions),
+ResNet50D's 82 (eight resolutions, the stem's optional layer skipped or not, six widths, one-hot expand ratios of 18
+blocks); both have three hidden ReLU layers of 400 and one output, the top-1 accuracy as a fraction (Cai et al.,
+arXiv:1908.09791).
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ from numpy.typing import NDArray
 
 from compofa.accuracy_predictor import AccuracyPredictor, Layers
 from compofa.errors import InputError
-from compofa.families import Family
 from compofa.files import read_bounded
+from compofa.spaces.family import Family
+from compofa.spaces.features import feature_count
+from compofa.spaces.layout import layout
 
 RESOLUTIONS = tuple(range(112, 225, 16))
+RESNET_RESOLUTIONS = (128, 144, 160, 176, 192, 224, 240, 256)
 
 
 def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredictor:
@@ -42,10 +47,30 @@ def from_published(family: Family, state: Mapping[str, Any]) -> AccuracyPredicto
             "not a published accuracy predictor: its keys are not 0.weight, 0.bias, 2.weight, ..."
         )
     layers: Layers = tuple((_array(state[f"{n}.weight"]), _array(state[f"{n}.bias"])) for n in numbers)
+    resolutions = RESOLUTIONS
     try:
-        return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, RESOLUTIONS)
+        if family.published == "resnet":
+            layers, resolutions = (_resnet_inputs(family, *layers[0]), *layers[1:]), RESNET_RESOLUTIONS
+        return AccuracyPredictor(family, "one-hot", layers, {"model": "published"}, resolutions)
     except InputError as error:
         raise InputError(f"not a published accuracy predictor of {family.name}: {error}") from error
+
+
+def _resnet_inputs(
+    family: Family, weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A first layer over ResNet50D's published inputs as one over ours: ours has the resolutions last, and one input
+    for the stem's optional layer, where the published has one for it skipped and one for it there."""
+    sides, widths = len(RESNET_RESOLUTIONS), 3 * len(layout(family).wide_units)
+    expands = feature_count(family) - 1 - widths
+    if weight.ndim != 2 or weight.shape[1] != sides + 2 + widths + expands:
+        raise InputError(
+            f"a layer of shape {weight.shape} where {sides + 2 + widths + expands} inputs arrive"
+        )
+    side, skipped, there, width, expand = np.split(
+        weight, [sides, sides + 1, sides + 2, sides + 2 + widths], axis=1
+    )
+    return np.hstack([expand, there - skipped, width, side]), bias + skipped[:, 0]
 
 
 def _array(value: Any) -> NDArray[np.float32]:

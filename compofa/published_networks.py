@@ -1,8 +1,9 @@
-"""Networks as OFA publishes them: a ``net.config`` in JSON, MobileNetV3's or ProxylessNAS's, becomes blocks.
+"""Networks as OFA publishes them: a ``net.config`` in JSON of MobileNetV3, ProxylessNAS or ResNet becomes blocks.
 
 The layout is that of OFA's code (github.com/mit-han-lab/once-for-all, MIT): a first convolution, inverted residual
-blocks with their widths written out, an expanding convolution where there is one, a mixing one, a classifier.
-Nothing is taken from a family, so any widths, depths and strides are read.
+blocks with their widths written out, an expanding convolution where there is one, a mixing one, a classifier; or a
+stem of convolutions, a pooling, bottlenecks, a classifier. Nothing is taken from a family, so any widths, depths and
+strides are read.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ def published_network(config: Any, resolution: int) -> tuple[Block, ...]:
         InputError: it is none, or has a layer that cannot be built; names it.
     """
     try:
-        if config["name"] not in ("MobileNetV3", "ProxylessNASNets"):
-            raise InputError(f"networks of kind {config['name']!r} are not read")
-        return _network(config, resolution)
+        name = config["name"]
+        if name not in ("MobileNetV3", "ProxylessNASNets", "ResNets"):
+            raise InputError(f"networks of kind {str(name)[:40]!r} are not read")
+        if name != "ResNets" and ("final_expand_layer" in config) != (name == "MobileNetV3"):
+            raise InputError(f"a {name} has {'a' if name == 'MobileNetV3' else 'no'} final_expand_layer")
+        return (_resnet if name == "ResNets" else _network)(config, resolution)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"not a net.config of OFA: {type(error).__name__} {error} while it was read"
@@ -54,11 +58,40 @@ def _network(config: Mapping[str, Any], resolution: int) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def _resnet(config: Mapping[str, Any], resolution: int) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for outer in config["input_stem"]:
+        layer = outer["conv"] if outer["name"] == "ResidualBlock" else outer
+        shape = blocks[-1].out_shape if blocks else (int(layer["in_channels"]), resolution, resolution)
+        blocks.append(_conv(layer, shape, shortcut=layer is not outer))
+    # Its kernel and stride are not written down: the code has them.
+    blocks.append(Block("maxpool", blocks[-1].out_shape, blocks[-1].out_channels, kernel=3, stride=2))
+    for layer in config["blocks"]:
+        blocks.append(_bottleneck(layer, blocks[-1].out_shape))
+    blocks.append(_pool(blocks[-1]))
+    blocks.append(_classifier(config["classifier"], blocks[-1].out_shape))
+    return tuple(blocks)
+
+
+def _bottleneck(layer: Mapping[str, Any], shape: Shape) -> Block:
+    _check(layer, "ResNetBottleneckBlock", shape, groups=1, downsample_mode="avgpool_conv")
+    out = layer["out_channels"]
+    return Block(
+        "bottleneck",
+        shape,
+        out,
+        hidden_channels=layer.get("mid_channels") or make_divisible(round(out * layer["expand_ratio"])),
+        kernel=layer["kernel_size"],
+        stride=layer["stride"],
+        act=_activation(layer),
+    )
+
+
 def _pool(before: Block) -> Block:
     return Block("pool", before.out_shape, before.out_channels)
 
 
-def _conv(layer: Mapping[str, Any], shape: Shape) -> Block:
+def _conv(layer: Mapping[str, Any], shape: Shape, shortcut: bool = False) -> Block:
     _check(layer, "ConvLayer", shape, groups=1, dilation=1, bias=False, use_bn=True, has_shuffle=False)
     return Block(
         "conv",
@@ -67,6 +100,7 @@ def _conv(layer: Mapping[str, Any], shape: Shape) -> Block:
         kernel=layer["kernel_size"],
         stride=layer["stride"],
         act=_activation(layer),
+        shortcut=shortcut,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from compofa.errors import InputError
-from compofa.families import Family, get_family
 from compofa.files import parse_toml, read_text
-from compofa.spaces import Space, get_space
+from compofa.spaces.family import Family
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import Space, get_space
 
 RECIPES = (
     "glyphs-teacher",
@@ -37,7 +38,8 @@ class Stage:
         warmup_epochs: linear from zero, scaled like `epochs`.
         subnets_per_step: subnets whose gradients one step adds up.
         space: rule that subnets are drawn from.
-        depths, expands, kernels: the choices that are elastic by now.
+        depths, expands, kernels, width_mults: the choices that are elastic by now, of units that have them; all that
+            there are where none is given.
         sort_hidden: sort hidden channels by importance before the stage.
         keep_expands: expand ratios trained before, which the sorting must leave in place.
     """
@@ -49,33 +51,35 @@ class Stage:
     warmup_epochs: float
     subnets_per_step: int
     depths: tuple[int, ...]
-    expands: tuple[int, ...]
-    kernels: tuple[int, ...]
+    expands: tuple[float, ...] = ()
+    kernels: tuple[int, ...] = ()
+    width_mults: tuple[float, ...] = ()
     space: str = "ofa"
     sort_hidden: bool = False
-    keep_expands: tuple[int, ...] = ()
+    keep_expands: tuple[float, ...] = ()
 
     def check(self, family: Family) -> None:
         """Raise InputError unless this is a stage that a supernet of `family` can be trained by."""
         what = f"stage {self.name}"
         _check_fields(self, what, zero=("warmup_epochs",))
+        expands = family.axis_values("expand")
         for name, has in (
-            ("depths", family.depths),
-            ("expands", family.expands),
-            ("kernels", family.kernels),
+            ("depths", family.all_depths),
+            ("expands", expands),
+            ("kernels", family.axis_values("kernel")),
+            ("width_mults", family.all_width_mults),
         ):
             choices = getattr(self, name)
-            if not choices or not set(choices) <= set(has):
+            if not set(choices) <= set(has) or (name == "depths" and not choices):
                 raise InputError(f"{what}: {name} is {list(choices)}, not some of {list(has)}")
-        if not set(self.keep_expands) <= set(family.expands):
-            raise InputError(
-                f"{what}: keep_expands is {list(self.keep_expands)}, not of {list(family.expands)}"
-            )
+        if not set(self.keep_expands) <= set(expands):
+            raise InputError(f"{what}: keep_expands is {list(self.keep_expands)}, not of {list(expands)}")
         self.subspace(family)
 
     def subspace(self, family: Family) -> Space:
         """What the stage draws its subnets from."""
-        part = replace(family, depths=self.depths, expands=self.expands, kernels=self.kernels)
+        elastic = {"expand": self.expands, "kernel": self.kernels, "width": self.width_mults}
+        part = family.restricted(self.depths, **{name: values for name, values in elastic.items() if values})
         return get_space(self.space, part)
 
 
@@ -209,6 +213,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: type(value) is int,
     "float": lambda value: type(value) in (int, float),
     "tuple[int, ...]": lambda value: isinstance(value, tuple) and all(type(v) is int for v in value),
+    "tuple[float, ...]": lambda value: (
+        isinstance(value, tuple) and all(type(v) in (int, float) for v in value)
+    ),
     "tuple[Stage, ...]": lambda value: isinstance(value, tuple),
 }
 _WORDS = {
@@ -217,6 +224,7 @@ _WORDS = {
     "int": "a whole number",
     "float": "a number",
     "tuple[int, ...]": "a list of whole numbers",
+    "tuple[float, ...]": "a list of numbers",
     "tuple[Stage, ...]": "a list of stages",
 }
 """Of the types that fields are declared with: what is one, and how to call it."""

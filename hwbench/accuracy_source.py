@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.accuracy_predictor import AccuracyPredictor, NoPredictor
 from compofa.errors import InputError
-from compofa.families import Family
-from compofa.genotype import Coverage, Genotypes
 from compofa.published_accuracy import load_published
-from compofa.spaces import Space
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.space import Space
 from hwbench import cli, shipped
 from hwbench.measured_accuracies import MeasuredAccuracies, is_measured, load_measured
 
@@ -113,7 +113,7 @@ def check_choices(path: Path, coverage: Coverage, space: Space) -> None:
     others."""
     used = space.used_choices()
     used[:, 1:] &= np.any(space.runs[:, :, 1:], axis=0)
-    if choice := coverage.lacks(used):
+    if choice := coverage.lacks_of_space(used):
         raise InputError(
             f"{path} holds no subnet with {choice}, as space {space.name} has: search a narrower --space, or measure "
             f"more with hwbench evaluate --space {space.name} --sample N"

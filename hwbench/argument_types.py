@@ -87,6 +87,20 @@ def name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def family(text: str) -> str:
+    """The name of a family, which a file ``*.toml`` may describe; it is then known by that name."""
+    if not text.endswith(".toml"):
+        return text
+    from compofa.spaces.registry import get_family
+
+    try:
+        return get_family(text).name
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _short(text: str) -> str:
     """`text` as a message shows it."""
     return repr(text if len(text) <= 40 else text[:40] + "...")

@@ -10,7 +10,7 @@ from hwbench import cli
 
 if TYPE_CHECKING:
     from compofa.blocks import Block
-    from compofa.spaces import Space
+    from compofa.spaces.space import Space
     from lut.store import Writer
 
 NETWORKS = 200

@@ -21,7 +21,7 @@ from hwbench.budget import check_budget, informative_batches, predict_rest
 if TYPE_CHECKING:
     from backends.base import Backend, Measurement
     from compofa.blocks import Block
-    from compofa.spaces import Space
+    from compofa.spaces.space import Space
     from lut.store import Writer
 
 
@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("build_lut", BackendParser)
     add_backend_arguments(p)
-    p.add_argument("--family", default="glyphs", help="whose blocks")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose blocks")
     p.add_argument(
         "--classes",
         type=cli.positive_int,
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build or finish the table that `args` describe; failed if some block cannot be run."""
     from backends.machine.host import fingerprint
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
     from lut import store
     from lut.table import Table
     from lut.trust import doubts
@@ -76,8 +76,8 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     standard = get_family(args.family)
     family = replace(standard, classes=args.classes or standard.classes)
     classes = None if family == standard else family.classes
-    space = get_space(args.space, family)
     resolutions = args.resolutions or family.resolutions
+    space = get_space(args.space, family.with_resolutions(resolutions))
     wanted = space.all_blocks(resolutions)
     if args.budget:
         check_budget(args.budget)

@@ -23,6 +23,7 @@ from compofa.errors import HwbenchError, InputError, Unavailable
 from compofa.stopping import interrupting
 from hwbench import streams
 from hwbench.argument_types import (
+    family,
     fraction,
     name_and_value,
     non_negative_number,
@@ -34,6 +35,7 @@ from hwbench.argument_types import (
 from hwbench.streams import note, plain
 
 __all__ = [
+    "family",
     "fraction",
     "name_and_value",
     "non_negative_number",

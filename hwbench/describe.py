@@ -26,7 +26,9 @@ def parser() -> cli.Parser:
         "network",
         help="a subnet as search prints it (r32-k3e6_...), or a file: a net.config as OFA publishes it",
     )
-    p.add_argument("--family", default="glyphs", help="whose subnet it is; a net.config needs none")
+    p.add_argument(
+        "--family", type=cli.family, default="glyphs", help="whose subnet it is; a net.config needs none"
+    )
     p.add_argument("--resolution", type=cli.positive_int, help="input side in pixels, of a net.config")
     p.add_argument("--lut", type=Path, metavar="FILE", help="a table that holds its blocks: latency of each")
     p.add_argument("--json", action="store_true", help="print all of it as JSON")
@@ -65,8 +67,9 @@ def read_network(args: argparse.Namespace) -> tuple[Block, ...]:
     Raises:
         InputError: it is neither a subnet of the family nor a published configuration.
     """
-    from compofa.arch import Arch, arch_blocks
-    from compofa.families import get_family
+    from compofa.network import arch_blocks
+    from compofa.spaces.arch import Arch
+    from compofa.spaces.registry import get_family
 
     path = Path(args.network)
     if path.is_file():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from backends.tensorrt.build import Graph
     from backends.tensorrt.engines import Engines
     from compofa.blocks import Block
-    from compofa.spaces import Space
+    from compofa.spaces.space import Space
 
 
 def parser() -> cli.Parser:
@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
         "same family, space, resolutions, precision, batch and seed. exit codes: 0 all are there; 1 some graphs "
         "were refused or failed; 3 TensorRT-RTX is not installed.",
     )
-    p.add_argument("--family", default="glyphs", help="whose blocks")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose blocks")
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the family's)"
@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotonic) -> int:
     """Build the engines that `args` describe; failed if some graph was refused or could not be built."""
     from backends.tensorrt import ahead
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
 
     start = clock()
     space = get_space(args.space, get_family(args.family))

@@ -14,9 +14,9 @@ from hwbench import cli
 
 if TYPE_CHECKING:
     from compofa.accuracy import Accuracies, Header
-    from compofa.arch import Arch
     from compofa.evaluate import Opened
-    from compofa.spaces import Space
+    from compofa.spaces.arch import Arch
+    from compofa.spaces.space import Space
 
 
 def parser() -> cli.Parser:
@@ -29,7 +29,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="written by hwbench train, or a published state dict",
     )
-    p.add_argument("--family", help="of a published state dict, such as imagenet-w1.0")
+    p.add_argument("--family", type=cli.family, help="of a published state dict, such as imagenet-w1.0")
     p.add_argument("--space", default="compofa", help="whose subnets")
     p.add_argument(
         "--sample",
@@ -67,8 +67,8 @@ def execute(args: argparse.Namespace) -> int:
     cli.check_writable(args.out)
     from compofa.accuracy import AccuracyFile
     from compofa.evaluate import correct_counts, open_with_data
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
 
     opened = open_with_data(args.supernet, args.data, args.family)
     header = make_header(opened)
@@ -139,7 +139,7 @@ def read_archs(path: Path, space: Space) -> list[Arch]:
         InputError: there is none, or a line is no subnet of `space`; names the line.
         OSError: the file cannot be read.
     """
-    from compofa.arch import InvalidArch
+    from compofa.spaces.arch import InvalidArch
     from lut.subnets_csv import read_subnets
 
     file = read_subnets(path, space.family)

@@ -12,8 +12,8 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.families import Family
-    from compofa.genotype import Genotypes
+    from compofa.spaces.family import Family
+    from compofa.spaces.layout import Genotypes
     from lut.predictors.auto import AutoPredictor
     from lut.predictors.base import Floats
     from lut.subnet_model import SubnetModel
@@ -35,7 +35,7 @@ def parser() -> cli.Parser:
         help="subnets (r, d0.., k00.., e00..) and their latencies in ms",
     )
     p.add_argument("--column", required=True, metavar="NAME", help="the latencies to learn")
-    p.add_argument("--family", default="glyphs", help="whose subnets they are")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose subnets they are")
     p.add_argument(
         "--model", default="auto", help="auto, or the one estimator to fit; a wrong name lists them"
     )
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Read, fit, score, save."""
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
     from lut.predictors import ESTIMATORS
     from lut.predictors.auto import AutoPredictor, check_model
     from lut.subnet_model import SubnetModel

@@ -8,9 +8,9 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.arch import Arch
-from compofa.families import Family
-from compofa.genotype import Genotypes, decode
+from compofa.spaces.arch import Arch
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, decode
 
 Floats = NDArray[np.float64]
 MAXIMISE = (False, True)

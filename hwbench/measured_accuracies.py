@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from compofa.accuracy import FORMAT, Accuracies
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.errors import InputError
-from compofa.families import Family
-from compofa.genotype import Genotypes, decode
-from compofa.spaces import Space
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, decode
+from compofa.spaces.space import Space
 from lut.subnets_csv import SubnetsCsv, read_subnets
 
 Floats = NDArray[np.float64]

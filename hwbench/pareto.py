@@ -29,8 +29,8 @@ from hwbench.sources import (
 
 if TYPE_CHECKING:
     from compofa.accuracy_origin import AccuracyOrigin
-    from compofa.families import Family
-    from compofa.spaces import Space
+    from compofa.spaces.family import Family
+    from compofa.spaces.space import Space
     from hwbench.frontier import Cloud
     from hwbench.sources import LeftOut
     from hwbench.subnet_latency import SubnetLatency
@@ -49,7 +49,7 @@ def parser() -> cli.Parser:
         metavar="SPACE",
         help="ofa, compofa or compofa-elastic; repeat it to compare (default: compofa and ofa)",
     )
-    p.add_argument("--family", default="glyphs", help="whose subnets")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose subnets")
     latencies = p.add_mutually_exclusive_group()
     latencies.add_argument(
         "--model", type=Path, metavar="FILE", help="latencies by a model of whole subnets that fit wrote"
@@ -117,8 +117,8 @@ def execute(args: argparse.Namespace) -> int:
     for path, suffixes in ((args.out, cli.PICTURE_SUFFIXES), (args.csv, ())):
         if path:
             cli.check_writable(path, suffixes)
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
 
     family = get_family(args.family)
     names = list(dict.fromkeys(args.space or ("compofa", "ofa")))
@@ -173,8 +173,8 @@ def join(
     """
     import numpy as np
 
-    from compofa.genotype import encode
-    from compofa.spaces import get_space
+    from compofa.spaces.layout import encode
+    from compofa.spaces.space import get_space
     from hwbench.accuracy_source import check_choices, find_predictor
     from hwbench.frontier import Cloud
     from hwbench.measured_accuracies import load_measured

@@ -13,7 +13,7 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.genotype import Genotypes
+    from compofa.spaces.layout import Genotypes
     from lut.subnet_model import SubnetModel
 
 ADDED = ("predicted_ms", "low_ms", "high_ms")

@@ -20,7 +20,7 @@ from hwbench import cli
 if TYPE_CHECKING:
     import numpy as np
 
-    from compofa.spaces import Space
+    from compofa.spaces.space import Space
     from hwbench.accuracy_source import AccuracySource
     from hwbench.searching.additive import Additive
     from hwbench.searching.engine import Found
@@ -60,7 +60,7 @@ def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("search")
     p.add_argument("--space", default="ofa", help="ofa, compofa or compofa-elastic")
-    p.add_argument("--family", help="whose subnets (default: the table's, or glyphs)")
+    p.add_argument("--family", type=cli.family, help="whose subnets (default: the table's, or glyphs)")
     add_latency_arguments(p)
     p.add_argument(
         "--accuracy",
@@ -186,7 +186,7 @@ def run_search(
         supernet_sha256: of the file whose subnets are searched; accuracies of another one are refused.
         clock: in seconds.
     """
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
     from hwbench.accuracy_source import open_accuracy
     from hwbench.searching import engine
     from hwbench.sources import note_differences, runnable
@@ -248,7 +248,7 @@ def load_targets(
     Raises:
         ValueError: two have one name, or they are of different families; or a file is broken.
     """
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
     from hwbench.sources import find_table, trusted_model
     from hwbench.subnet_latency import SubnetLatency
 
@@ -351,7 +351,7 @@ def _most_ms(latency: Additive) -> float:
     import numpy as np
 
     slots = np.where(np.isfinite(latency.slots), latency.slots, 0.0)  # not known, or cannot run
-    return float(np.nanmax(latency.fixed + slots.max(2).sum(1)))
+    return float(np.nanmax(latency.fixed) + slots.max(axis=(0, 2)).sum())
 
 
 # --- what comes out ---
@@ -420,7 +420,7 @@ def describe_latency(model: LatencyModel | SubnetLatency, path: Path) -> dict[st
 
 
 def _rows(searched: Searched, subnets: Evaluated) -> list[dict[str, Any]]:
-    from compofa.genotype import decode
+    from compofa.spaces.layout import decode
 
     names = list(searched.targets.models)
     archs = decode(searched.problem.space.family, subnets.genotypes)

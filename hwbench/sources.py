@@ -13,8 +13,8 @@ from hwbench import cli
 if TYPE_CHECKING:
     from compofa.accuracy_origin import AccuracyOrigin
     from compofa.blocks import Block
-    from compofa.families import Family
-    from compofa.spaces import Space
+    from compofa.spaces.family import Family
+    from compofa.spaces.space import Space
     from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
     from lut.table import Table
@@ -224,7 +224,7 @@ def note_differences(model: LatencyModel | SubnetLatency, of: AccuracyOrigin) ->
 
 def note_classes(model: LatencyModel, classes: int | None) -> None:
     """Say so where the networks of a table tell another number of classes apart; None for what the family has."""
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
 
     wanted = classes or get_family(model.family.name).classes
     if model.family.classes != wanted:

@@ -20,8 +20,8 @@ from hwbench.sources import insist, note_classes
 
 if TYPE_CHECKING:
     from backends.base import Measurement, Network
-    from compofa.arch import Arch
     from compofa.evaluate import Opened
+    from compofa.spaces.arch import Arch
     from compofa.supernet import Supernet
     from lut.model import LatencyModel
 
@@ -41,7 +41,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="written by hwbench train, or a published state dict",
     )
-    p.add_argument("--family", help="of a published state dict, such as imagenet-w1.0")
+    p.add_argument("--family", type=cli.family, help="of a published state dict, such as imagenet-w1.0")
     p.add_argument(
         "--arch", metavar="ARCH", help="the subnet, as search and pareto print it; or give --latency-ms"
     )
@@ -146,9 +146,9 @@ def choose(
         Infeasible: no subnet is as fast.
         InputError: there are no accuracies of this supernet.
     """
-    from compofa.arch import Arch
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.arch import Arch
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
     from hwbench import shipped
 
     args.space = args.space or ("compofa" if recipe.rpartition("-")[2] == "compofa" else "ofa")
@@ -206,10 +206,10 @@ def export(folder: Path, opened: Opened, arch: Arch) -> dict[str, Any]:
     import onnx
     from safetensors.torch import save_file
 
-    from compofa.arch import arch_blocks
     from compofa.blocks import total_macs, total_params
     from compofa.evaluate import Evaluator
     from compofa.export import check_onnx, export_onnx
+    from compofa.network import arch_blocks
 
     supernet, test = opened.supernet, opened.test
     evaluator = Evaluator(supernet, opened.train, test)
@@ -245,7 +245,7 @@ def measure(
 ) -> dict[str, Any]:
     """Predicted and measured latency, each with its target; null what there is not. What a backend models stands
     under ``modelled``, by the number's own origin."""
-    from compofa.arch import arch_blocks
+    from compofa.network import arch_blocks
 
     blocks = arch_blocks(supernet.family, arch)
     predicted = model and {
@@ -260,7 +260,7 @@ def measure(
 
 
 def _predict(model: LatencyModel, arch: Arch) -> float:
-    from compofa.arch import arch_blocks
+    from compofa.network import arch_blocks
 
     # With the classes of the family: the table knows no other classifier.
     return model.latency_ms(arch_blocks(model.family, arch))

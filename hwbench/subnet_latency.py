@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from compofa.errors import InputError
-from compofa.families import Family
-from compofa.genotype import Coverage, Genotypes
-from compofa.spaces import Space
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.space import Space
 from hwbench import cli
 from lut.predictors.base import Floats
 from lut.subnet_model import SubnetModel
@@ -62,7 +62,9 @@ class SubnetLatency:
 
     def lacks(self, space: Space) -> str | None:
         """A choice of `space` that nothing measured had, anywhere in its unit, in words; None if there is none."""
-        return Coverage.of(self.family, self.model.genotypes, by_unit=True).lacks(space.used_choices())
+        return Coverage.of(self.family, self.model.genotypes, by_unit=True).lacks_of_space(
+            space.used_choices()
+        )
 
     def covered_resolutions(self, path: Path) -> tuple[int, ...]:
         """Those that something was measured at; says so if they are not all that the family has."""

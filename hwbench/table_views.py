@@ -55,7 +55,7 @@ def _coverage(table: Table) -> list[dict[str, Any]]:
     from collections import Counter
 
     from backends.base import Measurement
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
 
     space = get_space("ofa", table.family)
     found = []

@@ -30,7 +30,7 @@ def parser() -> cli.Parser:
         sub = actions.add_parser(name, help=text, description=title, formatter_class=p.formatter_class)
         sub.set_defaults(execute=execute)
         sub.add_argument(inputs, type=Path, **options)
-        sub.add_argument("--family", help="whose blocks the tables must hold (default: any)")
+        sub.add_argument("--family", type=cli.family, help="whose blocks the tables must hold (default: any)")
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         return sub
 
@@ -104,12 +104,12 @@ def convert(args: argparse.Namespace) -> int:
 
 def fill(args: argparse.Namespace) -> int:
     """Predict what a table lacks; what it has stays as it is."""
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
     from lut import gaps
 
     _check_out(args)
     table = _read_and_look(args.table, args.family)
-    wanted = get_space(args.space, table.family).all_blocks(args.resolutions)
+    wanted = get_space(args.space, table.family_as_built).all_blocks(args.resolutions)
     filled, filling = gaps.fill(table, wanted, args.seed)
     errors = filling.predictor.cv_mape_pct
     document = {
@@ -182,7 +182,7 @@ def diff(args: argparse.Namespace) -> int:
 
 
 def _read(path: Path, family: str | None) -> Table:
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
     from lut.formats import read_table
 
     return read_table(path, get_family(family).name if family else None)

@@ -22,7 +22,7 @@ def parser() -> cli.Parser:
     p = cli.command_parser("trace")
     p.add_argument("--target", default="zcu102-b4096", help="a target of the fpga backend, or a .toml file")
     p.add_argument("--precision", default="int8", help="number format")
-    p.add_argument("--family", default="glyphs", help="whose subnet")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose subnet")
     p.add_argument("--arch", help="the subnet, as r32-k3e6_k5e4-... (default: the largest)")
     p.add_argument("--trace", type=Path, metavar="FILE.json", help="every tile, for chrome://tracing")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf: cycles by block, roofline")
@@ -59,8 +59,9 @@ def execute(args: argparse.Namespace) -> int:
     from backends.fpga.explain import explain
     from backends.fpga.layers import lower
     from backends.fpga.target import load_target
-    from compofa.arch import Arch, arch_blocks, extreme
-    from compofa.families import get_family
+    from compofa.network import arch_blocks
+    from compofa.spaces.arch import Arch, extreme
+    from compofa.spaces.registry import get_family
 
     family = get_family(args.family)
     arch = Arch.parse(args.arch) if args.arch else extreme(family, largest=True)

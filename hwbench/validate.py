@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from backends.base import Backend, Network, Target
-    from compofa.arch import Arch
-    from compofa.spaces import Space
+    from compofa.spaces.arch import Arch
+    from compofa.spaces.space import Space
     from lut.calibration import Calibration
     from lut.table import Table
 
@@ -34,7 +34,7 @@ def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("validate")
     p.add_argument("--lut", type=Path, metavar="FILE", help="the table (default: the newest of --family)")
-    p.add_argument("--family", default="glyphs", help="whose newest table, without --lut")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose newest table, without --lut")
     p.excludes("--lut", "--family")
     p.add_argument("--space", help="whose subnets (default: the widest that the table covers)")
     p.add_argument(
@@ -172,13 +172,13 @@ def from_file(table: Table, path: Path, column: str) -> Validation:
     Raises:
         InputError: the file names another target, a subnet comes twice, or there are too few.
     """
-    from compofa.genotype import decode
+    from compofa.spaces.layout import decode
     from lut.calibration import MIN_NETWORKS, Calibration
     from lut.subnets_csv import read_subnets
 
-    rows = read_subnets(path, table.family)
+    rows = read_subnets(path, table.family_as_built)
     latency_ms = rows.latencies(column)
-    archs = tuple(decode(table.family, rows.genotypes))
+    archs = tuple(decode(table.family_as_built, rows.genotypes))
     if len(set(archs)) < len(archs):
         twice = next(arch for i, arch in enumerate(archs) if arch in archs[:i])
         raise InputError(f"{path} has {twice} more than once: give each subnet one latency")
@@ -253,7 +253,7 @@ def default_table(family: str) -> Path:
         ValueError: there is no such family or no such table.
     """
     from backends.machine.host import cpu_name
-    from compofa.families import get_family
+    from compofa.spaces.registry import get_family
     from lut import store
     from lut.trust import choose_table
 
@@ -270,9 +270,9 @@ def default_table(family: str) -> Path:
 
 
 def _space(table: Table, name: str | None) -> Space:
-    from compofa.spaces import get_space
+    from compofa.spaces.space import get_space
 
-    return get_space(name, table.family) if name else table.widest_space()
+    return get_space(name, table.family_as_built) if name else table.widest_space()
 
 
 def draw_subnets(table: Table, space: Space, count: int, rng: np.random.Generator) -> tuple[Arch, ...]:
@@ -368,7 +368,7 @@ def measure(backend: Backend, table: Table, archs: tuple[Arch, ...], rng: np.ran
     Raises:
         KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
-    from compofa.arch import arch_blocks
+    from compofa.network import arch_blocks
     from lut.calibration import Calibration
 
     networks = [arch_blocks(table.family, arch) for arch in archs]
@@ -412,7 +412,7 @@ def _groups(order: list[int], networks: list[Network]) -> list[list[int]]:
 
 def write_measured(path: Path, validation: Validation) -> None:
     """Write the subnets and the mean of the measurements of each as CSV: ``measured_ms``, or ``modelled_ms``."""
-    from compofa.genotype import encode
+    from compofa.spaces.layout import encode
     from lut.subnets_csv import TARGET, subnet_columns, write_csv
 
     calibration = validation.calibration

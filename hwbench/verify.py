@@ -20,7 +20,7 @@ def parser() -> cli.Parser:
     p = cli.command_parser("verify", BackendParser)
     add_backend_arguments(p)
     p.add_argument("--emulate", action="store_true", help="run the blocks on an emulated processor")
-    p.add_argument("--family", default="glyphs", help="whose blocks")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose blocks")
     p.add_argument("--space", default="ofa", help="only blocks that this space can use")
     p.add_argument(
         "--resolutions", type=cli.resolutions, help="128,160 or 128:224:32, in pixels (default: the lowest)"
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Verify the blocks that `args` describe; a wrong one ends it."""
-    from compofa.families import get_family
-    from compofa.spaces import get_space
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
 
     family = get_family(args.family)
     blocks = get_space(args.space, family).all_blocks(args.resolutions or family.resolutions[:1])

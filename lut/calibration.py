@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from backends.base import Network
-from compofa.arch import Arch, arch_blocks, check_arch
 from compofa.errors import InputError
 from compofa.files import check_seal, parse_json, read_bounded, sealed, write_atomically
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch, check_arch
 from lut import model
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel

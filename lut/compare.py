@@ -10,7 +10,7 @@ import numpy as np
 from backends.base import Measurement
 from compofa.blocks import Block
 from compofa.errors import InputError
-from compofa.spaces import get_space
+from compofa.spaces.space import get_space
 from lut.predictors.base import Floats
 from lut.table import Table
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.arch import head_blocks, slot_block, tail_blocks
 from compofa.blocks import Block
-from compofa.errors import InputError, RunFailed
-from compofa.families import Family
-from compofa.genotype import Genotypes, block_choices
+from compofa.errors import RunFailed
+from compofa.network import frame
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, layout
 
 CHUNK = 4096
 """Subnets at a time: their indices and latencies then stay in the second-level cache. Probed: half the
@@ -30,12 +30,16 @@ class MissingEntry(RunFailed, LookupError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """``fixed_ms[resolution] + sum over slots of slot_ms[resolution, slot, choice]``.
+    """``fixed_ms[resolution] + sum over slots of slot_ms[context, slot, choice]``.
+
+    What follows an elastic unit of several widths (pooling, a classifier) depends on its width, and is counted with the
+    unit's first block, which every subnet has.
 
     Args:
         family: whose genotypes are answered for.
         fixed_ms: shape (resolutions,): what every subnet has, NaN where it is not known.
-        slot_ms: shape (resolutions, slots, 1 + choices): 0 for choice 0 (inactive), NaN where not known.
+        slot_ms: shape (contexts, slots, 1 + most choices): 0 for choice 0 (inactive), NaN where not known. Contexts
+            are those of :class:`~compofa.spaces.layout.GenotypeLayout`: resolutions, where all widths are fixed.
     """
 
     family: Family
@@ -48,28 +52,33 @@ class Lookup:
     ) -> Lookup:
         """The arrays of a model that gives a block, in a network of a resolution, `block_ms`, NaN if it does not
         know it, and every network `constant_ms`."""
-        choices = block_choices(family)
+        at = layout(family)
         fixed = np.full(len(family.resolutions), constant_ms)
-        slots = np.zeros((len(family.resolutions), family.slots, 1 + len(choices)))
+        slots = np.zeros((at.contexts, at.slots, 1 + at.max_choices))
         for r, resolution in enumerate(family.resolutions):
-            blocks = (*head_blocks(family, resolution), *tail_blocks(family, resolution))
+            around = frame(family, resolution)
+            blocks = around.before
+            if len(around.after[-1]) == 1:
+                blocks += around.after[-1][0]
             fixed[r] += sum(block_ms(block, resolution) for block in blocks)
-            for unit, (c, choice) in itertools.product(range(len(family.units)), enumerate(choices, start=1)):
-                start = unit * family.max_depth
-                # The blocks of a unit after its first one are the same whatever their position.
-                for position, places in (
-                    (0, slice(start, start + 1)),
-                    (1, slice(start + 1, start + family.max_depth)),
-                ):
-                    block = slot_block(family, resolution, unit, position, *choice)
-                    slots[r, places, c] = block_ms(block, resolution)
+            for unit, spec in enumerate(at.units):
+                widths = itertools.product(range(at.width_count(unit - 1)), range(at.width_count(unit)))
+                for before, width in widths:
+                    mine = slots[at.context(r, before, width), at.starts[unit] : at.starts[unit + 1], 1:]
+                    for c, choice in enumerate(spec.choices):
+                        # The blocks of a unit after its first one are the same whatever their position.
+                        for position, places in enumerate((mine[:1], mine[1:])[: spec.max_depth]):
+                            block = around.block(unit, position, choice, width, before)
+                            places[:, c] = block_ms(block, resolution)
+                    if unit < len(at.units) - 1 or at.width_count(unit) > 1:
+                        mine[0] += sum(block_ms(block, resolution) for block in around.after[unit][width])
         return cls(family, fixed, slots)
 
     def predict_ms(self, genotypes: Genotypes) -> NDArray[np.float64]:
         """Latency of each subnet in milliseconds.
 
         Args:
-            genotypes: shape (n, 1 + slots), as :func:`compofa.genotype.encode` gives them.
+            genotypes: shape (n, columns), as :func:`compofa.spaces.layout.encode` gives them.
 
         Returns:
             Shape (n,).
@@ -78,17 +87,19 @@ class Lookup:
             MissingEntry: a subnet has a block whose latency is not known.
             ValueError: `genotypes` are not of this family.
         """
-        self._check(genotypes)
+        at = layout(self.family)
+        at.check(genotypes)
         latency = np.empty(len(genotypes))
         _, slots, choices = self.slot_ms.shape
         table = self.slot_ms.reshape(-1)
         offsets = np.arange(slots)[:, None] * choices
         for start in range(0, len(genotypes), CHUNK):
             # Slots first: the sum over them then adds whole vectors.
-            columns = genotypes[start : start + CHUNK].T
-            index = columns[1:].astype(np.intp, order="C")
+            part = genotypes[start : start + CHUNK]
+            index = part.T[1 : 1 + slots].astype(np.intp, order="C")
             index += offsets
-            index += columns[0].astype(np.intp) * (slots * choices)
+            contexts = at.contexts_of(part) * (slots * choices)
+            index += contexts if len(contexts) == 1 else contexts[at.unit_of_slot]
             # "clip" only because it skips a second check of the bounds.
             latency[start : start + CHUNK] = table.take(index, mode="clip").sum(axis=0)
         latency += self.fixed_ms[genotypes[:, 0]]
@@ -96,25 +107,20 @@ class Lookup:
             raise MissingEntry(self._explain(genotypes[np.isnan(latency)]))
         return latency
 
-    def _check(self, genotypes: Genotypes) -> None:
-        resolutions, slots, choices = self.slot_ms.shape
-        if genotypes.ndim != 2 or genotypes.shape[1] != 1 + slots:
-            raise InputError(
-                f"genotypes of {self.family.name} have shape (n, {1 + slots}), not {genotypes.shape}"
-            )
-        if not len(genotypes):
-            return
-        if genotypes.min() < 0 or genotypes[:, 0].max() >= resolutions or genotypes[:, 1:].max() >= choices:
-            raise InputError(f"not genotypes of {self.family.name}: a resolution or a choice is out of range")
-
     def _explain(self, genotypes: Genotypes) -> str:
         """What is missing for `genotypes`, each of which misses something."""
-        row = genotypes[0].tolist()
+        at, row = layout(self.family), genotypes[0].tolist()
         resolution = self.family.resolutions[row[0]]
         text = f"the table cannot answer for {len(genotypes)} of the subnets: first missing, at {resolution} px, "
         if np.isnan(self.fixed_ms[row[0]]):
             return text + "the blocks that every subnet has (no table of this resolution?)"
-        slot = next(s for s, choice in enumerate(row[1:]) if np.isnan(self.slot_ms[row[0], s, choice]))
-        unit, position = divmod(slot, self.family.max_depth)
-        choice = block_choices(self.family)[row[1 + slot] - 1]
-        return text + str(slot_block(self.family, resolution, unit, position, *choice))
+        contexts, widths = at.contexts_of(genotypes[:1])[:, 0], at.widths_of(genotypes[:1])[:, 0]
+        for slot, choice in enumerate(row[1 : 1 + at.slots]):
+            unit, position = at.slot(slot)
+            if choice and np.isnan(self.slot_ms[contexts[unit if len(contexts) > 1 else 0], slot, choice]):
+                break
+        before = int(widths[unit - 1]) if unit else 0
+        chosen = at.units[unit].choices[choice - 1]
+        return text + str(
+            frame(self.family, resolution).block(unit, position, chosen, int(widths[unit]), before)
+        )

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from backends.base import Network, Target
 from compofa.blocks import Block
-from compofa.families import Family
-from compofa.genotype import Genotypes
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes
 from lut.lookup import Lookup
 from lut.table import Table
 

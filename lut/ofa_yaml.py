@@ -4,7 +4,8 @@ An entry a block: ``expanded_conv-input:112x112x24-output:56x56x32-expand:144-ke
 hs:0`` with the count, mean and standard deviation of its times in ms. The layout is that of the Once-for-All
 project (mit-han-lab/once-for-all, Cai et al., arXiv:1908.09791), whose Note10 table is of width multiplier 1.2.
 
-The same layout is found as JSON, and with the variance, ``var``, in place of the deviation; both are read.
+The same layout is found as JSON, and with the variance, ``var``, in place of the deviation; both are read. In
+ProxylessNAS's table ``expand`` is the ratio, nothing is said of SE, and the classifier's entry holds the pooling, too.
 
 The layout says neither the target nor the width, so the width is told by the blocks, and a file that we write
 carries the target as a comment, with a checksum of the rest. Entries that were not measured carry ``origin``
@@ -21,7 +22,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -30,9 +31,10 @@ from typing import Any
 from backends.base import Measurement, Target
 from compofa.blocks import Block, check_kind
 from compofa.errors import InputError
-from compofa.families import FAMILIES, Family, get_family
 from compofa.files import parse_json, parse_yaml, read_bounded, replacing_folder
-from compofa.spaces import get_space
+from compofa.spaces.family import Family
+from compofa.spaces.registry import FAMILIES, get_family
+from compofa.spaces.space import get_space
 from lut.kinds import kind_of
 from lut.store import LONGEST_MS, Header, check_measurement
 from lut.table import Table
@@ -47,22 +49,48 @@ MOST_FILES = 1000
 """In a folder."""
 
 
-def ofa_key(block: Block) -> str:
+KINDS = {"pool": "AvgPool2D", "mix": "Conv_2", "linear": "Logits", "pool_linear": "Logits"}
+"""What the layout calls some kinds of blocks; of convolutions and inverted residuals it says more."""
+
+
+def ofa_key(block: Block, proxyless: bool = False) -> str:
     """The name of `block` in an OFA table.
 
     The 1x1 convolution before the pool is told from the stem by its kernel.
+
+    Args:
+        block: of a network of MobileNetV3's kind, or of ProxylessNAS's.
+        proxyless: in ProxylessNAS's table, where ``expand`` is the ratio and nothing is said of SE and activations.
     """
-    check_kind("OFA's layout of tables", block, ("conv", "mbconv", "pool", "mix", "linear"))
-    kind = {"pool": "AvgPool2D", "mix": "Conv_2", "linear": "Logits"}.get(block.kind)
+    check_kind("OFA's layout of tables", block, ("conv", "mbconv", *KINDS))
+    kind = KINDS.get(block.kind)
     kind = kind or ("expanded_conv" if block.kind == "mbconv" else "Conv" if block.kernel > 1 else "Conv_1")
-    output = str(block.out_channels) if block.kind == "linear" else _shape(block.out_shape)
+    output = str(block.out_channels) if kind == "Logits" else _shape(block.out_shape)
     key = f"{kind}-input:{_shape(block.in_shape)}-output:{output}"
     if block.kind != "mbconv":
         return key
-    return (
-        f"{key}-expand:{block.hidden_channels}-kernel:{block.kernel}-stride:{block.stride}"
-        f"-idskip:{block.shortcut:d}-se:{block.se:d}-hs:{block.act == 'hswish':d}"
-    )
+    expand = f"{block.hidden_channels / block.in_shape[0]:g}" if proxyless else f"{block.hidden_channels}"
+    key = f"{key}-expand:{expand}-kernel:{block.kernel}-stride:{block.stride}-idskip:{block.shortcut:d}"
+    return key if proxyless else f"{key}-se:{block.se:d}-hs:{block.act == 'hswish':d}"
+
+
+def _keys(family: Family, resolutions: Sequence[int] | None = None) -> dict[str, Block]:
+    """Every block of `family`, by its name in an OFA table; none where the layout has no place for some.
+
+    Raises:
+        InputError: two blocks have one name.
+    """
+    found: dict[str, Block] = {}
+    for block in get_space("ofa", family).all_blocks(resolutions):
+        try:
+            key = ofa_key(block, family.published == "proxyless")
+        except InputError:
+            return {}
+        if found.setdefault(key, block) != block:
+            raise InputError(
+                f"OFA's layout of tables tells {block} and {found[key]} of {family.name} not apart"
+            )
+    return found
 
 
 def _shape(shape: tuple[int, int, int]) -> str:
@@ -91,13 +119,10 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
     """
     files = [_read_file(file) for file in _files(path)]
     owner = _owner(files, family)
-    space = get_space("ofa", owner)
-    known = {ofa_key(block): block for block in space.all_blocks()}
+    known = _keys(owner)
     found: dict[Block, dict[int, Measurement]] = {}
     for file in files:
-        here = (
-            {ofa_key(b) for b in space.all_blocks((file.side,))} if file.side in owner.resolutions else known
-        )
+        here = _keys(owner, (file.side,)) if file.side in owner.resolutions else known
         for key, fields in file.entries.items():
             if key not in known:
                 raise InputError(
@@ -220,7 +245,7 @@ def _owner(files: list[_File], family: str | None) -> Family:
             f"{files[0].path.parent}: the tables are of {' and of '.join(map(str, sorted(classes)))} classes"
         )
     if family is None:
-        family = max(FAMILIES, key=lambda name: len(keys & _keys(_with(get_family(name), classes))))
+        family = max(FAMILIES, key=lambda name: len(keys & _keys(_with(get_family(name), classes)).keys()))
     return _with(get_family(family), classes)
 
 
@@ -233,10 +258,6 @@ def _target_text(about: str) -> str:
     return match[1] if match else ""
 
 
-def _keys(family: Family) -> set[str]:
-    return {ofa_key(block) for block in get_space("ofa", family).all_blocks()}
-
-
 def _what_it_is(key: str, family: Family, file: _File) -> str:
     """What else `key`, an entry of `file`, may be a block of, for a message."""
     for other in FAMILIES.values():
@@ -246,8 +267,8 @@ def _what_it_is(key: str, family: Family, file: _File) -> str:
         there = ", ".join(FAMILIES)
         return (
             ". Its blocks have no se and hs, and an expand ratio for the hidden channels: it is a table of "
-            f"ProxylessNAS or MobileNetV2, whose families hwbench does not have (there are {there}). Build a table "
-            "of one of these with hwbench build_lut on the device"
+            f"ProxylessNAS or MobileNetV2, of another kind or width than those that hwbench has (there are {there}). "
+            "Write its family down (--family FILE.toml), or build a table with hwbench build_lut on the device"
         )
     return ": is the table of another width, or of another kind of network?"
 
@@ -278,7 +299,7 @@ def _measurement(where: str, fields: Any) -> Measurement:
         float(mean),
         max(float(mean) - half, 0.0),
         float(mean) + half,
-        details=(("count", count), ("std_ms", std)),
+        details=(("count", count), ("std_ms", std), *((("var_ms2", spread),) if "var" in fields else ())),
     )
     try:
         check_measurement(measurement)
@@ -321,7 +342,8 @@ def write_ofa(table: Table, folder: Path) -> list[Path]:
     with replacing_folder(folder) as new:
         for resolution in table.complete_resolutions(space):
             found = ((block, table.entry(block, resolution)) for block in space.all_blocks((resolution,)))
-            entries = sorted((ofa_key(block), m) for block, m in found if m is not None)
+            proxyless = table.family.published == "proxyless"
+            entries = sorted((ofa_key(block, proxyless), m) for block, m in found if m is not None)
             content = "".join(_entry(key, measurement) for key, measurement in entries).encode()
             about = f"# {table.header.family_name}, {resolution} px, ms; target {target}; crc32 "
             path = new / f"{resolution}_lookup_table.yaml"
@@ -348,7 +370,8 @@ def _entry(key: str, measurement: Measurement) -> str:
         std = (measurement.high_ms - measurement.low_ms) / (2 * Z95) * math.sqrt(float(count))
     origin = "" if measurement.origin == "measured" else f"  origin: {measurement.origin}\n"
     mean = _number(measurement.latency_ms)
-    return f"{key}:\n  count: {count}\n  mean: {mean}\n  std: {_number(float(std))}\n{origin}"
+    spread = f"var: {_number(float(said['var_ms2']))}" if "var_ms2" in said else f"std: {_number(float(std))}"
+    return f"{key}:\n  count: {count}\n  mean: {mean}\n  {spread}\n{origin}"
 
 
 def _number(value: float) -> str:

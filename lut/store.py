@@ -30,6 +30,7 @@ from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
 from compofa.home import home
+from compofa.spaces.registry import family_fields, family_name
 from lut.kinds import not_a_table
 
 FORMAT = "hwbench-table"
@@ -70,7 +71,7 @@ class Header:
         return {
             "format": FORMAT,
             "schema": SCHEMA,
-            "family": self.family,
+            **family_fields(self.family),
             "space": self.space,
             "resolutions": list(self.resolutions),
             "created": self.created,
@@ -95,7 +96,7 @@ class Header:
         try:
             return cls(
                 target=Target.from_dict(fields["target"]),
-                family=str(fields["family"]),
+                family=family_name(fields),
                 space=str(fields["space"]),
                 resolutions=tuple(int(r) for r in fields["resolutions"]),
                 created=str(fields["created"]),

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from compofa.arch import Arch
 from compofa.errors import InputError
-from compofa.families import Family, get_family
 from compofa.files import SEAL, check_seal, parse_json, read_bounded, reading, sealed, write_atomically
-from compofa.genotype import Genotypes, decode, encode
+from compofa.spaces.arch import Arch
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, decode, encode
+from compofa.spaces.registry import family_fields, family_name, get_family
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats, Rows
 from lut.predictors.subnets import subnet_rows
@@ -114,7 +115,7 @@ class SubnetModel:
             "format": FORMAT,
             "schema": SCHEMA,
             "method": METHOD,
-            "family": self.family.name,
+            **family_fields(self.family.name),
             "column": self.column,
             "origin": "predicted from measurements",
             "settings": {"models": list(predictor.models), "seed": predictor.seed},
@@ -159,7 +160,7 @@ class SubnetModel:
 
     @classmethod
     def _from_content(cls, content: dict[str, Any]) -> Self:
-        family = get_family(content["family"])
+        family = get_family(family_name(content))
         genotypes = encode(family, [Arch.parse(row["arch"]) for row in content["rows"]])
         measured, unseen = (
             np.array([row[name] for row in content["rows"]], dtype=float)

@@ -2,8 +2,9 @@
 
 *CSV*, a subnet in each row and any other columns beside it. The subnet is
 
-- in columns ``r, d0.., k00.., e00..``: the resolution in pixels, each unit's depth, the kernel and the expand ratio of
-  each slot (unit x largest depth + position); ``ks<slot>`` is read for ``k<slot>``, too. Slots past a unit's depth are
+- in columns ``r, d0.., k00.., e00..``: the resolution in pixels, each unit's depth, the kernel and the expand ratio (or
+  what else a family chooses) of each slot (place of a block, counted over all units); ``ks<slot>`` is read for
+  ``k<slot>``, too; ``w0..`` is the multiplier of the width of a unit of several. Slots past a unit's depth are
   inactive, whatever they hold. The layout is that of the HELP project (Lee et al., NeurIPS 2021);
 - or in a column ``arch``, as ``r32-k3e6_k5e4-...``;
 - or in the one column that holds dictionaries ``{'ks': ..., 'e': ..., 'd': ..., 'r': ...}``, as DyNAS-T writes them.
@@ -26,12 +27,12 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.arch import Arch, InvalidArch
 from compofa.configs import SIDES, is_subnet, parse_config
 from compofa.errors import InputError
-from compofa.families import Family
 from compofa.files import parse_json, read_bounded, read_text, write_atomically
-from compofa.genotype import Genotypes, decode, encode
+from compofa.spaces.arch import Arch
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, decode, encode, layout
 from lut.predictors.base import PLAUSIBLE_MS, Floats
 
 TARGET = "target"
@@ -52,7 +53,7 @@ class SubnetsCsv:
         header: names of all columns.
         cells: the text of each row, as it was.
         lines: the line of the file on which each row ends, from 1; in a JSON document the number of the value.
-        genotypes: shape (rows, 1 + slots).
+        genotypes: shape (rows, columns).
     """
 
     path: Path
@@ -140,8 +141,8 @@ def read_subnets(path: Path, family: Family) -> SubnetsCsv:
     column = header.index(ARCH) if ARCH in header else _column_of_dictionaries(cells[0])
     if column is None:
         raise InputError(
-            f"{path} lacks {_list(missing)}: subnets of {family.name} need the columns {names[0]}, "
-            f"{names[1]}.., {_slot('k', 0)}.., {_slot('e', 0)}.., or a column {ARCH} of r32-k3e6_k5e4-..., or one of "
+            f"{path} lacks {_list(missing)}: subnets of {family.name} need the columns {_families_of(names)}, or a "
+            f"column {ARCH} of r32-k3e6_k5e4-..., or one of "
             "{'ks': .., 'e': .., 'd': .., 'r': ..}"
         )
     archs = _archs(path, family, lines, [_value(row[column]) for row in cells])
@@ -178,17 +179,26 @@ def _read(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]], list
 def _from_columns(
     path: Path, family: Family, header: Sequence[str], cells: Sequence[list[str]], lines: Sequence[int]
 ) -> Genotypes:
-    names, numbers = _design(header, family), _Numbers()
-    picked = [header.index(name) for name in names]
+    columns, numbers = _columns(header, family), _Numbers()
+    picked = [header.index(column.name) for column in columns]
     values = np.array([[numbers[row[i]] for i in picked] for row in cells])
     try:
-        return _encode(family, values)
+        return _encode(family, columns, values)
     except _Wrong as wrong:
         text = _short(cells[wrong.row][picked[wrong.column]])
         raise InputError(
-            f"{path}, line {lines[wrong.row]}: {names[wrong.column]} is {text}; {family.name} has {wrong.allowed} "
-            f"({wrong.count} of {len(cells)} rows are outside the family)"
+            f"{path}, line {lines[wrong.row]}: {columns[wrong.column].name} is {text}; {family.name} has "
+            f"{wrong.allowed} ({wrong.count} of {len(cells)} rows are outside the family)"
         ) from None
+
+
+def _families_of(names: Sequence[str]) -> str:
+    """``r, d0.., k00.., e00..`` of all columns."""
+    first = dict.fromkeys(name.rstrip("0123456789") for name in names)
+    starts = {
+        letters: next(name for name in names if name.rstrip("0123456789") == letters) for letters in first
+    }
+    return ", ".join(name if name == "r" else f"{name}.." for name in starts.values())
 
 
 def _agreeing(file: SubnetsCsv) -> SubnetsCsv:
@@ -200,12 +210,12 @@ def _agreeing(file: SubnetsCsv) -> SubnetsCsv:
     return file
 
 
-class _Numbers(dict[str, int]):
-    """Text -> whole number, -1 for anything else; each text is parsed once."""
+class _Numbers(dict[str, float]):
+    """Text -> number, -1 for anything else; each text is parsed once."""
 
-    def __missing__(self, text: str) -> int:
+    def __missing__(self, text: str) -> float:
         value = _number(text)
-        self[text] = int(value) if value.is_integer() and 0 <= value < 1e6 else -1
+        self[text] = value if 0 <= value < 1e6 else -1
         return self[text]
 
 
@@ -213,52 +223,88 @@ def _slot(letter: str, slot: int) -> str:
     return f"{letter}{slot:02d}"
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column of numbers that describes a part of a subnet.
+
+    Args:
+        name: in the header.
+        values: that it may have.
+        unit: elastic unit that it belongs to; -1 for the resolution.
+        slot: that it is of; -1 for a column of the whole unit.
+        axis: of the unit's, for a slot's column.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    unit: int = -1
+    slot: int = -1
+    axis: int = -1
+
+
+def _columns(header: Sequence[str], family: Family) -> list[_Column]:
+    """The columns that describe a subnet, with the file's own name for kernels: the resolution, the depth of each unit,
+    each axis slot by slot, the multiplier of each unit's width where it has several."""
+    at = layout(family)
+    found = [_Column("r", family.resolutions)]
+    found += [_Column(f"d{number}", unit.depths, number) for number, unit in enumerate(at.units)]
+    for name in dict.fromkeys(axis.name for unit in at.units for axis in unit.axes):
+        letter = "ks" if name == "kernel" and _slot("ks", 0) in header else name[0]
+        for slot in range(at.slots):
+            number, _ = at.slot(slot)
+            unit = at.units[number]
+            if axis := unit.axis(name):
+                found.append(_Column(_slot(letter, slot), axis.values, number, slot, unit.axes.index(axis)))
+    found += [_Column(f"w{number}", at.units[number].width_mults, number) for number in at.wide_units]
+    return found
+
+
 def _design(header: Sequence[str], family: Family) -> list[str]:
-    """The columns that describe a subnet, with the file's own name for kernels."""
-    kernel = "ks" if _slot("ks", 0) in header else "k"
-    slots = range(family.slots)
-    depths = [f"d{unit}" for unit in range(len(family.units))]
-    return ["r", *depths, *(_slot(kernel, s) for s in slots), *(_slot("e", s) for s in slots)]
+    return [column.name for column in _columns(header, family)]
 
 
 class _Wrong(Exception):
     """A value is none that the family has."""
 
-    def __init__(self, bad: NDArray[np.bool_], first_column: int, allowed: Sequence[int]) -> None:
-        rows, columns = np.nonzero(bad)
-        self.row, self.column = int(rows[0]), first_column + int(columns[0])
-        self.count, self.allowed = len(set(rows.tolist())), ", ".join(map(str, allowed))
+    def __init__(self, column: int, rows: NDArray[np.intp], allowed: Sequence[float], count: int) -> None:
+        self.column, self.row, self.count = column, int(rows[0]), count
+        self.allowed = ", ".join(f"{value:g}" for value in allowed)
 
 
-def _encode(family: Family, values: NDArray[np.int64]) -> Genotypes:
-    """Genotypes from the values of :func:`_design`, shape (n, columns).
+def _encode(family: Family, columns: Sequence[_Column], values: Floats) -> Genotypes:
+    """Genotypes from the values of `columns`, shape (n, columns).
 
     Raises:
-        _Wrong: a value is none that the family has.
+        _Wrong: a value is none that the family has; the one in the first row of all.
     """
-    units, slots = len(family.units), family.slots
-    resolution = _indices(values[:, :1], family.resolutions, 0)
-    depth = values[:, 1 : 1 + units]
-    _indices(depth, family.depths, 1)
-    active = (np.arange(family.max_depth) < depth[:, :, None]).reshape(len(values), slots)
-    kernel = _indices(values[:, 1 + units : 1 + units + slots], family.kernels, 1 + units, active)
-    expand = _indices(values[:, 1 + units + slots :], family.expands, 1 + units + slots, active)
-    choice = np.where(active, 1 + expand * len(family.kernels) + kernel, 0)
-    return np.hstack([resolution, choice]).astype(np.int16)
-
-
-def _indices(
-    values: NDArray[np.int64],
-    allowed: Sequence[int],
-    first_column: int,
-    needed: NDArray[np.bool_] | bool = True,
-) -> NDArray[np.int64]:
-    """Where each value stands in `allowed`, which ascends; -1 is for those not needed."""
-    place = np.searchsorted(allowed, values).clip(max=len(allowed) - 1)
-    right = np.array(allowed)[place] == values
-    if (needed & ~right).any():
-        raise _Wrong(np.broadcast_to(needed, values.shape) & ~right, first_column, allowed)
-    return np.where(right, place, -1)
+    at = layout(family)
+    rows = np.zeros((len(values), at.columns), dtype=np.int16)
+    active = np.ones((len(values), at.slots), dtype=np.bool_)
+    wrong: list[tuple[int, NDArray[np.bool_]]] = []
+    choice = np.zeros((len(values), at.slots), dtype=np.int64)
+    for c, (column, given) in enumerate(zip(columns, values.T, strict=True)):
+        needed = active[:, column.slot] if column.slot >= 0 else np.ones(len(given), dtype=np.bool_)
+        place = np.searchsorted(column.values, given).clip(max=len(column.values) - 1)
+        bad = needed & (np.array(column.values)[place] != given)
+        if bad.any():
+            wrong.append((c, bad))
+        if column.slot >= 0:
+            # The first axis changes fastest.
+            before = at.units[column.unit].axes[: column.axis]
+            choice[:, column.slot] += place * math.prod(len(axis.values) for axis in before)
+        elif column.unit < 0:
+            rows[:, 0] = place
+        elif column.name[0] == "d":
+            positions = np.arange(at.units[column.unit].max_depth)
+            active[:, at.starts[column.unit] : at.starts[column.unit + 1]] = positions < given[:, None]
+        else:
+            rows[:, at.width_column(column.unit)] = place
+    if wrong:
+        c, bad = min(wrong, key=lambda each: (int(np.flatnonzero(each[1])[0]), each[0]))
+        count = int(np.any([each for _, each in wrong], axis=0).sum())
+        raise _Wrong(c, np.flatnonzero(bad), columns[c].values, count)
+    rows[:, 1 : 1 + at.slots] = np.where(active, 1 + choice, 0)
+    return rows
 
 
 def _list(names: Sequence[str]) -> str:
@@ -296,7 +342,8 @@ def _archs(path: Path, family: Family, lines: Sequence[int], values: Sequence[An
     for line, value in zip(lines, values, strict=True):
         try:
             archs.append(parse_config(family, value))
-        except InvalidArch as error:
+            family.check_resolution(archs[-1].resolution)
+        except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from error
     return archs
 
@@ -366,14 +413,22 @@ def subnet_columns(family: Family, genotypes: Genotypes) -> tuple[list[str], lis
     Raises:
         InvalidArch: a row of `genotypes` is no subnet of the family.
     """
+    at, columns = layout(family), _columns((), family)
     rows = []
     for arch in decode(family, genotypes):
-        slots = [
-            choice for unit in arch.units for choice in (*unit, *((0, 0),) * (family.max_depth - len(unit)))
-        ]
-        numbers = (arch.resolution, *arch.depths, *(k for k, _ in slots), *(e for _, e in slots))
-        rows.append([str(number) for number in numbers])
-    return _design((), family), rows
+        cells = []
+        for column in columns:
+            if column.unit < 0:
+                value: float | None = arch.resolution
+            elif column.slot >= 0:
+                position = column.slot - at.starts[column.unit]
+                chosen = arch.units[column.unit]
+                value = chosen[position][column.axis] if position < len(chosen) else 0
+            else:
+                value = len(arch.units[column.unit]) if column.name[0] == "d" else arch.width(column.unit)
+            cells.append(f"{value:g}")
+        rows.append(cells)
+    return [column.name for column in columns], rows
 
 
 def write_csv(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
-from compofa.families import Family, get_family
-from compofa.genotype import Genotypes
-from compofa.spaces import SPACES, Space, get_space
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import Space, get_space, spaces_of
 from lut import store
 from lut.lookup import Lookup, MissingEntry
 
@@ -95,6 +96,11 @@ class Table:
         family = get_family(self.header.family)
         return family if self.header.classes is None else replace(family, classes=self.header.classes)
 
+    @cached_property
+    def family_as_built(self) -> Family:
+        """:attr:`family`, with the resolutions that the table was built for among its own."""
+        return self.family.with_resolutions(self.header.resolutions)
+
     def entry(self, block: Block, resolution: int | None = None) -> Measurement | None:
         """What `block` costs in a network of `resolution`; in any, if none is given. None if it is not known."""
         exception = self.exceptions.get((resolution, block)) if resolution is not None else None
@@ -154,8 +160,9 @@ class Table:
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
         """Those of the family at which the table has a block that no other resolution uses, ascending."""
-        space = get_space("ofa", self.family)
-        blocks = {r: space.all_blocks((r,)) for r in self.family.resolutions}
+        family = self.family_as_built
+        space = get_space("ofa", family)
+        blocks = {r: space.all_blocks((r,)) for r in family.resolutions}
         used = Counter(block for of_one in blocks.values() for block in of_one)
         return tuple(
             r for r, of_one in blocks.items() if any(used[b] == 1 and b in self.entries for b in of_one)
@@ -163,7 +170,7 @@ class Table:
 
     def complete_resolutions(self, space: Space) -> tuple[int, ...]:
         """The resolutions at which every subnet of `space` that can run can be answered for, ascending."""
-        return tuple(r for r in self.family.resolutions if not self.missing(space, (r,)))
+        return tuple(r for r in space.family.resolutions if not self.missing(space, (r,)))
 
     def widest_space(self) -> Space:
         """The largest space of the family that the table answers for in full at some resolution.
@@ -171,7 +178,7 @@ class Table:
         Raises:
             MissingEntry: there is none: the table is not finished.
         """
-        for name in SPACES:
-            if self.complete_resolutions(space := get_space(name, self.family)):
+        for space in spaces_of(self.family_as_built):
+            if self.complete_resolutions(space):
                 return space
         raise MissingEntry("the table is complete at no resolution of any space; finish it with build_lut")

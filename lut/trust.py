@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compofa.errors import InputError
-from compofa.families import Family
-from compofa.spaces import get_space
+from compofa.spaces.family import Family
+from compofa.spaces.space import get_space
 from lut import store
 from lut.ofa_yaml import BACKEND as FOREIGN
 from lut.plausible import oddities
@@ -48,7 +48,7 @@ def doubts(table: Table, cpu: str | None = None) -> list[Doubt]:
 
 def _unfinished(table: Table) -> Iterator[Doubt]:
     header = table.header
-    space = get_space(header.space, table.family)
+    space = get_space(header.space, table.family_as_built)
     wanted = space.all_blocks(header.resolutions or None)
     if missing := len(table.missing(space, header.resolutions or None)):
         foreign = table.target.backend == FOREIGN

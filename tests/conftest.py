@@ -69,15 +69,15 @@ def _published_names(net: Supernet) -> dict[str, Tensor]:
             number = 1 + 4 * int(path[0]) + int(path[1])
             rest = ".".join(path[2:])
             for ours, theirs in (
-                ("expand_weight", "inverted_bottleneck.conv.conv.weight"),
-                ("expand_bn", "inverted_bottleneck.bn.bn"),
-                ("depthwise.weight", "depth_conv.conv.conv.weight"),
+                ("expand.conv.weight", "inverted_bottleneck.conv.conv.weight"),
+                ("expand.bn", "inverted_bottleneck.bn.bn"),
+                ("depthwise.conv.weight", "depth_conv.conv.conv.weight"),
                 ("depthwise.matrices.5", "depth_conv.conv.7to5_matrix"),
                 ("depthwise.matrices.3", "depth_conv.conv.5to3_matrix"),
-                ("depthwise_bn", "depth_conv.bn.bn"),
+                ("depthwise.bn", "depth_conv.bn.bn"),
                 ("se.", "depth_conv.se.fc."),
-                ("project_weight", "point_linear.conv.conv.weight"),
-                ("project_bn", "point_linear.bn.bn"),
+                ("project.conv.weight", "point_linear.conv.conv.weight"),
+                ("project.bn", "point_linear.bn.bn"),
             ):
                 if rest.startswith(ours):
                     names[f"blocks.{number}.mobile_inverted_conv.{rest.replace(ours, theirs, 1)}"] = tensor

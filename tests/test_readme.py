@@ -11,6 +11,7 @@ import pytest
 from hwbench import shipped
 
 ROOT = Path(__file__).parent.parent
+FAMILIES = ROOT / "docs" / "families.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -22,7 +23,12 @@ def commands():
 
 
 @pytest.mark.parametrize(("module", "arguments"), list(commands()))
-def test_commands_parse(module, arguments):
+def test_commands_parse(module, arguments, tmp_path, monkeypatch):
+    (own,) = re.findall(
+        r"```toml\n(classes = 10\nresolutions = \[32, 48\].*?)```", FAMILIES.read_text(), re.DOTALL
+    )
+    (tmp_path / "mine.toml").write_text(own)
+    monkeypatch.chdir(tmp_path)
     importlib.import_module(module).parser().parse_args(arguments)
 
 

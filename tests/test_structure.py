@@ -33,7 +33,16 @@ def test_imports_go_down_only(room):
 
 
 @pytest.mark.parametrize(
-    "module", ["blocks/block", "blocks/kinds", "blocks/operations", "families", "arch", "errors"]
+    "module",
+    [
+        "blocks/block",
+        "blocks/kinds",
+        "blocks/operations",
+        "spaces/family",
+        "spaces/arch",
+        "spaces/making",
+        "errors",
+    ],
 )
 def test_what_a_network_is_needs_the_standard_library_only(module):
     allowed = {*sys.stdlib_module_names, "compofa"}

@@ -146,7 +146,7 @@ def _layer(operation: Operation) -> Layer:
         case GlobalAverage() if height == width:
             return Layer("pool", shape, channels, height, height, valid=True, name=operation.name)
         case Pool():
-            valid = operation.padding == 0
+            valid = operation.padding == 0 and not operation.ceil
             return Layer(
                 "pool", shape, channels, operation.kernel, operation.stride, valid=valid, name=operation.name
             )

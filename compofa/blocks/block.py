@@ -39,6 +39,7 @@ class Block:
         se: squeeze-and-excitation after the depthwise convolution.
         act: ``none``, ``relu``, ``relu6`` or ``hswish``.
         shortcut: the input is added to the output; a ``bottleneck`` always adds it, projected where shapes differ.
+        options: further whole numbers by name, of kinds of one's own (:func:`~compofa.blocks.register_kind`).
 
     Raises:
         InputError: a field is out of range or the fields contradict each other.
@@ -53,13 +54,17 @@ class Block:
     se: bool = False
     act: str = "none"
     shortcut: bool = False
+    options: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_shape", tuple(self.in_shape))
+        object.__setattr__(self, "options", _options(self.options))
         self._check_sizes()
         if self.kind not in KINDS:
             raise InputError(f"unknown block kind {self.kind!r}; there are {', '.join(KINDS)}")
         takes = KINDS[self.kind].fields
+        if unknown := [name for name, _ in self.options if name not in takes]:
+            raise InputError(f"a {self.kind} block takes no {', '.join(unknown)}: {self!r}")
         for name, default in _DEFAULTS.items():
             if name not in takes and getattr(self, name) != default:
                 raise InputError(f"a {self.kind} block takes no {name}: {self!r}")
@@ -142,7 +147,10 @@ class Block:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values; :meth:`from_dict` reads them back."""
-        return {**asdict(self), "in_shape": list(self.in_shape)}
+        fields = {**asdict(self), "in_shape": list(self.in_shape), "options": dict(self.options)}
+        if not self.options:
+            del fields["options"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Block:
@@ -161,13 +169,25 @@ class Block:
         hidden = f"-{self.hidden_channels}" if self.hidden_channels else ""
         flags = ("-se" if self.se else "") + ("-add" if self.shortcut else "")
         act = "" if self.act == "none" else f"-{self.act}"
+        options = "".join(f"-{name}{value}" for name, value in self.options)
         return (
             f"{self.kind}-{cin}x{height}x{width}{hidden}-{self.out_channels}"
-            f"-k{self.kernel}-s{self.stride}{flags}{act}"
+            f"-k{self.kernel}-s{self.stride}{flags}{act}{options}"
         )
+
+    def option(self, name: str, default: int = 0) -> int:
+        """A field of a kind of one's own."""
+        return dict(self.options).get(name, default)
 
 
 _DEFAULTS = {"hidden_channels": 0, "kernel": 1, "stride": 1, "se": False, "act": "none", "shortcut": False}
+
+
+def _options(given: Any) -> tuple[tuple[str, int], ...]:
+    pairs = sorted(given.items() if isinstance(given, dict) else given)
+    if not all(isinstance(name, str) and name.isidentifier() and type(value) is int for name, value in pairs):
+        raise InputError(f"options are whole numbers by name, not {given!r}")
+    return tuple(pairs)
 
 
 def total_macs(blocks: tuple[Block, ...]) -> int:
@@ -184,6 +204,13 @@ def check_kind(room: str, block: Block, known: Collection[str]) -> None:
     """Raise InputError, for a `room` that tells blocks apart by their kind, unless it knows that of `block`."""
     if block.kind not in known:
         raise InputError(f"{room} does not know blocks of kind {block.kind} ({block})")
+
+
+def check_operations(room: str, block: Block) -> None:
+    """Raise InputError, for a `room` that must know what a block computes, unless all its operations are known ones."""
+    for operation in block.operations:
+        if type(operation) not in operations.PRIMITIVES:
+            raise operations.unknown(room, operation)
 
 
 def check_chain(blocks: tuple[Block, ...]) -> None:

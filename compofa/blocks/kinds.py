@@ -7,11 +7,12 @@ bottlenecks are ResNet-D's (arXiv:1812.01187), whose shortcut pools before it pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compofa.blocks.operations import Listing, Value
+from compofa.errors import InputError
 
 if TYPE_CHECKING:
     from compofa.blocks.block import Block
@@ -62,7 +63,7 @@ def bottleneck(block: Block, ops: Listing) -> None:
     value = ops.conv("expand", ops.activation(block.act, value), block.out_channels)
     shortcut = ops.input
     if block.stride > 1:
-        shortcut = ops.pool("shortcut.pool", shortcut, "average", block.stride, block.stride)
+        shortcut = ops.pool("shortcut.pool", shortcut, "average", block.stride, block.stride, ceil=True)
     if block.in_shape[0] != block.out_channels or block.stride > 1:
         shortcut = ops.conv("shortcut", shortcut, block.out_channels)
     ops.activation(block.act, ops.add("add", value, shortcut))
@@ -86,6 +87,31 @@ def mix(block: Block, ops: Listing) -> None:
 def linear(block: Block, ops: Listing) -> None:
     """The classifier."""
     ops.fully_connected("linear", ops.flatten("flatten", ops.input), block.out_channels)
+
+
+def register_kind(
+    name: str, list_operations: Callable[[Block, Listing], None], fields: Collection[str] = ()
+) -> None:
+    """Let blocks be of a kind of one's own.
+
+    Args:
+        name: of the kind; it begins the names of its blocks.
+        list_operations: appends the operations of a block to a listing.
+        fields: of a block, besides its input and output, that the kind takes; and whole numbers of its own, which
+            :meth:`~compofa.blocks.Block.option` gives.
+
+    Raises:
+        InputError: there is another kind of that name.
+    """
+    if name in KINDS and KINDS[name].list_operations is not list_operations:
+        raise InputError(f"there is a kind of block called {name!r} already")
+    KINDS[name] = Kind(list_operations, frozenset(fields))
+
+
+def pool_linear(block: Block, ops: Listing) -> None:
+    """The mean of each channel and the classifier, as one: what ProxylessNAS's published table times together."""
+    value = ops.flatten("flatten", ops.global_average("pool", ops.input))
+    ops.fully_connected("linear", value, block.out_channels)
 
 
 @dataclass(frozen=True)
@@ -117,4 +143,5 @@ KINDS: dict[str, Kind] = {
     "maxpool": _kind(maxpool, "kernel", "stride", keeps_channels=True),
     "mix": _kind(mix, "act"),
     "linear": _kind(linear),
+    "pool_linear": _kind(pool_linear),
 }

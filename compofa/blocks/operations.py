@@ -18,7 +18,7 @@ from compofa.errors import InputError
 Shape = tuple[int, ...]
 
 AFFINE = ("norm", "bias", "none")
-ACTIVATIONS = ("relu", "relu6", "hswish", "hsigmoid")
+ACTIVATIONS = ("relu", "relu6", "hswish", "hsigmoid", "gelu")
 INPUT = ""
 """The name of a block's input among the inputs of its operations."""
 
@@ -141,12 +141,14 @@ class Pool(Operation):
         kernel: side of the window.
         stride: step of the window.
         padding: on each side; padded values count for nothing.
+        ceil: a window that is not whole counts, too, with what there is of it.
     """
 
     how: str
     kernel: int
     stride: int
     padding: int = 0
+    ceil: bool = False
 
     @property
     def out_shape(self) -> Shape:
@@ -154,7 +156,8 @@ class Pool(Operation):
         return (channels, self._side(height), self._side(width))
 
     def _side(self, side: int) -> int:
-        return (side + 2 * self.padding - self.kernel) // self.stride + 1
+        beyond = side + 2 * self.padding - self.kernel
+        return (-(-beyond // self.stride) if self.ceil else beyond // self.stride) + 1
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,56 @@ class Multiply(Operation):
     @property
     def out_shape(self) -> Shape:
         return self.in_shapes[0]
+
+
+@dataclass(frozen=True)
+class LayerNorm(Operation):
+    """Mean 0 and variance 1 over the channels of each pixel, then a scale and a shift per channel (eps 1e-6)."""
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.in_shapes[0]
+
+    @property
+    def weights(self) -> dict[str, Shape]:
+        channels = self.in_shapes[0][0]
+        return {f"{self.name}.weight": (channels,), f"{self.name}.bias": (channels,)}
+
+
+@dataclass(frozen=True)
+class Attention(Operation):
+    """Softmax attention over pixels, ``softmax(q k / sqrt(channels of a head)) v``, from queries, keys and values of
+    one shape.
+
+    Args:
+        heads: that channels fall into.
+    """
+
+    heads: int
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.in_shapes[0]
+
+    @property
+    def macs(self) -> int:
+        channels, height, width = self.in_shapes[0]
+        return 2 * channels * (height * width) ** 2
+
+
+PRIMITIVES: tuple[type[Operation], ...] = (
+    Convolution,
+    FullyConnected,
+    Flatten,
+    Pool,
+    GlobalAverage,
+    Activation,
+    Add,
+    Multiply,
+    LayerNorm,
+    Attention,
+)
+"""Every operation of this module; kinds of one's own are made of these."""
 
 
 def unknown(room: str, operation: Operation) -> InputError:
@@ -245,9 +298,18 @@ class Listing:
         """A :class:`Flatten`."""
         return self._append(Flatten(name, (value.name,), (value.shape,)))
 
-    def pool(self, name: str, value: Value, how: str, kernel: int, stride: int, padding: int = 0) -> Value:
+    def pool(
+        self,
+        name: str,
+        value: Value,
+        how: str,
+        kernel: int,
+        stride: int,
+        padding: int = 0,
+        ceil: bool = False,
+    ) -> Value:
         """A :class:`Pool`."""
-        return self._append(Pool(name, (value.name,), (value.shape,), how, kernel, stride, padding))
+        return self._append(Pool(name, (value.name,), (value.shape,), how, kernel, stride, padding, ceil))
 
     def global_average(self, name: str, value: Value) -> Value:
         """A :class:`GlobalAverage`."""
@@ -267,6 +329,23 @@ class Listing:
     def multiply(self, name: str, value: Value, factors: Value) -> Value:
         """A :class:`Multiply`."""
         return self._append(Multiply(name, (value.name, factors.name), (value.shape, factors.shape)))
+
+    def layer_norm(self, name: str, value: Value) -> Value:
+        """A :class:`LayerNorm`."""
+        return self._append(LayerNorm(name, (value.name,), (value.shape,)))
+
+    def attention(self, name: str, queries: Value, keys: Value, values: Value, heads: int) -> Value:
+        """An :class:`Attention`.
+
+        Raises:
+            InputError: the shapes differ, or the channels do not fall into so many heads.
+        """
+        shapes = (queries.shape, keys.shape, values.shape)
+        if len(set(shapes)) > 1 or heads < 1 or queries.shape[0] % heads:
+            raise InputError(
+                f"attention of {heads} heads over {shapes}: channels must fall into heads evenly"
+            )
+        return self._append(Attention(name, (queries.name, keys.name, values.name), shapes, heads))
 
     def _append(self, operation: Operation) -> Value:
         self.operations.append(operation)

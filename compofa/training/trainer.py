@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compofa.arch import Arch, extreme
 from compofa.checkpoint import open_supernet, save_supernet
 from compofa.data import ImageData, absolute_name, class_differences
 from compofa.errors import InputError, RunFailed
-from compofa.families import get_family
 from compofa.identity import hash_names
 from compofa.recipe import Recipe, Stage
+from compofa.spaces.arch import Arch, extreme
+from compofa.spaces.registry import get_family
 from compofa.supernet import Supernet
 from compofa.training.state import Cost, Log, Progress, State, identity_differences, kept
 from compofa.training.world import World

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from compofa.errors import InputError
-from compofa.genotype import encode
+from compofa.spaces.layout import encode
 from hwbench.gating import golden as golden_sets
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
 from hwbench.gating.golden import GoldenSet, building_key

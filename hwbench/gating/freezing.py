@@ -13,8 +13,8 @@ import numpy as np
 
 from backends import registry
 from backends.base import Measurement, Target
-from compofa.arch import Arch
 from compofa.errors import InputError
+from compofa.spaces.arch import Arch
 from hwbench.gating import golden, noise
 from hwbench.gating.golden import Entry, Figures, building_key
 from hwbench.gating.statistics import SCORES

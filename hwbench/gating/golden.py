@@ -8,6 +8,7 @@ training half and judged on the test half. Subnets made of the same blocks are n
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Hashable, Sequence
@@ -18,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from compofa.arch import Arch, UnitChoice
 from compofa.errors import InputError
 from compofa.files import parse_json, read_bounded, reading, write_atomically
-from compofa.spaces import Space, get_space
+from compofa.spaces.arch import Arch, UnitChoice, make_arch
+from compofa.spaces.space import Space, get_space
 from lut.calibration import Calibration
 from lut.scores import mape_pct
 from lut.table import Table
@@ -212,7 +213,7 @@ def repeatability_pct(calibration: Calibration) -> float:
 def building_key(arch: Arch) -> Hashable:
     """Equal for subnets made of the same blocks, and for one subnet at several resolutions: what follows the
     first block of a unit may stand in any order."""
-    return tuple((unit[0], tuple(sorted(unit[1:]))) for unit in arch.units)
+    return arch.widths, tuple((unit[0], tuple(sorted(unit[1:]))) for unit in arch.units)
 
 
 def probes(space: Space, resolutions: Sequence[int]) -> tuple[Arch, ...]:
@@ -222,12 +223,27 @@ def probes(space: Space, resolutions: Sequence[int]) -> tuple[Arch, ...]:
     Each is uniform, one block choice throughout a unit as deep as the space lets it be.
     """
     per_unit: list[list[UnitChoice]] = []
-    for unit in range(len(space.family.units)):
-        uniform = (choice for choice in space.unit_choices(unit) if len(set(choice)) == 1)
-        deepest = {choice[0]: choice for choice in sorted(uniform, key=len)}
+    for shapes in space.shapes:
+        deepest = {
+            block: (block,) * depth
+            for depth, values in sorted(shapes)
+            for block in itertools.product(*values)
+        }
         per_unit.append(list(deepest.values()))
-    rows = [tuple(choices[i % len(choices)] for choices in per_unit) for i in range(max(map(len, per_unit)))]
-    return tuple(Arch(resolution, row) for resolution in resolutions for row in rows)
+    at, rows = space.layout, range(max(map(len, per_unit)))
+    # Every width of a unit beside every one of the unit before it.
+    pairs = list(itertools.product(range(at.most_widths), repeat=2))
+    return tuple(
+        make_arch(
+            space.family,
+            resolution,
+            tuple(choices[i % len(choices)] for choices in per_unit),
+            tuple(pair[unit % 2] % at.width_count(unit) for unit in range(len(per_unit))),
+        )
+        for resolution in resolutions
+        for pair in pairs
+        for i in rows
+    )
 
 
 # --- writing ---

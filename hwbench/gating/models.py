@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from compofa.genotype import Genotypes, encode
+from compofa.spaces.layout import Genotypes, encode
 from hwbench.gating.golden import GoldenSet
 from lut.calibration import Calibration
 from lut.lookup import MissingEntry

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.families import Family
-from compofa.genotype import Genotypes
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, layout
 
 if TYPE_CHECKING:
     from hwbench.searching.problem import Problem
@@ -23,26 +23,33 @@ EXACT = 2e-6
 
 @dataclass(frozen=True)
 class Additive:
-    """``fixed[resolution] + sum over slots of slots[resolution, slot, choice]``.
+    """``fixed[resolution] + sum over slots of slots[context, slot, choice]``.
 
     Args:
+        family: of whose genotypes.
         fixed: shape (resolutions,).
-        slots: shape (resolutions, slots, 1 + choices); choice 0 is an inactive slot.
+        slots: shape (contexts, slots, 1 + most choices); choice 0 is an inactive slot. Contexts are those of
+            :class:`~compofa.spaces.layout.GenotypeLayout`.
     """
 
+    family: Family
     fixed: Floats
     slots: Floats
 
     def __call__(self, genotypes: Genotypes) -> Floats:
-        """Values (n,) of genotypes (n, 1 + slots)."""
-        resolution = genotypes[:, 0].astype(np.intp)
-        slot = np.arange(self.slots.shape[1])
-        return self.fixed[resolution] + self.slots[resolution[:, None], slot, genotypes[:, 1:]].sum(1)
+        """Values (n,) of genotypes (n, columns)."""
+        at = layout(self.family)
+        contexts = at.contexts_of(genotypes)
+        context = contexts[at.unit_of_slot].T if len(contexts) > 1 else contexts.T
+        choices = genotypes[:, 1 : 1 + at.slots]
+        return self.fixed[genotypes[:, 0].astype(np.intp)] + self.slots[
+            context, np.arange(at.slots), choices
+        ].sum(1)
 
-    def of_unit(self, resolution: int, places: NDArray[np.intp]) -> Floats:
-        """What each way to fill a unit adds, shape (n,), from :attr:`Problem.places` of the unit, (max_depth, n)."""
-        values: Floats = self.slots[resolution].ravel().take(places, mode="clip").sum(0)
-        return values
+    def of_unit(self, context: int, unit: int) -> Floats:
+        """What each choice of each of a unit's slots adds, shape (most blocks, 1 + most choices)."""
+        at = layout(self.family)
+        return self.slots[context, at.starts[unit] : at.starts[unit + 1]]
 
 
 def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
@@ -53,25 +60,28 @@ def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
         total: Floats = sum(finite, start=np.zeros_like(values[0]))
         return np.where(np.any(np.isinf(values), axis=0), np.inf, total)
 
-    return Additive(add([part.fixed for part in parts]), add([part.slots for part in parts]))
+    return Additive(parts[0].family, add([part.fixed for part in parts]), add([part.slots for part in parts]))
 
 
 def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) -> Additive:
     """The additive function closest to the accuracies of some subnets, by ridge regression.
 
-    Each choice of each slot has an effect, and one that grows linearly with the resolution.
+    Each choice of each slot, and each width, has an effect, and one that grows linearly with the resolution.
 
     Args:
         family: whose subnets.
-        genotypes: shape (n, 1 + slots).
+        genotypes: shape (n, columns).
         accuracy: theirs, shape (n,).
         weight: what each counts, shape (n,).
     """
-    choices = 1 + len(family.kernels) * len(family.expands)
+    at = layout(family)
+    choices, wide = 1 + at.max_choices, len(at.wide_units)
     level = _level(np.array(family.resolutions, dtype=float))
-    one_hot = np.eye(choices, dtype=np.float32)[genotypes[:, 1:]].reshape(len(genotypes), -1)
-    at = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
-    x = np.hstack([at, one_hot, level[genotypes[:, 0], None].astype(np.float32) * one_hot])
+    chosen = np.eye(choices, dtype=np.float32)[genotypes[:, 1 : 1 + at.slots]].reshape(len(genotypes), -1)
+    width = np.eye(at.most_widths, dtype=np.float32)[genotypes[:, 1 + at.slots :]].reshape(len(genotypes), -1)
+    one_hot = np.hstack([chosen, width]) if wide else chosen
+    side = np.eye(len(family.resolutions), dtype=np.float32)[genotypes[:, 0]]
+    x = np.hstack([side, one_hot, level[genotypes[:, 0], None].astype(np.float32) * one_hot])
     mean = accuracy.mean()
     # A matrix times its own transpose is done in half the time.
     x *= np.sqrt(weight[:, None]).astype(np.float32)
@@ -79,9 +89,24 @@ def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) 
     gram[np.diag_indices_from(gram)] += RIDGE
     wanted = x.T @ (np.sqrt(weight) * (accuracy - mean)).astype(np.float32)
     weights = np.linalg.solve(gram, wanted.astype(float))
-    resolutions, width = len(family.resolutions), one_hot.shape[1]
-    shared, slope = (part.reshape(family.slots, choices) for part in weights[resolutions:].reshape(2, width))
-    return Additive(mean + weights[:resolutions], shared + level[:, None, None] * slope)
+    resolutions = len(family.resolutions)
+    shared, slope = weights[resolutions:].reshape(2, -1)
+    each = shared + level[:, None] * slope
+    slots = each[:, : chosen.shape[1]].reshape(resolutions, at.slots, choices)
+    widths = each[:, chosen.shape[1] :].reshape(resolutions, wide, at.most_widths)
+    return _in_contexts(family, mean + weights[:resolutions], slots, widths)
+
+
+def _in_contexts(family: Family, fixed: Floats, slots: Floats, widths: Floats) -> Additive:
+    """The function of what each choice (resolutions, slots, 1 + most choices) and each width (resolutions, units of
+    several widths, most widths) adds: a width counts with the first block of its unit, which every subnet has."""
+    at = layout(family)
+    most = at.most_widths
+    # Resolution, width before, width.
+    found = np.repeat(slots, most * most, axis=0).reshape(len(fixed), most, most, *slots.shape[1:])
+    for place, unit in enumerate(at.wide_units):
+        found[:, :, :, at.starts[unit], 1:] += widths[:, place][:, None, :, None]
+    return Additive(family, fixed, found.reshape(at.contexts, *slots.shape[1:]))
 
 
 def _level(resolutions: Floats) -> Floats:
@@ -96,35 +121,47 @@ def extract(problem: Problem) -> Additive | None:
     Read off from subnets that differ from one of full depth in a single slot or in a unit's depth, and then
     tried on random ones.
     """
-    family = problem.space.family
-    resolutions, choices = len(family.resolutions), 1 + len(family.kernels) * len(family.expands)
-    found = Additive(np.zeros(resolutions), np.zeros((resolutions, family.slots, choices)))
+    family, at = problem.space.family, problem.space.layout
+    fixed = np.zeros(len(family.resolutions))
+    slots = np.zeros((len(fixed), at.slots, 1 + at.max_choices))
+    widths = np.zeros((len(fixed), len(at.wide_units), at.most_widths))
     rng = np.random.default_rng(0)
     tried = problem.sample(16 * len(problem.resolutions), rng)
     for resolution in problem.resolutions:
-        _read_off(problem, resolution, found)
+        _read_off(problem, resolution, fixed, slots[resolution], widths[resolution])
         mine = tried[tried[:, 0] == resolution]
+        found = _in_contexts(family, fixed, slots, widths)
         if len(mine) and np.abs(found(mine) - problem.accuracy(mine)).max() > EXACT:
             return None
-    return found
+    return _in_contexts(family, fixed, slots, widths)
 
 
-def _read_off(problem: Problem, resolution: int, into: Additive) -> None:
-    """Fill in one resolution of `into`."""
-    family = problem.space.family
-    depth, choices = family.max_depth, into.slots.shape[2]
-    base = np.ones(1 + family.slots, dtype=np.int16)
-    base[0] = resolution
-    rows = np.repeat(base[None], 1 + family.slots * choices, axis=0)
-    for slot in range(family.slots):
-        unit = slot // depth
-        start = 1 + slot * choices
-        rows[start, 1 + slot : 1 + (unit + 1) * depth] = 0  # choice 0 ends the unit here
-        rows[start + 1 : start + choices, 1 + slot] = np.arange(1, choices)
-    accuracy = problem.accuracy(rows)
-    into.fixed[resolution] = accuracy[0]
-    change = (accuracy[1:] - accuracy[0]).reshape(family.slots, choices)
-    # What ending a unit at one slot loses beyond ending it at the next.
-    ends = change[:, 0].reshape(-1, depth)
-    ends[:, :-1] -= ends[:, 1:].copy()
-    into.slots[resolution] = change
+def _read_off(problem: Problem, resolution: int, fixed: Floats, slots: Floats, widths: Floats) -> None:
+    """Fill in one resolution of an additive function."""
+    at = problem.space.layout
+    base = np.ones(at.columns, dtype=np.int16)
+    base[0], base[1 + at.slots :] = resolution, 0
+    rows = [base]
+    for slot in range(at.slots):
+        unit, _ = at.slot(slot)
+        ended = base.copy()
+        ended[1 + slot : at.place(unit).stop] = 0  # choice 0 ends the unit here
+        rows.append(ended)
+        for choice in range(1, 1 + int(at.choices[slot])):
+            rows.append(base.copy())
+            rows[-1][1 + slot] = choice
+    for column, unit in enumerate(at.wide_units, start=1 + at.slots):
+        for width in range(at.width_count(unit)):
+            rows.append(base.copy())
+            rows[-1][column] = width
+    accuracy = problem.accuracy(np.array(rows))
+    fixed[resolution] = accuracy[0]
+    change = iter((accuracy[1:] - accuracy[0]).tolist())
+    for slot in range(at.slots):
+        slots[slot, : 1 + int(at.choices[slot])] = [next(change) for _ in range(1 + int(at.choices[slot]))]
+    for place, unit in enumerate(at.wide_units):
+        widths[place, : at.width_count(unit)] = [next(change) for _ in range(at.width_count(unit))]
+    for unit in range(len(at.units)):
+        # What ending a unit at one slot loses beyond ending it at the next.
+        ends = slots[at.starts[unit] : at.starts[unit + 1], 0]
+        ends[:-1] -= ends[1:].copy()

@@ -9,7 +9,7 @@ import moocore
 import numpy as np
 
 from compofa.errors import RunFailed
-from compofa.genotype import Genotypes, decode
+from compofa.spaces.layout import Genotypes, decode
 from hwbench.searching import additive, breed, polish, programme
 from hwbench.searching.additive import Additive
 from hwbench.searching.problem import Evaluated, Floats, Problem
@@ -230,14 +230,15 @@ class Ceiling:
 def _candidates(
     problem: Problem, surrogate: Additive, scale: Floats, epsilon: float = programme.EPSILON
 ) -> tuple[Genotypes, list[Ceiling]]:
-    """Subnets on the surrogate's frontiers, shape (n, 1 + slots), and the frontiers."""
+    """Subnets on the surrogate's frontiers, shape (n, columns), and the frontiers."""
     genotypes, ceilings = [], []
     for weights in _weightings(len(scale)):
         latency = additive.weighted(problem.latency, weights * scale)
         fronts = tuple(programme.solve(problem, latency, surrogate, r, epsilon) for r in problem.resolutions)
-        ceilings.append(Ceiling(weights * scale, fronts, epsilon * (len(problem.units) - 1)))
+        ceilings.append(Ceiling(weights * scale, fronts, epsilon * (len(problem.space.layout.units) - 1)))
         genotypes += [
-            problem.assemble(r, front.choice) for r, front in zip(problem.resolutions, fronts, strict=True)
+            problem.assemble(r, front.choice, front.widths)
+            for r, front in zip(problem.resolutions, fronts, strict=True)
         ]
     return np.unique(np.concatenate(genotypes), axis=0), ceilings
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.genotype import Genotypes
+from compofa.spaces.layout import Genotypes
 from hwbench.searching.problem import Evaluated, Floats, Problem
-from hwbench.searching.programme import Front, merge, nondominated
+from hwbench.searching.programme import EMPTY, Front, merge, nondominated
 
 ROUNDS = 8
 PAIRS = 16
@@ -32,8 +32,8 @@ class Moves:
     """Single changes of one incumbent.
 
     Args:
-        genotypes: the changed subnets, shape (n, 1 + slots).
-        unit: the unit that each changes, -1 for the resolution; shape (n,).
+        genotypes: the changed subnets, shape (n, columns).
+        unit: the unit that each changes, -1 for the resolution, above the units for a width; shape (n,).
     """
 
     genotypes: Genotypes
@@ -94,20 +94,26 @@ def _evaluate(problem: Problem, groups: Sequence[Genotypes]) -> list[Evaluated]:
 
 
 def neighbours(problem: Problem, genotype: Genotypes) -> Moves:
-    """Every change of one slot or of the resolution of a subnet, shape (1 + slots,); in a coupled space every
-    change of a unit's depth that keeps its kernels, too."""
-    depth = problem.space.family.max_depth
+    """Every change of one slot, of a width or of the resolution of a subnet, shape (columns,); in a coupled space every
+    change of a unit's depth that keeps its free choices, too."""
+    at = problem.space.layout
     others = [resolution for resolution in problem.resolutions if resolution != genotype[0]]
     changed = np.repeat(genotype[None], len(others), axis=0)
     changed[:, 0] = others
     parts, units = [changed], [np.full(len(others), -1)]
-    for unit, rows in enumerate(problem.units):
-        place = slice(1 + unit * depth, 1 + (unit + 1) * depth)
-        near = problem.near(unit, genotype[place])
+    for unit in range(len(at.units)):
+        near = problem.near(unit, genotype[at.place(unit)])
         changed = np.repeat(genotype[None], len(near), axis=0)
-        changed[:, place] = rows[near]
+        changed[:, at.place(unit)] = near
         parts.append(changed)
         units.append(np.full(len(near), unit))
+    for number, unit in enumerate(at.wide_units):
+        column = 1 + at.slots + number
+        widths = [width for width in range(at.width_count(unit)) if width != genotype[column]]
+        changed = np.repeat(genotype[None], len(widths), axis=0)
+        changed[:, column] = widths
+        parts.append(changed)
+        units.append(np.full(len(widths), len(at.units) + number))
     return Moves(np.concatenate(parts), np.concatenate(units))
 
 
@@ -115,7 +121,7 @@ def neighbours(problem: Problem, genotype: Genotypes) -> Moves:
 
 
 def _combine(incumbent: Evaluated, moves: Moves, singles: Evaluated, limits_ms: Floats) -> Genotypes:
-    """Combinations of changes of different units that promise most within the limits, (n, 1 + slots)."""
+    """Combinations of changes of different units that promise most within the limits, (n, columns)."""
     gain = singles.accuracy - incumbent.accuracy
     cost = singles.latency_ms - incumbent.latency_ms
     slack = limits_ms - incumbent.latency_ms[0]
@@ -125,7 +131,7 @@ def _combine(incumbent: Evaluated, moves: Moves, singles: Evaluated, limits_ms: 
         # The programme knows one latency: what the limits have left weighs the targets.
         *_front(units, gain, (cost / limits_ms).mean(1), float((slack / limits_ms).mean())),
     ]
-    # Changes of different units touch different slots, so their differences add up.
+    # Changes of different units touch different columns, so their differences add up.
     step = moves.genotypes - incumbent.genotypes
     return np.array(
         [incumbent.genotypes[0] + step[list(some)].sum(0, dtype=np.int16) for some in chosen], dtype=np.int16
@@ -154,10 +160,11 @@ def _best_pairs(
 def _front(units: list[NDArray[np.intp]], gain: Floats, cost: Floats, slack: float) -> list[tuple[int, ...]]:
     """The last combinations, as indices, on the frontier of summed cost and gain that keep within `slack`."""
     stay = len(gain)
-    front = Front(np.zeros(1), np.zeros(1), np.empty((1, 0), dtype=np.intp))
+    front = EMPTY
     for index in units:
         latency, accuracy = np.append(cost[index], 0.0), np.append(gain[index], 0.0)
         keep = nondominated(latency, accuracy)
-        front = merge(front, Front(latency[keep], accuracy[keep], np.append(index, stay)[keep][:, None]))
+        chosen = np.append(index, stay)[keep].astype(np.int16)
+        front = merge(front, Front.of(latency[keep], accuracy[keep], chosen[:, None]))
     rows = front.choice[front.latency <= slack][-COMBINATIONS:].tolist()
     return [tuple(i for i in row if i != stay) for row in rows]

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.genotype import Genotypes
-from compofa.spaces import Space
+from compofa.spaces.layout import Genotypes
+from compofa.spaces.space import Space
 from hwbench.searching.additive import Additive, fit
 from lut.lookup import Lookup
 
@@ -24,7 +24,7 @@ class Latency(Protocol):
     """A latency model of subnets; additive if it is a :class:`lut.lookup.Lookup`."""
 
     def predict_ms(self, genotypes: Genotypes) -> Floats:
-        """Latencies, shape (n,), of genotypes, shape (n, 1 + slots)."""
+        """Latencies, shape (n,), of genotypes, shape (n, columns)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Evaluated:
     """Subnets with what the predictors say of them.
 
     Args:
-        genotypes: shape (n, 1 + slots).
+        genotypes: shape (n, columns).
         latency_ms: one column a target, shape (n, targets).
         accuracy: fractions, shape (n,).
     """
@@ -71,15 +71,6 @@ class Evaluated:
         return self.take(best[[np.argmin(self.latency_ms[best].sum(1))]])
 
 
-def _draw(rows: Genotypes, number: Floats) -> Genotypes:
-    """Of ways to fill a unit, shape (n, max_depth), one for each number from 0 to 1: all depths equally often."""
-    depth = (rows > 0).sum(1)
-    weight = 1 / np.bincount(depth)[depth]
-    edges = np.cumsum(weight) / weight.sum()
-    index = np.searchsorted(edges, number, side="right")
-    return rows[np.minimum(index, len(rows) - 1)]
-
-
 @dataclass(frozen=True)
 class Problem:
     """Find the subnets of `space` that no other beats in accuracy without losing in some latency.
@@ -89,7 +80,7 @@ class Problem:
     Args:
         space: whose subnets.
         latencies: one latency model a target, of the space's family.
-        accuracy: accuracies (n,) of genotypes (n, 1 + slots).
+        accuracy: accuracies (n,) of genotypes (n, columns).
         resolutions: indices of the family's resolutions to search, ascending; some subnet can run at each.
     """
 
@@ -110,11 +101,13 @@ class Problem:
 
     def _as_additive(self, latency: Latency) -> Additive:
         if isinstance(latency, Lookup):
-            return Additive(latency.fixed_ms, np.where(self.space.runs, latency.slot_ms, np.inf))
+            return Additive(
+                latency.family, latency.fixed_ms, np.where(self.space.runs, latency.slot_ms, np.inf)
+            )
         genotypes = self.sample(LATENCY_SAMPLES, np.random.default_rng(0))
         latency_ms = latency.predict_ms(genotypes)
         found = fit(self.space.family, genotypes, latency_ms, (latency_ms.mean() / latency_ms) ** 2)
-        return Additive(found.fixed, np.where(self.space.runs, found.slots, np.inf))
+        return Additive(found.family, found.fixed, np.where(self.space.runs, found.slots, np.inf))
 
     def overestimate(self, subnets: Evaluated) -> Floats:
         """The most by which :attr:`latency` exceeds the models' own answers for any of `subnets`, as a share of
@@ -124,52 +117,32 @@ class Problem:
         most: Floats = np.maximum((stand_in / subnets.latency_ms).max(axis=0) - 1, 0.0)
         return most
 
-    @cached_property
-    def units(self) -> tuple[Genotypes, ...]:
-        """Every way to fill each unit, shape (unit_size, max_depth) each."""
-        return tuple(self.space.unit_genotypes(unit) for unit in range(len(self.space.family.units)))
-
-    @cached_property
-    def places(self) -> tuple[NDArray[np.intp], ...]:
-        """Of each unit: where its ways find their slots' values in arrays (slots, 1 + choices), shape
-        (max_depth, unit_size) each: slots first, so that a sum over them adds whole vectors."""
-        depth = self.space.family.max_depth
-        first = (np.arange(depth) * self._base)[:, None]
-        return tuple(
-            np.ascontiguousarray(rows.T.astype(np.intp) + first + unit * depth * self._base)
-            for unit, rows in enumerate(self.units)
-        )
-
-    @cached_property
-    def _row_of_code(self) -> tuple[NDArray[np.intp], ...]:
-        """Of each unit: the row of :attr:`units` that reads as a number in base 1 + choices, else -1."""
-        tables = []
-        for rows in self.units:
-            table = np.full(self._base ** rows.shape[1], -1, dtype=np.intp)
-            table[rows @ self._places(rows.shape[1])] = np.arange(len(rows))
-            tables.append(table)
-        return tuple(tables)
-
-    @property
-    def _base(self) -> int:
-        return 1 + len(self.space.family.kernels) * len(self.space.family.expands)
-
-    def _places(self, digits: int) -> NDArray[np.intp]:
-        return self._base ** np.arange(digits, dtype=np.intp)
-
-    def near(self, unit: int, mine: Genotypes) -> NDArray[np.intp]:
-        """The rows of :attr:`units` that differ from `mine`, shape (max_depth,), in one slot; where the space
-        couples the slots of a unit, also those of another depth with the same kernels."""
-        places = self._places(len(mine))
-        others = (np.arange(self._base) - mine[:, None].astype(np.intp)) * places[:, None]
-        rows = self._row_of_code[unit][mine @ places + others[others != 0]]
-        rows = rows[rows >= 0]
-        if not self.space.compound:
+    def near(self, unit: int, mine: Genotypes) -> Genotypes:
+        """The ways to fill a unit, shape (n, most blocks), that differ from `mine`, shape (most blocks,), in one slot;
+        where the space couples the slots of a unit, also those of another depth with the same free choices."""
+        depth, values = len(mine), 1 + len(self.space.family.elastic_units[unit].choices)
+        rows = np.tile(mine, (depth * values, 1)).astype(np.int16)
+        rows[np.arange(len(rows)), np.repeat(np.arange(depth), values)] = np.tile(np.arange(values), depth)
+        rows = rows[(rows != mine).any(axis=1)]
+        rows = rows[self.space.fits_rule(unit, rows)]
+        if not self.space.rule.coupled:
             return rows
-        every, kernels = self.units[unit], len(self.space.family.kernels)
+        every, free = self._coupled_rows[unit]
         both = (every > 0) & (mine > 0)
-        alike = ((every % kernels == mine % kernels) | ~both).all(1) & (every != mine).any(1)
-        return np.union1d(rows, np.flatnonzero(alike))
+        alike = ((free[every] == free[mine]) | ~both).all(axis=1) & (every != mine).any(axis=1)
+        return np.unique(np.concatenate([rows, every[alike]]), axis=0)
+
+    @cached_property
+    def _coupled_rows(self) -> tuple[tuple[Genotypes, NDArray[np.intp]], ...]:
+        """Of each unit: every way to fill it, and what is free in each choice, as a number."""
+        found = []
+        for number, unit in enumerate(self.space.family.elastic_units):
+            at = next((i for i, axis in enumerate(unit.axes) if axis.name == self.space.rule.coupled), None)
+            kept = [tuple(v for i, v in enumerate(choice) if i != at) for choice in unit.choices]
+            numbers = {values: i for i, values in enumerate(dict.fromkeys(kept), start=1)}
+            free = np.array([0, *(numbers[values] for values in kept)], dtype=np.intp)
+            found.append((self.space.unit_genotypes(number), free))
+        return tuple(found)
 
     def latency_ms(self, genotypes: Genotypes) -> Floats:
         """Latencies, shape (n, targets)."""
@@ -180,53 +153,73 @@ class Problem:
         return latency_ms
 
     def evaluate(self, genotypes: Genotypes) -> Evaluated:
-        """`genotypes`, shape (n, 1 + slots), with the predictors' answers."""
+        """`genotypes`, shape (n, columns), with the predictors' answers."""
         return Evaluated(genotypes, self.latency_ms(genotypes), self.accuracy(genotypes))
 
-    def assemble(self, resolution: int, choice: NDArray[np.intp]) -> Genotypes:
-        """Genotypes at one resolution, by its index, from the row of each unit: `choice` has shape (n, units)."""
-        parts = [rows[choice[:, u]] for u, rows in enumerate(self.units)]
+    def assemble(self, resolution: int, choice: Genotypes, widths: Genotypes) -> Genotypes:
+        """Genotypes at one resolution, by its index, from the choices of all slots, shape (n, slots), and the widths of
+        the units of several, shape (n, units of several widths)."""
         first = np.full((len(choice), 1), resolution, dtype=np.int16)
-        return np.hstack([first, *parts])
+        return np.hstack([first, choice, widths])
 
     def sample(self, count: int, rng: np.random.Generator) -> Genotypes:
-        """Random subnets that can run: resolution, then the depth of each unit, then its blocks, uniformly; shape
-        (count, 1 + slots)."""
-        resolution = rng.choice(np.array(self.resolutions, np.int16), count)
-        parts: list[Genotypes] = [resolution[:, None]]
-        for unit, rows in enumerate(self.units):
-            number, drawn = rng.random(count), np.empty((count, rows.shape[1]), dtype=np.int16)
-            for r in self.resolutions if self.space.forbidden else ():
-                mine = resolution == r
-                drawn[mine] = _draw(rows[self._fits(unit, rows, r)], number[mine])
-            parts.append(drawn if self.space.forbidden else _draw(rows, number))
-        return np.hstack(parts)
+        """Random subnets: resolution, widths, the depth of each unit, then its blocks, uniformly over what can run as
+        far as a unit knows; shape (count, columns)."""
+        at = self.space.layout
+        drawn = np.zeros((count, at.columns), dtype=np.int16)
+        drawn[:, 0] = rng.choice(np.array(self.resolutions, np.int16), count)
+        for column, unit in enumerate(at.wide_units, start=1 + at.slots):
+            drawn[:, column] = rng.integers(at.width_count(unit), size=count)
+        contexts = at.contexts_of(drawn)
+        for unit in range(len(at.units)):
+            numbers = rng.random((count, 1 + at.units[unit].max_depth))
+            mine = contexts[unit if len(contexts) > 1 else 0]
+            for context in np.unique(mine).tolist() if self.space.forbidden else (None,):
+                rows = np.flatnonzero(mine == context) if context is not None else np.arange(count)
+                drawn[rows, at.place(unit)] = self._fill(unit, context, numbers[rows])
+        return drawn
 
-    def _fits(self, unit: int, rows: Genotypes, resolution: int) -> NDArray[np.bool_]:
-        """Which ways to fill a unit, shape (n, max_depth), can run at one resolution, by its index; shape (n,)."""
-        slots = unit * rows.shape[1] + np.arange(rows.shape[1])
-        fits: NDArray[np.bool_] = self.space.runs[resolution, slots, rows].all(axis=1)
-        return fits
+    def _fill(self, unit: int, context: int | None, numbers: Floats) -> Genotypes:
+        """Ways to fill a unit, one for each row of numbers from 0 to 1, shape (n, 1 + most blocks): all depths equally
+        often, then all choices; of those that can run in a context, if it is given and any can."""
+        ways = [(depth, [choices] * depth) for depth, choices in self.space.allowed[unit]]
+        if context is not None:
+            at = self.space.layout
+            runs = self.space.runs[context, at.starts[unit] :]
+            kept = [(depth, [c[runs[p, c]] for p, c in enumerate(slots)]) for depth, slots in ways]
+            ways = [(depth, slots) for depth, slots in kept if all(map(len, slots))] or ways
+        rows = np.zeros((len(numbers), numbers.shape[1] - 1), dtype=np.int16)
+        which = (numbers[:, 0] * len(ways)).astype(np.intp)
+        for number, (_, slots) in enumerate(ways):
+            mine = np.flatnonzero(which == number)
+            for position, choices in enumerate(slots):
+                rows[mine, position] = choices[(numbers[mine, 1 + position] * len(choices)).astype(np.intp)]
+        return rows
 
     def mutate(self, genotypes: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
-        """`genotypes` with the resolution and each unit drawn anew with `probability`."""
+        """`genotypes` with the resolution, each unit and each width drawn anew with `probability`."""
         return self.mix(genotypes, self.sample(len(genotypes), rng), probability, rng)
 
+    @cached_property
+    def _groups(self) -> list[int]:
+        """How many columns go together: the resolution, each unit, each width."""
+        at = self.space.layout
+        return [1, *(unit.max_depth for unit in at.units), *(1 for _ in at.wide_units)]
+
     def mix(self, one: Genotypes, two: Genotypes, probability: float, rng: np.random.Generator) -> Genotypes:
-        """`one` with the resolution and each unit taken from `two` with `probability`; all (n, 1 + slots)."""
-        other = rng.random((len(one), 1 + len(self.units))) < probability
-        spread = np.repeat(other, [1, *(rows.shape[1] for rows in self.units)], axis=1)
-        return np.where(spread, two, one)
+        """`one` with the resolution, each unit and each width taken from `two` with `probability`; all (n, columns)."""
+        other = rng.random((len(one), len(self._groups))) < probability
+        return np.where(np.repeat(other, self._groups, axis=1), two, one)
 
     def nudge(self, genotypes: Genotypes, share: float, rng: np.random.Generator) -> Genotypes:
-        """`genotypes` with one slot drawn anew in a `share` of them, where the space allows what was drawn."""
-        depth = self.space.family.max_depth
+        """`genotypes` with one slot or width drawn anew in a `share` of them, where the space allows what was drawn."""
+        at = self.space.layout
+        values = np.array([*(1 + at.choices), *(at.width_count(unit) for unit in at.wide_units)])
         rows = np.flatnonzero(rng.random(len(genotypes)) < share)
         changed = genotypes.copy()
-        slot = rng.integers(self.space.family.slots, size=len(rows))
-        changed[rows, 1 + slot] = rng.integers(self._base, size=len(rows))
-        for unit, known in enumerate(self._row_of_code):
-            place = slice(1 + unit * depth, 1 + (unit + 1) * depth)
-            outside = known[changed[:, place] @ self._places(depth)] < 0
-            changed[outside, place] = genotypes[outside, place]
+        column = rng.integers(at.columns - 1, size=len(rows))
+        changed[rows, 1 + column] = rng.integers(values[column])
+        for unit in range(len(at.units)):
+            outside = np.flatnonzero(~self.space.fits_rule(unit, changed[:, at.place(unit)]))
+            changed[outside, at.place(unit)] = genotypes[outside, at.place(unit)]
         return changed

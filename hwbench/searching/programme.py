@@ -1,13 +1,14 @@
-"""The whole accuracy-latency frontier of two additive functions, by dynamic programming over units.
+"""The whole accuracy-latency frontier of two additive functions, by dynamic programming over slots and units.
 
-A subnet on the frontier has in each unit a choice that no other choice of that unit beats in both, and so has
-every run of units from the first one on: all others can be dropped on the way. The frontier of all subnets of
-a resolution thus comes from a few merges of short lists, though there are more subnets than atoms in a grain
-of sand.
+A subnet on the frontier has in each slot, and in each run of slots from the first one on, a choice that no other choice
+there beats in both: all others can be dropped on the way. The frontier of all subnets of a resolution thus comes from a
+few merges of short lists, though there are more subnets than atoms in a grain of sand. Where units have several widths,
+a block depends on its unit's width and the one before: what is compared with each other then ends in the same width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,26 +23,52 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Front:
-    """Choices for the first units, none beaten in both latency and accuracy, by rising latency.
+    """Choices for the first slots, none beaten in both latency and accuracy, by rising latency.
 
     Args:
         latency: shape (n,).
         accuracy: shape (n,).
-        choice: row of each unit's ways, shape (n, units).
+        choice: of each slot, shape (n, slots).
+        widths: which width each unit of several has, shape (n, units of several widths).
     """
 
     latency: Floats
     accuracy: Floats
-    choice: NDArray[np.intp]
+    choice: NDArray[np.int16]
+    widths: NDArray[np.int16]
 
     def take(self, index: NDArray[np.intp]) -> Front:
         """The subnets at `index`."""
-        return Front(self.latency[index], self.accuracy[index], self.choice[index])
+        return Front(self.latency[index], self.accuracy[index], self.choice[index], self.widths[index])
+
+    @classmethod
+    def of(cls, latency: Floats, accuracy: Floats, choice: NDArray[np.int16]) -> Front:
+        """Without widths."""
+        return cls(latency, accuracy, choice, np.empty((len(latency), 0), dtype=np.int16))
+
+    @classmethod
+    def best(cls, parts: Sequence[Front]) -> Front:
+        """The frontier of all in `parts`, which have the same columns."""
+        if len(parts) == 1:
+            return parts[0]
+        every = cls(
+            np.concatenate([part.latency for part in parts]),
+            np.concatenate([part.accuracy for part in parts]),
+            np.concatenate([part.choice for part in parts]),
+            np.concatenate([part.widths for part in parts]),
+        )
+        return every.take(nondominated(every.latency, every.accuracy))
+
+
+EMPTY = Front.of(np.zeros(1), np.zeros(1), np.empty((1, 0), dtype=np.int16))
+"""Nothing chosen yet."""
 
 
 def nondominated(latency: Floats, accuracy: Floats) -> NDArray[np.intp]:
     """Indices of the points that none other beats in one without losing in the other, by rising latency; one
     of several equal points."""
+    if not len(latency):
+        return np.empty(0, dtype=np.intp)
     order = np.argsort(latency)
     best = np.maximum.accumulate(accuracy[order])
     first = np.flatnonzero(np.concatenate([[True], accuracy[order][1:] > best[:-1]]))
@@ -51,12 +78,26 @@ def nondominated(latency: Floats, accuracy: Floats) -> NDArray[np.intp]:
     return index[last]
 
 
-def unit_front(problem: Problem, latency: Additive, accuracy: Additive, resolution: int, unit: int) -> Front:
-    """The choices of one unit that can run and that none beats."""
-    ms, gain = (function.of_unit(resolution, problem.places[unit]) for function in (latency, accuracy))
-    index = nondominated(ms, gain)
-    index = index[np.isfinite(ms[index])]
-    return Front(ms[index], gain[index], index[:, None])
+def unit_front(problem: Problem, latency: Additive, accuracy: Additive, context: int, unit: int) -> Front:
+    """The ways to fill one unit that can run and that none beats, at one resolution, width and width before."""
+    ms, gain = (function.of_unit(context, unit) for function in (latency, accuracy))
+    found, begun, before = [], EMPTY, None
+    for depth, choices in problem.space.allowed[unit]:
+        if before is None or not np.array_equal(choices, before):
+            begun = EMPTY
+        for slot in range(begun.choice.shape[1], depth):
+            index = nondominated(ms[slot, choices], gain[slot, choices])
+            index = choices[index[np.isfinite(ms[slot, choices[index]])]]
+            begun = merge(begun, Front.of(ms[slot, index], gain[slot, index], index[:, None]))
+        before = choices
+        found.append(_ended(begun, ms[depth:, 0].sum(), gain[depth:, 0].sum(), len(ms) - depth))
+    return Front.best(found)
+
+
+def _ended(front: Front, ms: float, gain: float, slots: int) -> Front:
+    """`front` with so many inactive slots behind it."""
+    choice = np.hstack([front.choice, np.zeros((len(front.latency), slots), dtype=np.int16)])
+    return Front(front.latency + ms, front.accuracy + gain, choice, front.widths)
 
 
 def merge(front: Front, other: Front) -> Front:
@@ -64,8 +105,13 @@ def merge(front: Front, other: Front) -> Front:
     latency = (front.latency[:, None] + other.latency).ravel()
     accuracy = (front.accuracy[:, None] + other.accuracy).ravel()
     index = nondominated(latency, accuracy)
-    one, two = np.divmod(index, len(other.latency))
-    return Front(latency[index], accuracy[index], np.hstack([front.choice[one], other.choice[two]]))
+    one, two = np.divmod(index, max(len(other.latency), 1))
+    return Front(
+        latency[index],
+        accuracy[index],
+        np.hstack([front.choice[one], other.choice[two]]),
+        np.hstack([front.widths[one], other.widths[two]]),
+    )
 
 
 def thin(front: Front, epsilon: float) -> Front:
@@ -84,10 +130,27 @@ def solve(
     For each subnet there is one in the answer that is as fast and at most ``(units - 1) * epsilon`` less accurate;
     with `epsilon` 0 the answer is exact.
     """
-    fronts = [unit_front(problem, latency, accuracy, resolution, unit) for unit in range(len(problem.units))]
-    found = fronts[0]
-    for front in fronts[1:]:
-        found = merge(thin(found, epsilon), front)
+    at = problem.space.layout
+    found: dict[int, Front] = {0: EMPTY}
+    for unit in range(len(at.units)):
+        thinned = {before: thin(front, epsilon) for before, front in found.items()} if unit else found
+        found = {}
+        for width in range(at.width_count(unit)):
+            parts = []
+            for before, front in thinned.items():
+                mine = unit_front(problem, latency, accuracy, at.context(resolution, before, width), unit)
+                parts.append(merge(front, mine))
+            best = Front.best(parts)
+            found[width] = _with_width(best, width) if unit in at.wide_units else best
+    best = Front.best(list(found.values()))
     return Front(
-        found.latency + latency.fixed[resolution], found.accuracy + accuracy.fixed[resolution], found.choice
+        best.latency + latency.fixed[resolution],
+        best.accuracy + accuracy.fixed[resolution],
+        best.choice,
+        best.widths,
     )
+
+
+def _with_width(front: Front, width: int) -> Front:
+    column = np.full((len(front.latency), 1), width, dtype=np.int16)
+    return Front(front.latency, front.accuracy, front.choice, np.hstack([front.widths, column]))

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compofa.blocks import Block, check_kind
+from compofa.blocks import Block, check_operations
+from compofa.blocks.operations import Convolution
 from lut.predictors.base import Floats, Rows
 
 KINDS = ("conv", "mbconv", "pool", "mix", "linear")
-"""That something is known of: what the columns mean is said of these."""
+"""That have a column of their own; of other kinds, what they compute says enough."""
 
 LAUNCHES = ("blocks", "inverted residuals", "squeezes", "h-swishes")
 """What must be started, whatever its size."""
@@ -58,7 +59,7 @@ pixels is a saw, not a line."""
 def block_rows(blocks: Sequence[Block]) -> Rows:
     """Feature rows of `blocks`; the prior is in milliseconds on a core of 1 GMAC/s, 10 us to start a block."""
     for block in blocks:
-        check_kind("the model of blocks", block, KINDS)
+        check_operations("the model of blocks", block)
     costs = np.array([_costs(block) for block in blocks], dtype=float)
     launches, work = np.hsplit(costs.reshape(-1, len(LAUNCHES) + len(WORK)), [len(LAUNCHES)])
     macs = work[:, [name.endswith("MACs") for name in WORK]].sum(axis=1)
@@ -67,6 +68,35 @@ def block_rows(blocks: Sequence[Block]) -> Rows:
 
 
 def _costs(block: Block) -> tuple[float, ...]:
+    return _known_costs(block) if block.kind in KINDS else _costs_of_operations(block)
+
+
+def _costs_of_operations(block: Block) -> tuple[float, ...]:
+    """As :func:`_known_costs`, for any kind."""
+    convolutions = [op for op in block.operations if isinstance(op, Convolution)]
+    depthwise = [op for op in convolutions if op.depthwise]
+    pointwise = sum(op.macs for op in convolutions if op.kernel == 1 and op.groups == 1)
+    spatial = sum(op.macs for op in depthwise)
+    values = math.prod(block.in_shape) + sum(math.prod(op.out_shape) for op in convolutions)
+    return (
+        1,
+        1,
+        0,
+        0,
+        pointwise / 1e6,
+        spatial / 1e6,
+        sum(op.kernel * math.prod(op.out_shape) for op in depthwise) / 1e6,
+        (block.macs - pointwise - spatial) / 1e6,
+        0,
+        values / 1e6,
+        block.params / 1e6,
+        0,
+        0,
+    )
+
+
+def _known_costs(block: Block) -> tuple[float, ...]:
+    """What :data:`LAUNCHES` and :data:`WORK` are of a block of one of :data:`KINDS`."""
     channels, height, width = block.in_shape
     out_channels, out_height, out_width = block.out_shape
     hidden, hswish = block.hidden_channels, block.act == "hswish"

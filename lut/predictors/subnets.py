@@ -6,21 +6,19 @@ model fitted at some resolutions has something to say about the others.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compofa.arch import head_blocks, slot_block, tail_blocks
-from compofa.blocks import Block, check_kind
-from compofa.errors import InputError
-from compofa.families import Family
-from compofa.genotype import Genotypes, block_choices
+from compofa.blocks import Block, check_operations
+from compofa.blocks.operations import Convolution
+from compofa.network import frame
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, layout
+from lut.lookup import Lookup
 from lut.predictors.base import Floats, Rows
-from lut.predictors.block_rows import KINDS
 
 COSTS = ("macs", "depthwise", "activations", "weights")
 """What a block costs the device, as :func:`block_costs` gives it."""
@@ -28,18 +26,19 @@ MS_PER_COST = np.array([2e-4, 0.0, 4e-4, 4e-4])
 MS_PER_BLOCK = 0.02
 """A generic device: 20 us to start a block, 5 TMAC/s, 10 GB/s at fp32. It tells milliseconds from
 microseconds; nothing else rests on it."""
+LEAST_WORK = 1e-9
+"""In millions: of a family without depthwise convolutions, say."""
 
 
 def block_costs(block: Block) -> tuple[float, ...]:
     """Each of :data:`COSTS`, in millions: multiply-accumulates; those of the depthwise convolution, which is bound
     by memory; values that the layers inside read and write; weights."""
-    check_kind("the model of subnets", block, KINDS)
-    _, height, width = block.in_shape
-    pixels = math.prod(block.out_shape[1:])
-    hidden = block.hidden_channels
-    depthwise = hidden * block.kernel**2 * pixels
-    inner = 2 * hidden * (pixels + height * width * block.expands)
-    moved = math.prod(block.in_shape) + math.prod(block.out_shape) + inner
+    check_operations("the model of subnets", block)
+    convolutions = [op for op in block.operations if isinstance(op, Convolution)]
+    depthwise = sum(op.macs for op in convolutions if op.depthwise)
+    # What is inside a gate is small, and the last convolution gives the block's output.
+    inner = [math.prod(op.out_shape) for op in convolutions if op.affine == "norm"][:-1]
+    moved = math.prod(block.in_shape) + math.prod(block.out_shape) + 2 * sum(inner)
     return block.macs / 1e6, depthwise / 1e6, moved / 1e6, block.params / 1e6
 
 
@@ -48,37 +47,38 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
 
     Args:
         family: the family.
-        genotypes: shape (n, 1 + slots), as :func:`compofa.spaces.encode` gives them.
+        genotypes: shape (n, columns), as :func:`compofa.spaces.layout.encode` gives them.
 
     Raises:
         ValueError: they are not genotypes of the family.
     """
-    arrays = _arrays(family)
-    _check(arrays, genotypes)
-    n, units = len(genotypes), len(family.units)
+    arrays, at = _arrays(family), layout(family)
+    at.check(genotypes)
+    n, slots = len(genotypes), np.arange(at.slots)
     resolution = genotypes[:, 0].astype(np.intp)
-    choice = genotypes[:, 1:].astype(np.intp)
-    active = (choice > 0).astype(float).reshape(n, units, family.max_depth)
-    slot_costs = arrays.slot_costs[resolution[:, None], np.arange(family.slots), choice]
-    by_unit = slot_costs.reshape(n, units, family.max_depth, len(COSTS))
-    unit_costs = by_unit.sum(axis=2)
-    depth = active.sum(axis=2)
-    with_se = depth @ np.array([float(unit.se) for unit in family.units])
+    choice = genotypes[:, 1 : 1 + at.slots].astype(np.intp)
+    contexts = at.contexts_of(genotypes)
+    context = contexts[at.unit_of_slot].T if len(contexts) > 1 else contexts.T
+    starts = list(at.starts[:-1])
+    slot_costs = arrays.slot_costs[context, slots, choice]
+    unit_costs = np.add.reduceat(slot_costs, starts, axis=1)
+    depth = np.add.reduceat((choice > 0).astype(float), starts, axis=1)
+    with_se = depth @ np.array([float(unit.se) for unit in at.units])
 
     launches = np.column_stack([np.ones(n), depth.sum(axis=1) - with_se, with_se])
     work = arrays.fixed_costs[resolution] + unit_costs.sum(axis=1)
-    at = np.eye(len(family.resolutions))[resolution]
+    at_resolution = np.eye(len(family.resolutions))[resolution]
     chosen = arrays.chosen[choice]  # (n, slots, choices): one-hot, zero where inactive
-    parts = arrays.parts[choice]  # (n, slots, kernels + expands): likewise
+    parts = arrays.parts[slots, choice]  # (n, slots, values of axes): likewise
     area = arrays.area[resolution][:, :, None]
     linear = {
         "launches": launches,
         "work": work,
         "depths": depth,
         "unit work": _flat(unit_costs),
-        "first work": _flat(by_unit[:, :, 0]),
-        "resolution": at,
-        "work at resolution": _flat(at[:, :, None] * work[:, None, :3]),
+        "first work": _flat(slot_costs[:, starts]),
+        "resolution": at_resolution,
+        "work at resolution": _flat(at_resolution[:, :, None] * work[:, None, :3]),
         "parts": _flat(parts),
         "parts by area": _flat(parts * area),
         "choices": _flat(chosen),
@@ -89,12 +89,16 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
         [
             sides,
             launches[:, 1:],
-            np.log(work),
+            np.log(np.maximum(work, LEAST_WORK)),
             depth,
             _flat(unit_costs),
-            _flat(arrays.sizes[choice]),
+            _flat(arrays.sizes[slots, choice]),
         ]
     )
+    if at.wide_units:
+        widths = at.widths_of(genotypes)[list(at.wide_units)].T
+        linear["widths"] = _flat(np.eye(at.most_widths)[widths])
+        general = np.column_stack([general, widths])
     prior = MS_PER_BLOCK * launches[:, 1:].sum(axis=1) + work @ MS_PER_COST
     return Rows(linear, general, prior)
 
@@ -110,11 +114,11 @@ class _Arrays:
 
     Args:
         fixed_costs: of what every subnet has, (resolutions, costs).
-        slot_costs: (resolutions, slots, 1 + choices, costs), 0 for choice 0 (inactive).
+        slot_costs: (contexts, slots, 1 + most choices, costs), 0 for choice 0 (inactive).
         area: what a slot writes relative to the largest resolution, (resolutions, slots).
-        chosen: one-hot choice, (1 + choices, choices).
-        parts: one-hot kernel and expand ratio, (1 + choices, kernels + expands).
-        sizes: kernel and expand ratio themselves, (1 + choices, 2).
+        chosen: one-hot choice, (1 + most choices, most choices).
+        parts: one-hot value of each axis, (slots, 1 + most choices, values of all axes).
+        sizes: the values themselves, (slots, 1 + most choices, axes).
     """
 
     fixed_costs: Floats
@@ -127,39 +131,36 @@ class _Arrays:
 
 @lru_cache(maxsize=8)
 def _arrays(family: Family) -> _Arrays:
-    choices = block_choices(family)
-    fixed = np.zeros((len(family.resolutions), len(COSTS)))
-    slots = np.zeros((len(family.resolutions), family.slots, 1 + len(choices), len(COSTS)))
-    area = np.zeros((len(family.resolutions), family.slots))
+    at = layout(family)
+    costs = [Lookup.build(family, lambda block, _, i=i: block_costs(block)[i]) for i in range(len(COSTS))]  # type: ignore[misc]
+    fixed = np.stack([cost.fixed_ms for cost in costs], axis=-1)
+    slots = np.stack([cost.slot_ms for cost in costs], axis=-1)
+    area = np.zeros((len(family.resolutions), at.slots))
     for r, resolution in enumerate(family.resolutions):
-        for block in (*head_blocks(family, resolution), *tail_blocks(family, resolution)):
-            fixed[r] += block_costs(block)
-        for slot, (c, choice) in itertools.product(range(family.slots), enumerate(choices, start=1)):
-            block = slot_block(family, resolution, *divmod(slot, family.max_depth), *choice)
-            slots[r, slot, c] = block_costs(block)
+        for slot in range(at.slots):
+            unit, position = at.slot(slot)
+            widest = at.width_count(unit) - 1
+            block = frame(family, resolution).block(
+                unit, position, at.units[unit].choices[0], widest, at.width_count(unit - 1) - 1
+            )
             area[r, slot] = math.prod(block.out_shape)
-    kernel, expand = (np.array(values) for values in zip(*choices, strict=True))
-    parts = np.column_stack([kernel[:, None] == family.kernels, expand[:, None] == family.expands])
-    return _Arrays(
-        fixed,
-        slots,
-        area / area[-1],
-        _after_zero(np.eye(len(choices))),
-        _after_zero(parts.astype(float)),
-        _after_zero(np.column_stack([kernel, expand]).astype(float)),
-    )
+    parts, sizes = _by_axis(family)
+    chosen = np.vstack([np.zeros(at.max_choices), np.eye(at.max_choices)])
+    return _Arrays(fixed, slots, area / area[-1], chosen, parts, sizes)
 
 
-def _after_zero(table: Floats) -> Floats:
-    """`table` with a row of zeros before it, for the inactive choice."""
-    return np.vstack([np.zeros(table.shape[1]), table])
-
-
-def _check(arrays: _Arrays, genotypes: NDArray[np.int16]) -> None:
-    resolutions, slots, choices, _ = arrays.slot_costs.shape
-    if genotypes.ndim != 2 or genotypes.shape[1] != 1 + slots:
-        raise InputError(f"genotypes here have shape (n, {1 + slots}), not {genotypes.shape}")
-    if len(genotypes) and (
-        genotypes.min() < 0 or genotypes[:, 0].max() >= resolutions or genotypes[:, 1:].max() >= choices
-    ):
-        raise InputError("not genotypes of the family: a resolution or a choice is out of range")
+def _by_axis(family: Family) -> tuple[Floats, Floats]:
+    """``parts`` and ``sizes`` of :class:`_Arrays`."""
+    at = layout(family)
+    names = tuple(dict.fromkeys(axis.name for unit in at.units for axis in unit.axes))
+    values = {name: family.axis_values(name) for name in names}
+    starts = dict(zip(names, np.cumsum([0, *map(len, values.values())]).tolist(), strict=False))
+    parts = np.zeros((at.slots, 1 + at.max_choices, sum(map(len, values.values()))))
+    sizes = np.zeros((at.slots, 1 + at.max_choices, len(names)))
+    for number, unit in enumerate(at.units):
+        rows = slice(at.starts[number], at.starts[number + 1])
+        for c, choice in enumerate(unit.choices, start=1):
+            for axis, value in zip(unit.axes, choice, strict=True):
+                parts[rows, c, starts[axis.name] + values[axis.name].index(value)] = 1
+                sizes[rows, c, names.index(axis.name)] = value
+    return parts, sizes

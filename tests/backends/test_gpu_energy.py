@@ -22,8 +22,8 @@ from backends.machine.cuda_probe import cuda_reason
 from backends.torch_backend import TorchBackend
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed, Unavailable
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 WATTS_IDLE = 60.0
 

@@ -10,10 +10,11 @@ from backends.base import BackendUnavailable, Settings
 from backends.measuring import rotation
 from backends.measuring.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from backends.onnxruntime_cpu import OnnxRuntimeBackend, bound_run, open_session
-from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
-from compofa.families import get_family
 from compofa.graph import network_to_onnx
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import get_family
 
 SMALL = Block("mbconv", (8, 8, 8), 8, hidden_channels=24, kernel=3, act="relu", shortcut=True)
 LARGE = Block("mbconv", (40, 28, 28), 40, hidden_channels=240, kernel=5, act="hswish", se=True, shortcut=True)

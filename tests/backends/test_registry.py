@@ -13,8 +13,8 @@ from backends import registry
 from backends.base import CannotRun, Settings
 from backends.onnxruntime_cpu import OnnxRuntimeBackend
 from backends.plugin import PluginFailed
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 
 
 def test_backends_are_found_by_name() -> None:

@@ -19,9 +19,10 @@ from backends.measuring import METHOD
 from backends.measuring.differencing import Plan
 from backends.measuring.reference import REFERENCE
 from backends.torch_backend import TorchBackend, TorchCpu
-from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
-from compofa.families import GLYPHS
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import GLYPHS
 
 SMALL = Block("mbconv", (16, 8, 8), 16, 32, kernel=3, act="relu", shortcut=True)
 LARGE = Block("mbconv", (40, 28, 28), 40, 240, kernel=5, act="hswish", se=True, shortcut=True)

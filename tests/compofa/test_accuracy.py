@@ -6,10 +6,11 @@ import pytest
 
 from compofa.accuracy import Accuracies, AccuracyFile, Header, append
 from compofa.errors import InputError
-from compofa.families import GLYPHS
 from compofa.files import FileBusy
 from compofa.identity import SupernetIdentity, hash_names
-from compofa.spaces import get_space
+from compofa.spaces.layout import layout
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 
 HEADER = Header("glyphs", "glyphs-ofa", "0" * 64, "glyphs-v1-test", 100, 512)
 FIRST_LINE = (
@@ -40,7 +41,7 @@ def test_round_trip_and_growth(tmp_path):
     assert table.correct == {arch: i for i, arch in enumerate(ARCHS)}
     assert table.accuracy(ARCHS[7]) == 0.07
     genotypes, accuracies = table.arrays()
-    assert genotypes.shape == (10, 1 + GLYPHS.slots)
+    assert genotypes.shape == (10, 1 + layout(GLYPHS).slots)
     assert accuracies[3] == 0.03
     assert table.standard_error(0.5) == 0.05
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from compofa import accuracy_predictor
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.accuracy_predictor import CANDIDATES, CHUNK, FEATURES, AccuracyPredictor, one_hot
-from compofa.arch import extreme
 from compofa.errors import InputError
-from compofa.families import GLYPHS, get_family
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.arch import extreme
+from compofa.spaces.layout import encode, layout
+from compofa.spaces.registry import FAMILIES, GLYPHS, get_family
+from compofa.spaces.space import get_space
 
 
 def drawn(count, seed=0, family=GLYPHS):
@@ -25,7 +25,7 @@ def drawn(count, seed=0, family=GLYPHS):
 
 def synthetic(genotypes):
     """An accuracy that depends on the blocks, the resolution and both together."""
-    size = (genotypes[:, 1:] * np.linspace(1, 2, GLYPHS.slots)).sum(1) / 300
+    size = (genotypes[:, 1:] * np.linspace(1, 2, layout(GLYPHS).slots)).sum(1) / 300
     return 0.5 + 0.3 * np.tanh(size) + 0.02 * genotypes[:, 0] + 0.01 * genotypes[:, 0] * size
 
 
@@ -75,10 +75,10 @@ def test_too_few_and_foreign_files_are_refused(tmp_path):
         AccuracyPredictor.load(tmp_path / "p.safetensors")
 
 
-@pytest.mark.parametrize("depths", [(2, 3), (2, 3, 4)], ids=["odd slots", "even slots"])
+@pytest.mark.parametrize("name", ["glyphs", "glyphs-proxyless", "glyphs-resnet"], ids=["even", "odd", "wide"])
 @pytest.mark.parametrize("features", FEATURES)
-def test_predictions_are_those_of_the_dense_layers(depths: tuple[int, ...], features: str) -> None:
-    family = replace(GLYPHS, depths=depths)
+def test_predictions_are_those_of_the_dense_layers(name: str, features: str) -> None:
+    family = FAMILIES[name]
     space, rng = get_space("ofa", family), np.random.default_rng(0)
     genotypes = encode(family, [space.sample(rng) for _ in range(CHUNK + 5)])  # more than one part
     inputs = FEATURES[features](family, genotypes)

@@ -46,7 +46,7 @@ def test_dict_round_trip(block):
 def test_params_and_macs_are_those_of_the_torch_module(block):
     import torch
 
-    from compofa.static import StaticBlock
+    from compofa.supernet.static import StaticBlock
 
     module = StaticBlock(block).eval()
     assert sum(p.numel() for p in module.parameters()) == block.params

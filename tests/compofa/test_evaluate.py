@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from compofa.arch import extreme
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
 from compofa.errors import InputError, RunFailed
@@ -17,8 +16,9 @@ from compofa.evaluate import (
     open_with_data,
     recalibrate,
 )
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from compofa.arch import Arch, arch_blocks, extreme
 from compofa.evaluate import recalibrate
 from compofa.export import ExportMismatch, check_onnx, export_onnx, folded_weights
-from compofa.families import GLYPHS
 from compofa.graph import weight_shapes
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch, extreme
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
 
 ARCHS = [

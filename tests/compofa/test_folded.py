@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from compofa.arch import Arch, arch_blocks
 from compofa.blocks import Block
-from compofa.families import GLYPHS
 from compofa.folded import folded_network
 from compofa.graph import network_to_onnx
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 
 BLOCKS = [
     Block("conv", (3, 9, 9), 16, kernel=3, stride=2, act="hswish"),

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compofa.arch import InvalidArch, extreme
-from compofa.families import FAMILIES, GLYPHS
-from compofa.genotype import decode, encode
-from compofa.spaces import get_space
+from compofa.spaces.arch import InvalidArch, extreme
+from compofa.spaces.layout import decode, encode
+from compofa.spaces.registry import FAMILIES, GLYPHS
+from compofa.spaces.space import get_space
 
 
 @given(st.sampled_from(list(FAMILIES.values())), st.integers(0, 2**32))

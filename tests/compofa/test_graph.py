@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compofa.arch import arch_blocks, extreme
 from compofa.blocks import Block
-from compofa.families import FAMILIES, Family
 from compofa.graph import network_to_onnx, random_weights, weight_shapes
-from compofa.static import StaticBlock
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.family import Family
+from compofa.spaces.registry import FAMILIES
+from compofa.supernet.static import StaticBlock
 
 KINDS = [
     Block("conv", (3, 17, 17), 8, kernel=3, stride=2, act="hswish"),

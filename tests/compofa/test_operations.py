@@ -14,7 +14,7 @@ from compofa.blocks import kinds as kinds_module
 from compofa.blocks.operations import Activation, Listing, Operation, Shape
 from compofa.errors import InputError
 from compofa.graph import network_to_onnx
-from compofa.static import StaticBlock
+from compofa.supernet.static import StaticBlock
 from lut.ofa_yaml import ofa_key
 from lut.predictors.block_rows import block_rows
 from lut.predictors.subnets import block_costs
@@ -40,8 +40,8 @@ def folding(block: Block, ops: Listing) -> None:
         (StaticBlock, "torch does not know the operation Fold"),
         (lower, "the FPGA model does not know the operation Fold"),
         (ofa_key, "OFA's layout of tables does not know blocks of kind folding"),
-        (lambda block: block_rows([block]), "the model of blocks does not know blocks of kind folding"),
-        (block_costs, "the model of subnets does not know blocks of kind folding"),
+        (lambda block: block_rows([block]), "the model of blocks does not know the operation Fold"),
+        (block_costs, "the model of subnets does not know the operation Fold"),
     ],
 )
 def test_a_kind_that_a_room_does_not_know_is_refused_by_name(

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compofa.accuracy_predictor import AccuracyPredictor, one_hot
-from compofa.families import get_family
-from compofa.genotype import encode
 from compofa.published_accuracy import RESOLUTIONS, load_published
-from compofa.spaces import get_space
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 FAMILY = get_family("imagenet-w1.2")
 

@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from ofa_configs import config_of
 
-from compofa.arch import Arch, arch_blocks
-from compofa.blocks import Block, total_macs, total_params
+from compofa.blocks import total_macs, total_params
+from compofa.configs import parse_config
 from compofa.errors import InputError
-from compofa.families import get_family
+from compofa.network import arch_blocks
 from compofa.published_networks import published_network
+from compofa.spaces.arch import Arch, InvalidArch
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "ofa_published_nets.jsonl"
 MISPRINTED = {"note10_lat-8ms_top1-71.4_finetune-25"}
@@ -30,40 +35,6 @@ def test_every_published_network_has_the_published_macs_and_parameters() -> None
         if net["name"] not in MISPRINTED:
             assert total_macs(blocks) / 1e6 == pytest.approx(macs, rel=0.01, abs=0.5), net["name"]
         assert total_params(blocks) / 1e6 == pytest.approx(net["published"]["params_m"], abs=0.1)
-
-
-def config_of(blocks: tuple[Block, ...]) -> dict[str, Any]:
-    """The blocks of a MobileNetV3 in OFA's layout."""
-    stem, *inner, expand, _, mix, linear = blocks
-    acts = {"relu": "relu", "hswish": "h_swish"}
-
-    def conv(block: Block, use_bn: bool = True) -> dict[str, Any]:
-        return {
-            "name": "ConvLayer", "kernel_size": block.kernel, "stride": block.stride, "groups": 1, "bias": False,
-            "in_channels": block.in_shape[0], "out_channels": block.out_channels, "use_bn": use_bn,
-            "act_func": acts[block.act],
-        }  # fmt: skip
-
-    def inverted(block: Block) -> dict[str, Any]:
-        layer = {
-            "name": "MBInvertedConvLayer", "in_channels": block.in_shape[0], "out_channels": block.out_channels,
-            "kernel_size": block.kernel, "stride": block.stride, "expand_ratio": 6,
-            "mid_channels": block.hidden_channels, "act_func": acts[block.act], "use_se": block.se,
-        }  # fmt: skip
-        shortcut = {"name": "IdentityLayer"} if block.shortcut else None
-        return {"name": "MobileInvertedResidualBlock", "mobile_inverted_conv": layer, "shortcut": shortcut}
-
-    return {
-        "name": "MobileNetV3",
-        "first_conv": conv(stem),
-        "blocks": [inverted(block) for block in inner],
-        "final_expand_layer": conv(expand),
-        "feature_mix_layer": conv(mix, use_bn=False),
-        "classifier": {
-            "name": "LinearLayer", "in_features": linear.in_shape[0], "out_features": linear.out_channels,
-            "bias": True, "use_bn": False,
-        },
-    }  # fmt: skip
 
 
 ARCH = Arch.parse("r24-k3e3_k3e3-k5e4_k5e4_k5e4-k3e3_k3e3-k3e6_k3e6_k3e6_k3e6-k5e3_k5e3")
@@ -85,7 +56,7 @@ def broken(change: Any) -> dict[str, Any]:
     [
         ([], "not a net.config"),
         ({}, "not a net.config"),
-        ({"name": "ResNets"}, "'ResNets' are not read"),
+        ({"name": "VGG"}, "'VGG' are not read"),
         (broken(lambda c: c["blocks"][1].update(name="Bottleneck")), "unknown block 'Bottleneck'"),
         (broken(lambda c: c["blocks"][1]["mobile_inverted_conv"].update(name="X")), "unknown layer 'X'"),
         (broken(lambda c: c["blocks"][1]["mobile_inverted_conv"].update(act_func="tanh")), "activation 'tanh'"),
@@ -100,3 +71,33 @@ def broken(change: Any) -> dict[str, Any]:
 def test_what_cannot_be_built_is_named(config: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         published_network(config, 32)
+
+
+@pytest.mark.parametrize("name", ["glyphs", "glyphs-proxyless", "resnet50d"])
+def test_a_subnet_is_found_again_from_its_published_configuration(name: str) -> None:
+    family, rng = get_family(name), np.random.default_rng(0)
+    for _ in range(10):
+        arch = get_space("ofa", family).sample(rng)
+        config = {"config": config_of(arch_blocks(family, arch)), "image_size": arch.resolution}
+        assert arch_blocks(family, parse_config(family, config)) == arch_blocks(family, arch)
+
+
+def test_resnet50ds_lists_are_read() -> None:
+    """As OFA's code draws them: blocks beyond the fewest, the stem's optional layer first, widths by their place."""
+    family = get_family("resnet50d")
+    lists = {
+        "d": [2, 0, 1, 2, 0],
+        "e": [0.2] * 6 + [0.25] * 6 + [0.35] * 6,
+        "w": [0, 1, 2, 0, 1, 2],
+        "r": 224,
+    }
+    arch = parse_config(family, lists)
+    assert str(arch) == (
+        "r224-w0.65_k3_k3-w0.8_k3-w1_e0.2_e0.2-w0.65_e0.2_e0.2_e0.25-w0.8_e0.25_e0.25_e0.25_e0.25_e0.35_e0.35"
+        "-w1_e0.35_e0.35"
+    )
+    assert len(parse_config(family, {**lists, "d": [0, 0, 1, 2, 0]}).units[0]) == 1
+    with pytest.raises(InvalidArch, match="w holds 3; resnet50d has 3 widths there"):
+        parse_config(family, {**lists, "w": [0, 1, 2, 3, 1, 2]})
+    with pytest.raises(InvalidArch, match="lacks w"):
+        parse_config(family, {key: value for key, value in lists.items() if key != "w"} | {"ks": [3]})

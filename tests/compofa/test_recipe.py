@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from compofa.errors import InputError
-from compofa.families import GLYPHS
 from compofa.recipe import RECIPES, Recipe
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -122,7 +122,7 @@ def test_a_recipe_of_ones_own_is_read(tmp_path):
                 ("depths = [4]", "depths = [5]", r"depths is \[5\], not some of"),
                 ("depths = [4]", "depths = 4", "depths is 4, not a list"),
                 ("kernels = [7]", "kernels = ['7']", "kernels is .*, not a list of whole numbers"),
-                ("expands = [6]", "expands = [[6]]", "expands is .*, not a list of whole numbers"),
+                ("expands = [6]", "expands = [[6]]", "expands is .*, not a list of numbers"),
                 ("epochs = 1\n", "epochs = 0\n", "epochs is 0, not above 0"),
                 ("epochs = 1\n", "epochs = 1e300\n", "epochs is 1e.300, not above 0 to 1e9"),
                 ("base_lr = 0.1", "base_lr = nan", "base_lr is nan"),

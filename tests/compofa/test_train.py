@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from compofa.arch import extreme
 from compofa.checkpoint import load_supernet, save_supernet
 from compofa.data import ArrayData, load_data
 from compofa.errors import InputError, RunFailed
 from compofa.evaluate import Evaluator
 from compofa.files import FileBusy
 from compofa.recipe import Recipe
-from compofa.spaces import get_space
+from compofa.spaces.arch import extreme
+from compofa.spaces.space import get_space
 from compofa.training.state import LOG_FILE, STATE_FILE, State
 from compofa.training.trainer import Trainer, learning_rate, stage_steps
 from compofa.training.world import World

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compofa.families import GLYPHS
+from compofa.spaces.registry import GLYPHS
 from compofa.stopping import SIGNALS
 from hwbench import build_lut
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import build_lut, pareto, search, validate
 from lut import store
 from lut.gaps import known_entries

@@ -19,9 +19,9 @@ import pytest
 
 from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings, Target
 from compofa.blocks import Block
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import build_lut, tables
 from lut import store
 from lut.table import Table
@@ -110,9 +110,12 @@ def test_without_out_the_table_goes_to_the_documented_place(
     ("arguments", "says"),
     [
         (["--backend", "abacus"], "unknown backend 'abacus'; there are fpga, onnxruntime"),
-        (["--family", "resnets"], "unknown family 'resnets'; there are glyphs, imagenet-w1.0, imagenet-w1.2"),
+        (
+            ["--family", "resnets"],
+            "unknown family 'resnets'; there are glyphs, glyphs-proxyless, glyphs-resnet",
+        ),
         (["--space", "nas"], "unknown space 'nas'; there are ofa, compofa, compofa-elastic"),
-        (["--resolutions", "7"], f"family glyphs has no resolution 7; it has {SMALLEST}, {SECOND}"),
+        (["--resolutions", "7"], "images have a side from there to 8192 pixels, not 7"),
         (["--precision", "fp3"], "fp3"),
         (["--out", "/nowhere/t.jsonl"], "cannot write /nowhere/t.jsonl"),
     ],

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from compofa.genotype import Genotypes
+from compofa.spaces.layout import Genotypes
 from hwbench import check, shipped
 from hwbench.gating import checks, models
 from hwbench.gating.findings import CODES

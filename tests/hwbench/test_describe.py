@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compofa.arch import Arch, arch_blocks
-from compofa.families import get_family
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch
+from compofa.spaces.registry import get_family
 from hwbench import describe, shipped
 from lut.calibration import load_model
 

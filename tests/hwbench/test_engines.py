@@ -18,8 +18,8 @@ from backends.tensorrt import ahead, library
 from backends.tensorrt.build import Graph
 from backends.tensorrt.worker import CannotKeep
 from compofa.blocks import Block
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 from hwbench import cli, engines
 
 WHAT = ("--family", "glyphs", "--space", "compofa", "--resolutions", "16")

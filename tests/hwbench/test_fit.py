@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import fit, predict
 from lut.predictors.subnets import subnet_rows
 from lut.subnets_csv import subnet_columns, write_csv

@@ -4,14 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compofa.families import GLYPHS
+from compofa.spaces.layout import layout
+from compofa.spaces.registry import GLYPHS
 from hwbench.frontier import Cloud
 
 points = arrays(float, st.tuples(st.integers(1, 30), st.just(2)), elements=st.integers(1, 8).map(float))
 
 
 def cloud(xy):
-    genotypes = np.zeros((len(xy), 1 + GLYPHS.slots), dtype=np.int16)
+    genotypes = np.zeros((len(xy), 1 + layout(GLYPHS).slots), dtype=np.int16)
     return Cloud(GLYPHS, genotypes, xy[:, 0], xy[:, 1])
 
 

@@ -15,12 +15,13 @@ from compofa import accuracy_predictor
 from compofa.accuracy import Header, append
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.accuracy_predictor import CANDIDATES, AccuracyPredictor
-from compofa.arch import Arch, arch_blocks
 from compofa.checkpoint import save_supernet
 from compofa.errors import InputError
-from compofa.families import GLYPHS
-from compofa.genotype import decode, encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch
+from compofa.spaces.layout import decode, encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
 from hwbench import build_lut, fit, pareto, predict, search, shipped, specialize
 from hwbench.measured_accuracies import load_measured
@@ -143,7 +144,7 @@ def test_the_shipped_predictor_says_whose_it_is() -> None:
     predictor = AccuracyPredictor.load(shipped.predictor("glyphs"))
     header = json.loads(shipped.accuracies("glyphs", "ofa").open().readline())
     assert predictor.origin.supernet_sha256 == header["supernet_sha256"]
-    assert predictor.coverage and not predictor.coverage.lacks(OFA.used_choices())
+    assert predictor.coverage and not predictor.coverage.lacks_of_space(OFA.used_choices())
     for recipe in ("ofa", "compofa"):
         import hashlib
 
@@ -461,7 +462,7 @@ OTHER = str(drawn(2, 32)[1])
         ([("arch", "accuracy"), (ARCH, "")], "accuracy is ''"),
         ([("arch", "accuracy"), (ARCH, "70 %")], "accuracy is '70 %'"),
         ([("arch", "accuracy"), (ARCH, "0.5"), (OTHER, "0.6"), (ARCH, "0.7")], "line 4: the subnet stands there"),
-        ([("arch", "accuracy"), ("r17" + ARCH[3:], "0.5")], "line 2: r17"),
+        ([("arch", "accuracy"), ("r17" + ARCH[3:], "0.5")], "line 2: family glyphs has no resolution 17"),
         ([("arch", "accuracy"), ("resnet", "0.5")], "line 2: not a subnet: 'resnet'"),
         ([("arch", "top1"), (ARCH, "0.5")], "has no column accuracy; it has arch, top1"),
         ([("name", "accuracy"), (ARCH, "0.5")], "lacks r, d0"),

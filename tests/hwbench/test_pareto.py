@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from compofa.accuracy import Accuracies
-from compofa.arch import Arch
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.arch import Arch
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import pareto, shipped
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows

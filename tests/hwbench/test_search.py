@@ -15,10 +15,10 @@ from compofa import accuracy_predictor
 from compofa.accuracy import Header as AccuracyHeader
 from compofa.accuracy import append
 from compofa.accuracy_predictor import AccuracyPredictor
-from compofa.arch import Arch
-from compofa.families import GLYPHS, get_family
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.arch import Arch
+from compofa.spaces.layout import encode, layout
+from compofa.spaces.registry import GLYPHS, get_family
+from compofa.spaces.space import get_space
 from hwbench import search
 from lut import store
 from lut.predictors.auto import AutoPredictor
@@ -41,7 +41,7 @@ def write_table(path: Path, blocks, device: str = "d", scale: float = 1e6, famil
 
 
 def truth(genotypes: np.ndarray) -> np.ndarray:
-    size = (genotypes[:, 1:] * np.linspace(1, 2, GLYPHS.slots)).sum(1) / 300
+    size = (genotypes[:, 1:] * np.linspace(1, 2, layout(GLYPHS).slots)).sum(1) / 300
     return 0.5 + 0.3 * np.tanh(size) + 0.02 * genotypes[:, 0]
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from compofa.accuracy import Accuracies
 from compofa.accuracy_predictor import AccuracyPredictor
-from compofa.arch import extreme
 from compofa.checkpoint import load_supernet
 from compofa.evaluate import make_evaluator
-from compofa.families import GLYPHS
 from compofa.recipe import Recipe
-from compofa.spaces import get_space
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import shipped
 from lut.calibration import Calibration, calibration_path
 from lut.table import Table

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from compofa.arch import Arch, arch_blocks
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
-from compofa.families import GLYPHS
-from compofa.static import build_network
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch
+from compofa.spaces.registry import GLYPHS
 from compofa.supernet import Supernet
+from compofa.supernet.static import build_network
 from hwbench import specialize
 
 ARCH = "r16-k3e3_k3e3-k5e3_k5e3-k3e3_k3e3-k3e3_k3e3-k5e4_k5e4_k5e4"
@@ -87,7 +88,7 @@ def test_without_a_table_or_a_clock(supernet: Path, tmp_path: Path, capsys) -> N
         ([], "give either --arch ARCH or --latency-ms L"),
         (["--arch", ARCH, "--latency-ms", "2"], "give either --arch ARCH or --latency-ms L"),
         (["--latency-ms", "2", "--latency-ms", "3"], "one subnet for one target"),
-        (["--arch", "r17" + ARCH[3:]], "family glyphs has no resolution 17"),
+        (["--arch", "r17" + ARCH[3:]], "space ofa has the resolutions 16, 20"),
         (["--arch", "resnet"], "not a subnet: 'resnet'"),
         (
             ["--arch", ARCH.replace("k5e3", "k7e3"), "--space", "compofa"],

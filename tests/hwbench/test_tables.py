@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from compofa.blocks import Block
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import tables
 from hwbench.shipped import reference_table
 from lut.formats import read_table, write_table

@@ -9,8 +9,9 @@ import pytest
 
 from backends.base import Settings
 from backends.fpga.backend import FpgaBackend
-from compofa.arch import arch_blocks, extreme
-from compofa.families import GLYPHS
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import GLYPHS
 from hwbench import trace
 
 

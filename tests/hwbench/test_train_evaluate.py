@@ -14,14 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from compofa.accuracy import Accuracies
-from compofa.arch import Arch
 from compofa.checkpoint import open_supernet, save_supernet
-from compofa.families import GLYPHS
 from compofa.glyphs import CLASSES as GLYPH_CLASSES
-from compofa.layers import ElasticMBConv
-from compofa.spaces import get_space
+from compofa.spaces.arch import Arch
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from compofa.stopping import SIGNALS
 from compofa.supernet import Supernet
+from compofa.supernet import supernet as supernet_module
 from compofa.training.state import State
 from compofa.training.trainer import Trainer
 from hwbench import evaluate, specialize, train
@@ -112,18 +112,18 @@ def same_weights(*paths):
 
 
 def test_a_signal_while_channels_are_sorted_breaks_nothing(supernet, tmp_path, monkeypatch):
-    original, seen = ElasticMBConv.sort_hidden, 0
+    original, seen = supernet_module.sort_channels, 0
 
-    def sort(self, keep_expands=()):
+    def sort(place, keep=()):
         nonlocal seen
         seen += 1
         if seen == 7:
             os.kill(os.getpid(), signal.SIGINT)
-        original(self, keep_expands)
+        original(place, keep)
 
     arguments = ["--recipe", "digits-compofa", "--teacher", str(supernet), *QUICK]
     with monkeypatch.context() as patch:
-        patch.setattr(ElasticMBConv, "sort_hidden", sort)
+        patch.setattr(supernet_module, "sort_channels", sort)
         assert train.main([*arguments, "--out", str(tmp_path / "stopped")]) == 130
     assert State.load(tmp_path / "stopped").progress.step == 1
     for name in ("stopped", "whole"):

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
-from compofa.arch import arch_blocks
 from compofa.blocks import total_params
-from compofa.families import GLYPHS, get_family
-from compofa.genotype import decode, encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.layout import decode, encode
+from compofa.spaces.registry import GLYPHS, get_family
+from compofa.spaces.space import get_space
 from hwbench import fit, plots, validate
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model

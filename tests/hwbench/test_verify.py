@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import verify
 
 BLOCKS = get_space("ofa", GLYPHS).all_blocks(GLYPHS.resolutions[:1])

@@ -6,8 +6,8 @@ import pytest
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.store import Header
 from lut.table import Table
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa.arch import arch_blocks
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
 from lut.table import Table
@@ -64,7 +64,7 @@ def test_a_calibration_of_another_table_is_refused(table: Table, tmp_path: Path)
         ({"schema": 9}, "schema 9"),
         ({"rows": 3}, "broken"),
         ({"rows": []}, "10 subnets or more"),
-        ({"rows": [{"arch": "r24-k3", "first_ms": 1, "second_ms": 1}]}, "not a subnet"),
+        ({"rows": [{"arch": "r24-k3", "first_ms": 1, "second_ms": 1}]}, "has 5 units"),
         ({"settings": {}}, "broken"),
         ({"settings": {"terms": ["luck"]}}, "unknown terms"),
     ],

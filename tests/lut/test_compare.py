@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from backends.base import Measurement
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.compare import Comparison
 from lut.table import Table
 

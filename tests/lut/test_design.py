@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.design import choose, next_blocks, shares
 from lut.predictors.block_rows import KINDS, block_rows
 from lut.predictors.residual import Fitted, Kernel

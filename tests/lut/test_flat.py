@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.flat import read_csv, read_parquet, rows, write_csv, write_parquet
 from lut.store import Header
 from lut.table import Table

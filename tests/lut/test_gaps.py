@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.gaps import fill, known_entries, predict_missing
 from lut.table import Table
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.spaces.layout import encode, layout
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.lookup import MissingEntry
 from lut.table import Table
 
@@ -34,7 +34,7 @@ def test_every_subnet_of_compofa_is_answered_for(table: Table) -> None:
 
 def random_genotypes(count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    genotypes = rng.integers(0, 10, (count, 1 + GLYPHS.slots), dtype=np.int16)
+    genotypes = rng.integers(0, 10, (count, 1 + layout(GLYPHS).slots), dtype=np.int16)
     genotypes[:, 0] = rng.integers(0, len(GLYPHS.resolutions), count)
     return genotypes
 

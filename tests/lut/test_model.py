@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compofa.arch import Arch, arch_blocks
-from compofa.families import GLYPHS
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.arch import Arch
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut import model
 from lut.model import TERMS, LatencyModel
 from lut.table import MissingEntry, Table

@@ -13,10 +13,12 @@ import pytest
 
 from backends.base import Measurement, Target
 from compofa.blocks import Block
-from compofa.families import get_family
 from compofa.files import parse_yaml
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 from lut.calibration import load_model
 from lut.formats import read_table, write_table
 from lut.ofa_yaml import ofa_key, read_ofa, write_ofa
@@ -267,11 +269,11 @@ def test_tables_of_other_backbones_are_named_for_what_they_are(
 ) -> None:
     entry = ":\n  count: 1000\n  mean: 1.0\n  std: 0\n"
     stem, block = (
-        "Conv-input:160x160x3-output:80x80x40",
+        "Conv-input:160x160x3-output:80x80x56",
         "expanded_conv-input:10x10x80-output:10x10x80-expand:4-kernel:3-stride:1-idskip:1",
     )
     path = tmp_path / "160_lookup_table.yaml"
-    says = r"a table of ProxylessNAS or MobileNetV2, .*there are glyphs, .*Build a table of one of these"
+    says = r"a table of ProxylessNAS or MobileNetV2, .*there are glyphs, .*Write its family down"
     for keys in ((stem, block), (block,)):
         path.write_text("".join(key + entry for key in keys))
         with pytest.raises(ValueError, match=says):
@@ -279,8 +281,20 @@ def test_tables_of_other_backbones_are_named_for_what_they_are(
     path.write_text(stem + entry)
     with pytest.raises(ValueError, match="another width, or of another kind of network"):
         read_ofa(tmp_path)
-    with pytest.raises(ValueError, match=says):
-        read_ofa(published("proxylessnas_mobile.yaml"))
+
+
+def test_proxylessnas_table_reads_and_converts_back_to_itself(
+    tmp_path: Path, published: Callable[[str], Path]
+) -> None:
+    path = published("proxylessnas_mobile.yaml")
+    table = read_ofa(path)
+    assert (table.header.family, len(table.entries)) == ("proxyless-mobile", 72)
+    (written,) = write_ofa(table, tmp_path / "again")
+    assert parse_yaml(written.read_text()) == parse_yaml(path.read_text())
+    largest = arch_blocks(table.family, extreme(table.family, largest=True))
+    entries = parse_yaml(path.read_text())
+    sums = sum(entries[ofa_key(block, proxyless=True)]["mean"] for block in largest)
+    assert table.latency_ms(largest) == pytest.approx(sums)
 
 
 def test_a_file_of_ours_that_was_cut_at_a_line_or_changed_is_refused(tmp_path: Path) -> None:

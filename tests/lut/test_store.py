@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
-from compofa.families import GLYPHS
 from compofa.files import FileBusy
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut import store
 
 TARGET = Target("onnxruntime", "A Processor @ 3 GHz", versions=(("onnxruntime", "1.20"),))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from compofa.errors import InputError
-from compofa.families import GLYPHS
-from compofa.genotype import Genotypes, encode
-from compofa.spaces import get_space
+from compofa.spaces.layout import Genotypes, encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut import subnet_model
 from lut.predictors import gaussian_process
 from lut.predictors.auto import AutoPredictor

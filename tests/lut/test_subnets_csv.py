@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ofa_configs import config_of
 
-from compofa.arch import Arch, arch_blocks
 from compofa.errors import InputError
-from compofa.families import GLYPHS, get_family
-from compofa.genotype import Genotypes, decode, encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.published_networks import published_network
+from compofa.spaces.arch import Arch
+from compofa.spaces.layout import Genotypes, decode, encode
+from compofa.spaces.registry import GLYPHS, get_family
+from compofa.spaces.space import get_space
 from lut.subnets_csv import read_subnets, subnet_columns, write_csv
 
 GOLDEN = """\
@@ -221,14 +224,15 @@ def test_one_subnet_of_ofa_is_a_file(tmp_path: Path) -> None:
         ({"d": [2, 2, 2, 2, 5]}, r"d\[4\] is 5; glyphs has depths 2, 3, 4"),
         ({"d": [2, 2, 2, 2, 1]}, r"d\[4\] is 1"),
         ({"d": [2, 2, 2, 2, -1]}, r"d\[4\] is -1"),
-        ({"ks": [3.5] * 20}, "no whole number"),
-        ({"ks": [True] * 20}, "no whole number"),
-        ({"ks": ["3"] * 20}, "no whole number"),
-        ({"ks": [[3]] * 20}, "no whole number"),
+        ({"ks": [3.5] * 20}, "k3.5e4 is not of kernels"),
+        ({"ks": [True] * 20}, "no number"),
+        ({"ks": ["3"] * 20}, "no number"),
+        ({"ks": [[3]] * 20}, "no number"),
         ({"ks": [4] * 20}, "k4e4"),
         ({"r": [16, 20]}, "r is a list of 1"),
         ({"r": 17}, "no resolution 17"),
-        ({"r": None}, "no whole number"),
+        ({"r": None}, "no number"),
+        ({"r": 16.5}, "no whole number"),
         ({"e": None}, "e is a list of 20"),
     ],
 )
@@ -245,26 +249,7 @@ def test_lists_that_are_no_subnet_are_refused(change: dict[str, Any], message: s
 
 def network(arch: str, family: str = "imagenet-w1.0") -> dict[str, Any]:
     """OFA's configuration of a specialised network."""
-    blocks = [
-        {
-            "name": "MobileInvertedResidualBlock",
-            "mobile_inverted_conv": {
-                "in_channels": block.in_shape[0],
-                "out_channels": block.out_channels,
-                "kernel_size": block.kernel,
-                "stride": block.stride,
-                "expand_ratio": block_choice,
-                "mid_channels": block.hidden_channels,
-                "use_se": block.se,
-            },
-        }
-        for block, block_choice in zip(
-            [b for b in arch_blocks(get_family(family), Arch.parse(arch)) if b.kind == "mbconv"],
-            [1, *(expand for unit in Arch.parse(arch).units for _, expand in unit)],
-            strict=True,
-        )
-    ]
-    return {"name": "MobileNetV3", "blocks": blocks}
+    return config_of(arch_blocks(get_family(family), Arch.parse(arch)))
 
 
 PUBLISHED = "r176-k3e3_k5e4-k3e6_k3e6_k7e3-k3e4_k3e4-k5e6_k3e3_k3e4_k7e6-k3e3_k3e6"
@@ -284,15 +269,21 @@ def test_a_published_network_is_a_subnet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: c.update(name="ProxylessNASNets"), "a ProxylessNASNets; imagenet-w1.0 is a MobileNetV3"),
-        (lambda c: c.update(blocks=c["blocks"][:3]), "1 units of blocks; imagenet-w1.0 has 5"),
-        (lambda c: c.update(blocks=[]), "0 units of blocks"),
+        (lambda c: c.update(name="ProxylessNASNets"), "a ProxylessNASNets has no final_expand_layer"),
+        (lambda c: c.update(blocks=c["blocks"][:3]), "takes 160 channels, the layer before it gives 24"),
+        (lambda c: c.update(blocks=[]), "takes 160 channels, the layer before it gives 16"),
         (lambda c: c.update(blocks=None), "has no list of blocks"),
-        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(out_channels=32), "out_channels 32"),
-        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(mid_channels=50), "mid_channels 50"),
-        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(stride=1), "stride 1"),
-        (lambda c: c["blocks"][0]["mobile_inverted_conv"].update(kernel_size=5), "kernel_size 5"),
-        (lambda c: c["blocks"][2].update(mobile_inverted_conv=None), "block 2 is no inverted residual"),
+        (
+            lambda c: c["blocks"][1]["mobile_inverted_conv"].update(out_channels=32),
+            "takes 24 channels, the layer before it gives 32",
+        ),
+        (
+            lambda c: c["blocks"][1]["mobile_inverted_conv"].update(mid_channels=50),
+            "block 2 has hidden_channels 50; imagenet-w1.0 has 48 there",
+        ),
+        (lambda c: c["blocks"][1]["mobile_inverted_conv"].update(stride=1), "block 2 has stride 1"),
+        (lambda c: c["blocks"][0]["mobile_inverted_conv"].update(kernel_size=5), "block 1 has kernel 5"),
+        (lambda c: c["blocks"][2].update(mobile_inverted_conv=None), "not a net.config of OFA"),
     ],
 )
 def test_a_network_outside_the_family_is_refused(edit: Any, message: str, tmp_path: Path) -> None:
@@ -303,26 +294,24 @@ def test_a_network_outside_the_family_is_refused(edit: Any, message: str, tmp_pa
         read_subnets(tmp_path / "net.config", get_family("imagenet-w1.0"))
 
 
-def test_the_published_networks_have_the_published_macs(
+def test_the_published_networks_are_subnets_of_our_families(
     published: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    families = [get_family("imagenet-w1.0"), get_family("imagenet-w1.2")]
-    read = 0
-    for line in published("ofa_published_nets.jsonl").read_text().splitlines():
+    families = [get_family(name) for name in ("imagenet-w1.0", "imagenet-w1.2", "proxyless-w1.3")]
+    lines = published("ofa_published_nets.jsonl").read_text().splitlines()
+    for line in lines:
         given = json.loads(line)
-        path = tmp_path / "net.json"
-        path.write_text(line)
-        for family in families:
+        found = []
+        for family in (family.with_resolutions([given["image_size"]]) for family in families):
+            (tmp_path / "net.json").write_text(line)
             try:
-                (arch,) = read_subnets(path, family).archs()
+                (arch,) = read_subnets(tmp_path / "net.json", family).archs()
             except InputError:
                 continue
-            macs = sum(block.macs for block in arch_blocks(family, arch)) / 1e6
-            assert macs == pytest.approx(
-                float(given["published"]["macs"].rstrip("M")), rel=0.05
-            )  # published to the million
-            read += 1
-    assert read > 10
+            assert arch_blocks(family, arch) == published_network(given["config"], given["image_size"])
+            found.append(family.name)
+        assert len(found) == 1, given["name"]
+    assert len(lines) == 33
 
 
 @pytest.mark.parametrize(

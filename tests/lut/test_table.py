@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa.arch import arch_blocks
-from compofa.families import GLYPHS, get_family
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.registry import GLYPHS, get_family
+from compofa.spaces.space import get_space
 from lut import store
 from lut.table import MissingEntry, Table
 

@@ -11,7 +11,7 @@ import pytest
 
 from backends.base import Measurement
 from compofa.blocks import Block
-from compofa.families import GLYPHS, get_family
+from compofa.spaces.registry import GLYPHS, get_family
 from hwbench.shipped import reference_table
 from lut import store
 from lut.formats import write_table

@@ -9,8 +9,8 @@ from backends import registry
 from backends.base import Settings, Target
 from backends.fpga.backend import FpgaBackend
 from backends.fpga.target import load_target, target_names
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 SPACE = get_space("ofa", get_family("imagenet-w1.2"))
 

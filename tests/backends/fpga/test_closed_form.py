@@ -16,8 +16,8 @@ from backends.fpga.layers import Layer, lower
 from backends.fpga.simulator import simulate
 from backends.fpga.target import Dpu, FpgaTarget, load_target, target_names
 from backends.fpga.tiling import Plan, plan, tiles_of
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 TILED = [name for name in target_names() if not name.startswith("streaming")]
 LAYERS = tuple(

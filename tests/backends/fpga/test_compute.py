@@ -11,8 +11,8 @@ import pytest
 from backends.fpga.compute import LayerArrays, compute_cycles, mac_cycles, place
 from backends.fpga.layers import Layer, lower
 from backends.fpga.target import Dpu, FpgaTarget, Systolic, load_target
-from compofa.families import get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import get_space
 
 FAMILY = get_family("imagenet-w1.0")
 

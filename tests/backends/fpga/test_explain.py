@@ -7,8 +7,9 @@ import pytest
 from backends.fpga.explain import explain, peak_gops
 from backends.fpga.layers import lower
 from backends.fpga.target import load_target
-from compofa.arch import arch_blocks, extreme
-from compofa.families import get_family
+from compofa.network import arch_blocks
+from compofa.spaces.arch import extreme
+from compofa.spaces.registry import get_family
 
 FAMILY = get_family("imagenet-w1.0")
 LAYERS = [

@@ -6,8 +6,8 @@ import pytest
 
 from backends.fpga.layers import Layer, lower, total_macs
 from compofa.blocks import Block
-from compofa.families import FAMILIES, get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import FAMILIES, get_family
+from compofa.spaces.space import get_space
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -20,8 +20,8 @@ from backends.measuring.differencing import (
     working_bytes,
 )
 from compofa.blocks import Block, check_chain
-from compofa.families import FAMILIES, get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import FAMILIES, get_family
+from compofa.spaces.space import get_space
 
 KEEPS = Block("mbconv", (16, 8, 8), 16, 64, kernel=5, se=True, act="hswish", shortcut=True)
 SHRINKS = Block("mbconv", (16, 8, 8), 24, 64, kernel=3, stride=2, act="relu")

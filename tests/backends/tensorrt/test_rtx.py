@@ -14,8 +14,8 @@ from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from compofa.blocks import Block
 from compofa.errors import InputError
-from compofa.families import FAMILIES, get_family
-from compofa.spaces import get_space
+from compofa.spaces.registry import FAMILIES, get_family
+from compofa.spaces.space import get_space
 
 pytestmark = pytest.mark.needs_rtx
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.spaces import get_space
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut import store
 
 pytestmark = pytest.mark.needs_tvm

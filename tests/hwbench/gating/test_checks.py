@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compofa.errors import InputError
-from compofa.genotype import Genotypes
+from compofa.spaces.layout import Genotypes
 from hwbench.gating import checks, models
 from hwbench.gating.baseline import Baseline, Frozen
 from hwbench.gating.checks import DRIFT_LIMIT, Comparison, State, _accuracy_finding, drift, judge, present

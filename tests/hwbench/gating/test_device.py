@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa.arch import arch_blocks
+from compofa.network import arch_blocks
 from hwbench.gating import device
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
 from hwbench.gating.golden import GoldenSet

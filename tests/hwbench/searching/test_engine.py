@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compofa.arch import slot_block
 from compofa.blocks import Block
-from compofa.families import Family
-from compofa.genotype import block_choices
+from compofa.network import arch_blocks
+from compofa.spaces.family import Family
+from compofa.spaces.layout import decode
 from hwbench.searching import breed, engine, polish
 from hwbench.searching.engine import Infeasible, search
 from hwbench.searching.problem import Evaluated, Latency, Problem
@@ -94,8 +94,8 @@ class Bent:
 
 
 def bent(problem: Problem, seed: int, share: float = 0.05) -> Problem:
-    slots = problem.space.family.slots
-    twist = np.random.default_rng(seed + 100).standard_normal((slots, slots))
+    columns = problem.space.layout.columns - 1
+    twist = np.random.default_rng(seed + 100).standard_normal((columns, columns))
     return replace(problem, latencies=tuple(Bent(lookup, twist, share) for lookup in problem.latencies))
 
 
@@ -187,19 +187,11 @@ def crippled(problem: Problem, seed: int, share: float = 0.25) -> Problem:
     return replace(problem, space=space, latencies=lookups, resolutions=kept)
 
 
-def blocks(problem: Problem, row: list[int]) -> set[Block]:
-    """The elastic blocks of a genotype."""
-    return {
-        _block(problem.space.family, row[0], slot, choice) for slot, choice in enumerate(row[1:]) if choice
-    }
-
-
 @functools.cache
-def _block(family: Family, resolution: int, slot: int, choice: int) -> Block:
-    unit, position = divmod(slot, family.max_depth)
-    return slot_block(
-        family, family.resolutions[resolution], unit, position, *block_choices(family)[choice - 1]
-    )
+def blocks(family: Family, row: tuple[int, ...]) -> frozenset[Block]:
+    """The blocks of a genotype."""
+    (arch,) = decode(family, np.array([row], dtype=np.int16))
+    return frozenset(arch_blocks(family, arch))
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.02])
@@ -217,7 +209,8 @@ def test_what_cannot_run_is_never_found_and_the_best_of_the_rest_is(
         tried += 1
         # Brute force that knows nothing of spaces with holes: look at the blocks of each subnet.
         every = whole.space.enumerate_genotypes()
-        runs = np.array([problem.space.forbidden.isdisjoint(blocks(whole, row)) for row in every.tolist()])
+        family, forbidden = whole.space.family, problem.space.forbidden
+        runs = np.array([forbidden.isdisjoint(blocks(family, tuple(row))) for row in every.tolist()])
         assert 0 < runs.sum() < len(runs) and runs.sum() == problem.space.count()
         subnets = whole.evaluate(every[runs])
         wanted = np.quantile(subnets.latency_ms, [0.1, 0.4, 0.8], axis=0) + 1e-9

@@ -23,7 +23,7 @@ def brute_force(latency: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.array(points)
 
 
-@pytest.mark.parametrize("space", ["ofa", "compofa-elastic"])
+@pytest.mark.parametrize("space", ["ofa", "wide", "compofa-elastic"])
 @given(seed=seeds, steps=st.sampled_from([0, 3, 50]))
 @settings(max_examples=25, deadline=None)
 def test_the_frontier_is_exact(searching, space: str, seed: int, steps: int) -> None:
@@ -34,7 +34,7 @@ def test_the_frontier_is_exact(searching, space: str, seed: int, steps: int) -> 
         front = programme.solve(problem, problem.latency[0], accuracy, resolution, epsilon=0.0)
         mine = genotypes[genotypes[:, 0] == resolution]
         expected = brute_force(problem.latency[0](mine), accuracy(mine))
-        rebuilt = problem.assemble(resolution, front.choice)
+        rebuilt = problem.assemble(resolution, front.choice, front.widths)
         np.testing.assert_allclose(accuracy(rebuilt), front.accuracy)
         np.testing.assert_allclose(problem.latency_ms(rebuilt)[:, 0], front.latency)
         for limit in np.linspace(expected[0, 0], expected[-1, 0], 20):
@@ -42,16 +42,17 @@ def test_the_frontier_is_exact(searching, space: str, seed: int, steps: int) -> 
             assert front.accuracy[front.latency <= limit + 1e-9].max() == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.parametrize("space", ["ofa", "wide"])
 @given(seed=seeds, epsilon=st.floats(1e-4, 0.3))
 @settings(max_examples=25, deadline=None)
-def test_thinning_loses_no_more_than_it_says(searching, seed: int, epsilon: float) -> None:
-    problem = searching.make_problem(seed)
+def test_thinning_loses_no_more_than_it_says(searching, space: str, seed: int, epsilon: float) -> None:
+    problem = searching.make_problem(seed, space=space)
     accuracy = searching.random_additive(problem.space.family, np.random.default_rng(seed + 1))
     exact = programme.solve(problem, problem.latency[0], accuracy, 0, epsilon=0.0)
     thin = programme.solve(problem, problem.latency[0], accuracy, 0, epsilon=epsilon)
     for latency, best in zip(exact.latency, exact.accuracy, strict=True):
         reached = thin.accuracy[thin.latency <= latency + 1e-9].max()
-        assert best - reached <= (len(problem.units) - 1) * epsilon + 1e-9
+        assert best - reached <= (len(problem.space.shapes) - 1) * epsilon + 1e-9
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40))

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from compofa.families import GLYPHS
-from compofa.genotype import Genotypes, encode
-from compofa.spaces import get_space
+from compofa.spaces.layout import Genotypes, encode
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from lut.predictors.base import Floats, Rows
 from lut.predictors.subnets import subnet_rows
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from compofa.blocks import Block
-from compofa.families import FAMILIES
-from compofa.spaces import get_space
+from compofa.spaces.registry import FAMILIES
+from compofa.spaces.space import get_space
 from lut.predictors.block_rows import DESCRIPTORS, KINDS, LAUNCHES, WORK, block_rows
 
 BLOCK = Block("mbconv", (8, 9, 9), 16, hidden_channels=32, kernel=5, stride=2, se=True, act="hswish")

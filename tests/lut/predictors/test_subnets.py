@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compofa.arch import arch_blocks
-from compofa.families import GLYPHS, get_family
-from compofa.genotype import encode
-from compofa.spaces import get_space
+from compofa.network import arch_blocks
+from compofa.spaces.layout import encode, layout
+from compofa.spaces.registry import GLYPHS, get_family
+from compofa.spaces.space import get_space
 from lut.predictors.subnets import MS_PER_BLOCK, MS_PER_COST, block_costs, subnet_rows
 
 
@@ -40,7 +40,7 @@ def test_the_costs_of_a_block() -> None:
 
 def test_each_choice_has_a_column_of_its_own() -> None:
     """Two subnets that differ in one kernel differ in the columns of that slot only."""
-    one = np.zeros((1, 1 + GLYPHS.slots), dtype=np.int16)
+    one = np.zeros((1, 1 + layout(GLYPHS).slots), dtype=np.int16)
     one[:, [1, 2, 5, 6, 9, 10, 13, 14, 17, 18]] = 1
     other = one.copy()
     other[0, 2] = 2
