@@ -70,7 +70,7 @@ def farm(servers: int, key: str, environment: Mapping[str, str] | None = None) -
     port, *ports = _free_ports(1 + servers)
     address = f"{HOST}:{port}"
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "torch.py").write_text(NO_TORCH)
+        (Path(folder) / "torch.py").write_text(NO_TORCH, encoding="utf-8")
         base = {"PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
         processes = [_start(base, "rpc_tracker", port)]
         try:

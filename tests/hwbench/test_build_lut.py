@@ -184,7 +184,11 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """A limit on the file's size stops a write in the middle, as a full disk does."""
     path = tmp_path / "t.jsonl"
     limit = (4000, 4000)  # less than the header and the first batch
-    process = start(path, *QUICK, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    process = start(
+        path,
+        *("--backend", "fpga", *QUICK),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (1, f"hwbench build_lut: error: {path}: File too large\n")
     assert list(tmp_path.iterdir()) == []  # no header without entries, which would count as the newest table
@@ -202,9 +206,8 @@ def kill_builds(*arguments: str) -> dict[str, Any]:
 
 def test_a_kill_in_the_middle_of_a_build_loses_nothing_and_measures_nothing_twice() -> None:
     seed = os.environ.get("HWBENCH_TEST_SEED", "0")
-    seen = kill_builds("--kills", "2", "--signals", "SIGKILL", "--space", "compofa", "--seed", seed)[
-        "SIGKILL"
-    ]
+    quick = ("--kills", "2", "--signals", "SIGKILL", "--space", "compofa", "--resolutions", str(SMALLEST))
+    seen = kill_builds(*quick, "--seed", seed)["SIGKILL"]
     assert seen["in_the_middle"] == 2 and seen["tables"] >= 1 and seen["problems"] == []
 
 

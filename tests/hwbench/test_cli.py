@@ -158,7 +158,8 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(capsys: pytest.Cap
 
 
 PRINTS = "for _ in range(100000): print('x' * 100)"
-TABLE = "cli.print_table('t', ('a', 'b'), [('x' * 50, '1')] * 20000)"
+TABLE = "cli.print_table('t', ('a', 'b'), [('x' * 50, '1')] * 3000)"
+"""More than a pipe holds."""
 
 
 def script(body: str) -> str:
