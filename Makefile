@@ -1,7 +1,9 @@
 # `make demo` and `make test` set up all they need in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-export PYTHONPYCACHEPREFIX ?= .venv/pycache
+# Not relative: a process that is started elsewhere would find nothing there and compile all that it imports.
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.venv/pycache
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check lint bench clean
 
@@ -30,7 +32,7 @@ demo: .venv/installed  ## measure this CPU, validate the table, draw the frontie
 	$(BIN)/python -m hwbench.pareto --space compofa --space ofa --lut demo/glyphs.jsonl --out demo/pareto.png --csv demo/pareto.csv
 
 test: .venv/installed .venv/tensorrt lint  ## everything but what takes minutes
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: .venv/installed .venv/tensorrt lint
 	$(BIN)/python -m pytest -m ''

@@ -8,6 +8,7 @@ command's; it gets copies of what it may change; and an answer that cannot be a 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sys
@@ -110,14 +111,26 @@ def guarded(name: str, kind: type[Backend]) -> type[Backend]:
         def target(self) -> Target:
             with guard(name, "target"):
                 found = super().target
-            if not isinstance(found, Target):
-                raise PluginFailed(f"{name}: its target is a {type(found).__name__}, no Target")
-            return found
+                if not isinstance(found, Target):
+                    raise PluginFailed(f"{name}: its target is a {type(found).__name__}, no Target")
+                fields = found.to_dict()
+            return Target.from_dict(_as_json(name, "target", fields))
 
         @property
         def caution(self) -> str | None:
             with guard(name, "caution"):
-                return super().caution
+                found = super().caution
+            return found if found is None else _line(found)
+
+        @property
+        def reference(self) -> dict[str, Any] | None:
+            with guard(name, "reference"):
+                found = super().reference
+            return found if found is None else dict(_as_json(name, "reference", found))
+
+        def use_reference(self, reference: Any) -> None:
+            with guard(name, "use_reference"):
+                super().use_reference(reference)
 
         def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
             with guard(name, "block_latencies"):
@@ -130,14 +143,17 @@ def guarded(name: str, kind: type[Backend]) -> type[Backend]:
             return _checked(name, len(networks), found)
 
         def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
+            left = set(blocks)
             for batch in _guarded_steps(name, "as_they_come", super().as_they_come, list(blocks)):
-                entries = getattr(batch, "entries", None)
-                if not isinstance(batch, Batch) or not set(dict(entries or ())) <= set(blocks):
+                if not isinstance(batch, Batch) or not {*dict(batch.entries), *batch.failures} <= set(blocks):
                     raise PluginFailed(
                         f"{name}: as_they_come gave no batch of the blocks that were asked for"
                     )
                 _checked(name, len(batch.entries), [measurement for _, measurement in batch.entries])
-                yield batch
+                left -= {*dict(batch.entries), *batch.failures}
+                yield Batch(batch.entries, {block: _line(why) for block, why in batch.failures.items()})
+            if left:
+                raise PluginFailed(f"{name}: as_they_come left out {len(left)} of {len(blocks)} blocks")
 
         def verify(self, blocks: Sequence[Block], emulate: bool = False) -> Iterator[Verdict]:
             yield from _guarded_steps(name, "verify", super().verify, list(blocks), emulate)
@@ -163,17 +179,29 @@ def _guarded_steps(
         yield one
 
 
+def _as_json(name: str, what: str, value: Any) -> Any:
+    """`value` as a table keeps it, which only text and numbers survive."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise PluginFailed(f"{name}: its {what} cannot be kept as JSON: {error}") from error
+
+
+def _line(text: Any) -> str:
+    return " ".join(str(text).split())
+
+
 def _checked(name: str, asked: int, found: Any) -> list[Measurement]:
     if not isinstance(found, (list, tuple)) or len(found) != asked:
         count = len(found) if isinstance(found, (list, tuple)) else f"a {type(found).__name__}"
         raise PluginFailed(f"{name}: asked for {asked} latencies, it gave {count}")
     for one in found:
-        if trouble := _trouble(one):
-            raise PluginFailed(f"{name}: {trouble}")
+        if what := trouble(one):
+            raise PluginFailed(f"{name}: {what}")
     return list(found)
 
 
-def _trouble(one: Any) -> str | None:
+def trouble(one: Any) -> str | None:
     """What is wrong with an answer; None if it can be a latency."""
     if not isinstance(one, Measurement):
         return f"an answer is a {type(one).__name__}, no Measurement"
@@ -190,4 +218,8 @@ def _trouble(one: Any) -> str | None:
             return f"{field} is {value!r}, no positive number of milliseconds"
     if not one.low_ms <= one.latency_ms <= one.high_ms:
         return f"the latency {one.latency_ms:g} ms lies outside its own interval, {one.low_ms:g} to {one.high_ms:g} ms"
+    try:
+        json.dumps([one.cycles, one.noisy, dict(one.details)], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"the details of a latency cannot be kept as JSON: {error}"
     return None

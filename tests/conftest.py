@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# Before numpy is imported, here or in a process that a test starts: on a machine whose cores are all at work,
+# threads of BLAS that wait for each other make minutes of seconds.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from backends.base import BackendUnavailable
 from compofa.errors import InputError
 from compofa.files import parse_json
 
 CONNECT_S = 5.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,25 @@ class Address:
             BackendUnavailable: the tracker cannot be reached, or is silent.
             InputError: it is none, or has no such board; says which keys it has.
         """
-        keys = self._registered(Deadline(within_s))
+        keys = self._ask(Deadline(within_s), _keys)
         if self.key not in keys:
             there = f"there are {', '.join(sorted(set(keys)))}" if keys else "none is registered"
             raise InputError(f"no board has the key {self.key!r} at tracker {self.host}:{self.port}; {there}")
         return keys.count(self.key)
 
-    def _registered(self, deadline: Deadline) -> list[str]:
-        """The key of each board at the tracker, by the protocol of ``tvm.rpc.tracker``."""
+    def count_free_boards(self, within_s: float = CONNECT_S) -> int:
+        """How many boards under the key the tracker would give away at once: one that serves somebody, or has not
+        yet noticed that he is gone, is registered but not free.
+
+        Raises:
+            BackendUnavailable, InputError: as for :meth:`count_boards`; no board under the key is 0.
+        """
+        return self._ask(
+            Deadline(within_s), lambda summary: int(summary["queue_info"].get(self.key, {}).get("free", 0))
+        )
+
+    def _ask(self, deadline: Deadline, read: Callable[[Any], T]) -> T:
+        """What `read` finds in the tracker's summary, by the protocol of ``tvm.rpc.tracker``."""
         self.check_reachable(deadline.left_s())
         try:
             with socket.create_connection((self.host, self.port), timeout=deadline.left_s()) as connection:
@@ -85,12 +99,12 @@ class Address:
                 if size > LARGEST_ANSWER:
                     raise InputError("another protocol")
                 _, summary = parse_json(_receive(connection, size, deadline))
-                return [str(server["key"]).removeprefix("server:") for server in summary["server_info"]]
+                return read(summary)
         except TimeoutError as error:
             raise BackendUnavailable(
                 f"what is at {self.host}:{self.port} did not answer within {deadline.within_s:g} s: is it a tracker?"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.host}:{self.port} is no TVM tracker; without --key, --rpc is the address of an RPC server"
             ) from error
@@ -117,6 +131,11 @@ class Deadline:
 TRACKER_MAGIC = 0x2F271
 SUMMARY = 6
 LARGEST_ANSWER = 1 << 20
+
+
+def _keys(summary: Any) -> list[str]:
+    """The key of each board that is registered."""
+    return [str(server["key"]).removeprefix("server:") for server in summary["server_info"]]
 
 
 def _number(value: int) -> bytes:

@@ -315,6 +315,8 @@ def _plain(error: Exception) -> Exception:
 
 
 if __name__ == "__main__":
+    # TVM's FFI imports torch where it finds it, which takes longer than TVM itself. No worker needs it.
+    sys.modules["torch"] = None  # type: ignore[assignment]
     # As `backends.tvm.crew`, not as `__main__`: what is sent must be of the same classes on both sides.
     from backends.tvm import crew
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from backends.base import BackendUnavailable
 from backends.tvm.address import Address
@@ -44,6 +45,20 @@ class Farm:
         """Send a signal to a server with all that it started."""
         os.killpg(self.servers[server].pid, number)
 
+    def wait_until_free(self) -> None:
+        """Until the tracker has all boards to give away: one takes a moment to notice that a session has ended.
+
+        Raises:
+            TimeoutError: one is not free in time.
+        """
+        host, _, port = self.address.rpartition(":")
+        tracker = Address(host, int(port), self.key)
+        deadline = time.monotonic() + START_S
+        while _count_free(tracker) < len(self.servers):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not all of {len(self.servers)} boards were free within {START_S:g} s")
+            time.sleep(0.1)
+
 
 @contextmanager
 def farm(servers: int, key: str, environment: Mapping[str, str] | None = None) -> Iterator[Farm]:
@@ -54,21 +69,26 @@ def farm(servers: int, key: str, environment: Mapping[str, str] | None = None) -
     """
     port, *ports = _free_ports(1 + servers)
     address = f"{HOST}:{port}"
-    processes = [_start({}, "rpc_tracker", port)]
-    try:
-        joins = ("--tracker", address, "--key", key)
-        processes += [_start(environment or {}, "rpc_server", p, *joins) for p in ports]
-        deadline = time.monotonic() + START_S
-        while not _registered(port, key, servers):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the tracker and {servers} servers did not start in {START_S:g} s")
-            time.sleep(0.1)
-        yield Farm(address, key, processes[1:], ports)
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "torch.py").write_text(NO_TORCH, encoding="utf-8")
+        base = {"PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
+        processes = [_start(base, "rpc_tracker", port)]
+        try:
+            joins = ("--tracker", address, "--key", key)
+            given = {**base, **(environment or {})}
+            processes += [_start(given, "rpc_server", p, *joins) for p in ports]
+            started = Farm(address, key, processes[1:], ports)
+            started.wait_until_free()
+            yield started
+        finally:
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+NO_TORCH = 'raise ImportError("the boards do without")\n'
+"""TVM's FFI imports torch where it finds it, which takes longer than TVM itself, in each of six processes."""
 
 
 def _start(
@@ -93,11 +113,11 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _registered(port: int, key: str, servers: int) -> bool:
+def _count_free(tracker: Address) -> int:
     try:
-        return Address(HOST, port, key).count_boards() == servers
-    except (BackendUnavailable, ValueError):  # not yet
-        return False
+        return tracker.count_free_boards()
+    except (BackendUnavailable, ValueError):  # the tracker is not yet there
+        return 0
 
 
 # --- a board that is emulated ---

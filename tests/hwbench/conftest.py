@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from backends.measuring.timing import TimingSettings
+from backends.onnxruntime_cpu import OnnxRuntimeBackend
 from compofa.spaces.registry import GLYPHS
 from compofa.stopping import SIGNALS
 from hwbench import build_lut
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_timing() -> Iterator[None]:
+    """Tests of commands ask what becomes of a measurement, not how good it is: that is a matter of the backends'
+    own tests, which keep the default timing, as do commands that run in a process of their own."""
+    few = TimingSettings(rounds=4, max_warmup_ms=5.0)
+    quick = {
+        "block_timing": replace(few, rotation=24, round_ms=0.5),
+        "network_timing": replace(few, rotation=1, round_ms=4.0),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnnxRuntimeBackend.__init__, "__kwdefaults__", quick)
+        yield
+
+
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, quick_timing: None) -> Path:
     """A finished table of CompOFA on glyphs at the smallest resolution."""
     path = tmp_path_factory.mktemp("built") / "t.jsonl"
     smallest = str(min(GLYPHS.resolutions))

@@ -29,8 +29,9 @@ from lut.trust import choose_table
 
 SMALLEST, SECOND = GLYPHS.resolutions[:2]
 COMPOFA = get_space("compofa", GLYPHS)
-OFA_BLOCKS = get_space("ofa", GLYPHS).all_blocks((SMALLEST,))
 QUICK = ("--space", "compofa", "--resolutions", str(SMALLEST))
+LONG = ("--space", "ofa")
+"""Half a minute: what is done to such a build comes before its end, however busy this machine is."""
 
 
 def start(path: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
@@ -162,20 +163,21 @@ def test_a_second_build_on_the_same_file_is_refused_at_once(
 # --- ends that nobody planned ---
 
 
-def wait_for_entries(path: Path, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > 1):
+def wait_for_entries(path: Path, process: subprocess.Popen[str], lines: int = 1) -> None:
+    """Until the table has more than so many lines, of which the header is one, or the build has ended."""
+    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") > lines):
         time.sleep(0.02)
 
 
 def test_ctrl_c_keeps_what_was_measured_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
-    process = start(path, "--space", "ofa", "--resolutions", str(SMALLEST))
+    process = start(path, *LONG)
     wait_for_entries(path, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     kept = len(Table.load(path).entries)
-    total = len(get_space("ofa", GLYPHS).all_blocks((SMALLEST,)))
+    total = len(get_space("ofa", GLYPHS).all_blocks(GLYPHS.resolutions))
     assert 0 < kept < total
     says = f"interrupted: {kept} of {total} blocks are in {path}; the same command goes on from there"
     assert errors.splitlines()[-1] == f"hwbench build_lut: {says}"
@@ -185,8 +187,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """A limit on the file's size stops a write in the middle, as a full disk does."""
     path = tmp_path / "t.jsonl"
     limit = (4000, 4000)  # less than the header and the first batch
-    process = start(path, *QUICK, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
-    _, errors = process.communicate(timeout=60)
+    process = start(
+        path,
+        *("--backend", "fpga", *QUICK),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (1, f"hwbench build_lut: error: {path}: File too large\n")
     assert list(tmp_path.iterdir()) == []  # no header without entries, which would count as the newest table
 
@@ -203,9 +209,8 @@ def kill_builds(*arguments: str) -> dict[str, Any]:
 
 def test_a_kill_in_the_middle_of_a_build_loses_nothing_and_measures_nothing_twice() -> None:
     seed = os.environ.get("HWBENCH_TEST_SEED", "0")
-    seen = kill_builds("--kills", "2", "--signals", "SIGKILL", "--space", "compofa", "--seed", seed)[
-        "SIGKILL"
-    ]
+    quick = ("--kills", "2", "--signals", "SIGKILL", "--space", "compofa", "--resolutions", str(SMALLEST))
+    seen = kill_builds(*quick, "--seed", seed)["SIGKILL"]
     assert seen["in_the_middle"] == 2 and seen["tables"] >= 1 and seen["problems"] == []
 
 
@@ -222,14 +227,17 @@ def test_a_file_under_a_running_build_is_not_replaced(
 ) -> None:
     """`tables ... --force` on it would lose what the build adds from then on."""
     path = tmp_path / "t.jsonl"
-    process = start(path, "--space", "ofa", "--resolutions", str(SMALLEST), "--json")
+    process = start(path, *LONG)
     wait_for_entries(path, process)
     assert process.poll() is None
     assert tables.main(["convert", str(built), "--out", str(path), "--force"]) == 1
     assert "being written by another process" in capsys.readouterr().err
-    out, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert len(Table.load(path).entries) == json.loads(out)["entries"] == len(OFA_BLOCKS)
+    lines = path.read_bytes().count(b"\n")
+    wait_for_entries(path, process, lines)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert len(Table.load(path).entries) >= lines
 
 
 def test_a_table_whose_newlines_are_gone_is_not_wiped(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

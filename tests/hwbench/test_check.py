@@ -16,7 +16,7 @@ import yaml
 
 from compofa.spaces.layout import Genotypes
 from hwbench import check, shipped
-from hwbench.gating import checks, models
+from hwbench.gating import checks, models, noise
 from hwbench.gating.findings import CODES
 from hwbench.gating.golden import MANIFEST
 from lut.calibration import Calibration, calibration_path
@@ -31,7 +31,8 @@ CALIBRATED = {"calibrated": models.MODELS["calibrated"]}
 
 @pytest.fixture
 def calibrated_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the learned models, which take a second and are not what is tested."""
+    """Without the learned models, and with few tosses for the margins: neither is what is tested."""
+    monkeypatch.setattr(noise, "TOSSES", 10)
     for name in set(models.MODELS) - set(CALIBRATED):
         monkeypatch.delitem(models.MODELS, name)
 
@@ -42,6 +43,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("frozen") / "golden"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "MODELS", CALIBRATED)
+        patch.setattr(noise, "TOSSES", 10)
         assert check.main(["--golden", str(path), "--freeze", str(REFERENCE), "--name", "mine"]) == 0
         assert check.main(["--golden", str(path), "--update-baseline"]) == 0
     return path

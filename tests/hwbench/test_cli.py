@@ -158,7 +158,8 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(capsys: pytest.Cap
 
 
 PRINTS = "for _ in range(100000): print('x' * 100)"
-TABLE = "cli.print_table('t', ('a', 'b'), [('x' * 50, '1')] * 20000)"
+TABLE = "cli.print_table('t', ('a', 'b'), [('x' * 50, '1')] * 3000)"
+"""More than a pipe holds."""
 
 
 def script(body: str) -> str:
@@ -217,10 +218,10 @@ def test_closed_streams_receive_nothing_and_nothing_goes_elsewhere(tmp_path: Pat
 
 WORK = """
 import subprocess
-child = subprocess.Popen(["sleep", "60"])
+child = subprocess.Popen(["sleep", "600"])
 try:
     os.write(1, f"at work {child.pid}\\n".encode())  # no print: a signal within it may make it print twice
-    time.sleep(60)
+    time.sleep(600)
 finally:
     child.kill()
     child.wait()
@@ -239,7 +240,7 @@ def test_each_way_to_end_a_command_is_orderly(number: int, code: int, times: int
     child = int(run.stdout.readline().split()[-1])
     for _ in range(times if number != signal.SIGINT else 1):
         run.send_signal(number)
-    out, err = run.communicate(timeout=20)
+    out, err = run.communicate(timeout=120)
     # A signal in the middle of a print may print it again.
     assert (run.returncode, out.splitlines()[-1:], err) == (
         code,

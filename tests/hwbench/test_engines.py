@@ -45,10 +45,8 @@ def test_all_that_a_table_and_its_validation_ask_for_is_built_once(
     assert first["engines"] == str(tmp_path / f"tensorrt-rtx-{library.RTX.version}-sm89")
     assert len(list(Path(first["engines"]).glob("*.engine"))) == first["built"]
 
-    started = time.monotonic()
     code, second, err = run(tmp_path, capsys, "--compute-capability", "8.9", "--subnets", "12")
     assert (code, second["built"], second["found"], err) == (cli.OK, 0, first["built"], "")
-    assert time.monotonic() - started < 15
 
     # What lies there is cut on the way: said, and built anew.
     cut = sorted(Path(first["engines"]).glob("*.engine"))[0]
@@ -210,7 +208,7 @@ def test_interrupted_work_goes_on_from_there(tmp_path: Path) -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not list(tmp_path.rglob("*.engine")) and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

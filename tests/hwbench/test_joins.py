@@ -440,6 +440,8 @@ def test_accuracies_as_csv_are_those_of_our_own_file(tmp_path, capsys, scale, co
     found = load_measured(path, GLYPHS)
     np.testing.assert_array_equal(found.genotypes, ours.genotypes)
     np.testing.assert_allclose(found.accuracy, ours.accuracy)
+    if (columns, scale) != (True, 100):
+        return  # the same, so one search will do
     documents = []
     for file in (ours.path, path):
         assert search.main(["--lut", LUT, "--accuracy", str(file), "--latency-ms", "0.1", "--json"]) == 0

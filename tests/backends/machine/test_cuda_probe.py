@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -42,8 +43,14 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    compiled = {name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ}
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**compiled, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from backends.tvm import loopback
+from backends.tvm.crew import Crew
 from backends.tvm.loopback import Farm
 
 
@@ -40,7 +43,42 @@ def arm64_runtime(tvm_home: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def farm() -> Iterator[Farm]:
-    """Two boards, which take seconds to start; a test leaves them as it found them."""
+def running_farm() -> Iterator[Farm]:
     with loopback.farm(2, "rpi4") as some:
         yield some
+
+
+@pytest.fixture
+def farm(running_farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
+    """Two boards that are at work for nobody, shared by tests: none of which may stop, kill or drop one. However
+    busy this machine is, its tracker is waited for."""
+    monkeypatch.setattr("backends.tvm.backend.CONNECT_S", 60.0)
+    running_farm.wait_until_free()
+    return running_farm
+
+
+@dataclass
+class PatientClock:
+    """Time passes at a hundredth of its speed but while one of the crew's two workers is all that is waited for:
+    a machine that is busy makes no worker silent, however short a silence is allowed."""
+
+    crew: Crew
+    now_s: float = 0.0
+    looked_s: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> float:
+        before, self.looked_s = self.looked_s, time.monotonic()
+        busy = [worker for worker in self.crew.workers if worker.job is not None]
+        pace = 1.0 if len(self.crew.workers) == 2 and len(busy) == 1 else 0.01
+        self.now_s += pace * (self.looked_s - before)
+        return self.now_s
+
+
+@pytest.fixture
+def make_patient() -> Callable[[Crew], None]:
+    """Before its first job: only the last worker that is waited for can be found silent."""
+
+    def give(crew: Crew) -> None:
+        crew.clock = PatientClock(crew)
+
+    return give

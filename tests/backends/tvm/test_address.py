@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import socket
 import threading
@@ -62,27 +63,32 @@ def test_a_tracker_may_answer_in_pieces(
     pieces: int, pause_s: float, serve: Callable[[Talk], Address]
 ) -> None:
     address = serve(lambda connection: tracker(connection, pieces, pause_s))
-    assert address.count_boards() == 2
+    assert address.count_boards(within_s=60) == 2
     with pytest.raises(InputError, match=r"no board has the key 'x' at .*; there are rpi4, rpi5"):
-        Address(address.host, address.port, "x").count_boards()
+        Address(address.host, address.port, "x").count_boards(within_s=60)
 
 
 def silent(connection: socket.socket) -> None:
-    time.sleep(5)
+    connection.recv(4)
+    connection.recv(1)  # until the other end has left
 
 
 def dripping(connection: socket.socket) -> None:
-    for byte in TRACKER_MAGIC.to_bytes(4, "little") * 10:
+    """Never ends by itself."""
+    for byte in itertools.cycle(TRACKER_MAGIC.to_bytes(4, "little")):
         connection.sendall(bytes([byte]))
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("talk", [silent, dripping, lambda c: tracker(c, 40, 0.1)])
+def slow(connection: socket.socket) -> None:
+    """All of the answer, in four times as long as there is time, though never silent for as long."""
+    tracker(connection, 40, 0.05)
+
+
+@pytest.mark.parametrize("talk", [silent, dripping, slow])
 def test_one_deadline_holds_for_all_that_is_said(talk: Talk, serve: Callable[[Talk], Address]) -> None:
-    address, begun = serve(talk), time.monotonic()
     with pytest.raises(BackendUnavailable, match=r"did not answer within 0.5 s"):
-        address.count_boards(within_s=0.5)
-    assert time.monotonic() - begun < 2
+        serve(talk).count_boards(within_s=0.5)
 
 
 def says(*parts: bytes) -> Talk:
@@ -118,7 +124,7 @@ def answer(text: bytes) -> bytes:
 )  # fmt: skip
 def test_what_is_no_tracker_is_told(talk: Talk, serve: Callable[[Talk], Address]) -> None:
     with pytest.raises(InputError, match="is no TVM tracker; without --key"):
-        serve(talk).count_boards(within_s=2)
+        serve(talk).count_boards(within_s=60)
 
 
 @pytest.mark.parametrize(
@@ -145,5 +151,5 @@ def test_a_silent_server_is_left_after_the_time_that_was_given(serve: Callable[[
 
     address = serve(lambda connection: time.sleep(60))
     backend = TvmBackend(Settings(options={"rpc": f"{address.host}:{address.port}", "timeout": "2"}))
-    with pytest.raises(Lost, match=r"gave no sign of life for [23] s"):
+    with pytest.raises(Lost, match=r"gave no sign of life for \d+ s"):
         list(backend.boards.run([None]))

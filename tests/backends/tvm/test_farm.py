@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from backends.base import BackendUnavailable, Settings
 from backends.measuring.timing import TimingSettings
 from backends.tvm import emulator, loopback
 from backends.tvm.backend import TvmBackend
+from backends.tvm.crew import Crew
 from backends.tvm.library import compile_cpp
 from backends.tvm.loopback import Farm
 from backends.tvm.target import load_target
@@ -34,26 +36,25 @@ def backend(farm: Farm, key: str = KEY, **options: str) -> TvmBackend:
 
 
 def test_boards_share_the_blocks_and_one_that_hangs_is_dropped(
-    farm: Farm, caplog: pytest.LogCaptureFixture
+    make_patient: Callable[[Crew], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One of two servers is stopped while it measures: it neither answers nor closes its connections."""
-    some = backend(farm, timeout="6")
+    """One of two servers is stopped before it measures: it neither answers nor closes its connections."""
     blocks = linear(6)
-    first = some.block_latencies(blocks)
-    assert len(first) == 6 and all(m.latency_ms > 0 and m.origin == "measured" for m in first)
-    assert len(some.boards.workers) == 2
-    while not all(worker.ready for worker in some.boards.workers):
-        # One did all of it while the other started.
-        some.block_latencies(blocks)
-    farm.signal(0, signal.SIGSTOP)
-    try:
+    with loopback.farm(2, KEY) as own:
+        some = backend(own, timeout="1")
+        make_patient(some.boards)
+        first = some.block_latencies(blocks)
+        assert len(first) == 6 and all(m.latency_ms > 0 and m.origin == "measured" for m in first)
+        while not all(worker.ready for worker in some.boards.workers):
+            # One did all of it while the other started.
+            some.block_latencies(blocks)
+        assert len(some.boards.workers) == 2
+        own.signal(0, signal.SIGSTOP)
         found = [block for batch in some.as_they_come(blocks) for block, _ in batch.entries]
-    finally:
-        farm.signal(0, signal.SIGCONT)
-    assert sorted(found, key=str) == sorted(blocks, key=str)
-    assert len(some.boards.workers) == 1
-    assert re.search(rf"a board at 127\.0\.0\.1:\d+ \(key {KEY}\) is dropped: gave no sign", caplog.text)
-    some.boards.close()
+        some.boards.close()
+        assert sorted(found, key=str) == sorted(blocks, key=str)
+        (line,) = caplog.messages
+        assert re.search(rf"^a board at 127\.0\.0\.1:\d+ \(key {KEY}\) is dropped: gave no sign", line)
 
 
 def test_a_wrong_key_lists_those_there_are(farm: Farm) -> None:
