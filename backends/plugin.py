@@ -214,7 +214,8 @@ def trouble(one: Any) -> str | None:
         **{f"rounds_ms[{i}]": ms for i, ms in enumerate(one.rounds_ms)},
     }
     for field, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        sound = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+        if not sound or (value == 0 and field != "low_ms"):
             return f"{field} is {value!r}, no positive number of milliseconds"
     if not one.low_ms <= one.latency_ms <= one.high_ms:
         return f"the latency {one.latency_ms:g} ms lies outside its own interval, {one.low_ms:g} to {one.high_ms:g} ms"

@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hwbench.searching.problem import Evaluated, Problem
     from hwbench.sources import LeftOut
     from hwbench.subnet_latency import SubnetLatency
+    from lut.costs import Cost
     from lut.model import LatencyModel
 
 CALIBRATION = ".calibration.json"
@@ -69,6 +70,7 @@ def parser() -> cli.Parser:
         help="measured accuracies (also a CSV), an accuracy predictor, or OFA's published one (default: the shipped "
         "one)",
     )
+    add_cost_arguments(p)
     p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
     p.add_argument(
         "--top",
@@ -112,6 +114,18 @@ def add_latency_arguments(p: cli.Parser) -> None:
     )
 
 
+def add_cost_arguments(p: cli.Parser) -> None:
+    """``--max-macs``, ``--max-params`` and ``--max-memory-mb``."""
+    p.add_argument("--max-macs", type=cli.positive_number, metavar="M", help="most MACs, in millions")
+    p.add_argument("--max-params", type=cli.positive_number, metavar="M", help="most parameters, in millions")
+    p.add_argument(
+        "--max-memory-mb",
+        type=cli.positive_number,
+        metavar="MB",
+        help="most memory for activations at once, at the table's precision and batch",
+    )
+
+
 def add_force_argument(p: cli.Parser) -> None:
     """``--force``."""
     p.add_argument(
@@ -142,10 +156,12 @@ class Searched:
         problem: what was searched.
         targets: the latencies.
         accuracy: the accuracies.
-        constraints: limits in ms by target name, one for each search.
+        constraints: limits by the name of the target (in ms) or cost, one for each search.
         found: the answer.
         seconds: that the search took, reading files left out.
         left_out: by target name, what its device cannot run; those of which something is left out.
+        costs: that are limited besides latencies; in the problem they come after these.
+        memory_mb: most memory for activations, if that is limited.
     """
 
     problem: Problem
@@ -155,6 +171,8 @@ class Searched:
     found: Found
     seconds: float
     left_out: dict[str, LeftOut]
+    costs: tuple[Cost, ...] = ()
+    memory_mb: float | None = None
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -190,6 +208,7 @@ def run_search(
     from hwbench.accuracy_source import open_accuracy
     from hwbench.searching import engine
     from hwbench.sources import note_differences, runnable
+    from lut.costs import MACS, PARAMS, within_memory
 
     targets = load_targets(args.lut, args.model, args.family, args.force)
     space = get_space(args.space, next(iter(targets.models.values())).family)
@@ -197,6 +216,8 @@ def run_search(
     for name, model in targets.models.items():
         space, lost = runnable(space, model, targets.files[name])
         left_out |= {name: lost} if lost else {}
+    if args.max_memory_mb:
+        space = within_memory(space, args.max_memory_mb, *_format_of(targets))
     accuracy = open_accuracy(args.accuracy, space)
     if supernet_sha256:
         check_supernet(accuracy, supernet_sha256, space.name, args.force)
@@ -204,9 +225,41 @@ def run_search(
         note_differences(model, accuracy.of)
     problem = make_problem(space, targets, accuracy, args.force)
     constraints = read_constraints(args.latency_ms, list(targets.models))
+    limited = {cost: most for cost, most in ((MACS, args.max_macs), (PARAMS, args.max_params)) if most}
+    if limited:
+        lookups = (cost.lookup(space.family) for cost in limited)
+        units = (*("ms" for _ in targets.models), *(cost.words for cost in limited))
+        problem = replace(problem, latencies=(*problem.latencies, *lookups), units=units)
+        more = {cost.name: most for cost, most in limited.items()}
+        constraints = [{**constraint, **more} for constraint in constraints or [{}]]
+    names = [*targets.models, *(cost.name for cost in limited)]
     start = clock()
-    found = engine.search(problem, limits_of(constraints, problem, list(targets.models)), args.seed)
-    return Searched(problem, targets, accuracy, constraints, found, clock() - start, left_out)
+    found = engine.search(problem, limits_of(constraints, problem, names), args.seed)
+    seconds = clock() - start
+    return Searched(
+        problem, targets, accuracy, constraints, found, seconds, left_out, tuple(limited), args.max_memory_mb
+    )
+
+
+def _format_of(targets: Targets) -> tuple[str, int]:
+    """Precision and batch of the targets, for what memory holds; of a model of whole subnets, which does not say, fp32
+    and one image.
+
+    Raises:
+        InputError: targets differ in them.
+    """
+    from hwbench.subnet_latency import SubnetLatency
+
+    models = targets.models.values()
+    found = {
+        ("fp32", 1) if isinstance(model, SubnetLatency) else (model.target.precision, model.target.batch)
+        for model in models
+    }
+    if len(found) > 1:
+        raise InputError(
+            "--max-memory-mb with targets of different precision or batch: search them one by one"
+        )
+    return found.pop()
 
 
 def check_supernet(accuracy: AccuracySource, sha256: str, space: str, force: bool) -> None:
@@ -364,7 +417,8 @@ def describe(searched: Searched) -> dict[str, Any]:
     answers = zip(_rows(searched, found.best), found.may_miss.tolist(), strict=True)
     results = []
     for i, constraint in enumerate(searched.constraints):
-        limit = constraint if len(names) > 1 else constraint[names[0]]
+        alone = len(names) == 1 and list(constraint) == names
+        limit = constraint[names[0]] if alone else constraint
         if i in found.unmet:
             results.append({"constraint": limit, **NO_SUBNET, "unmet": found.unmet[i]})
         else:
@@ -397,6 +451,8 @@ def describe(searched: Searched) -> dict[str, Any]:
         "surrogate_residual": found.residual,
         "subnets_evaluated": found.evaluations,
         "seconds": searched.seconds,
+        "costs": {cost.name: cost.words for cost in searched.costs},
+        "max_memory_mb": searched.memory_mb,
         "results": results or [{"constraint": None, **row} for row in frontier],
         "frontier": frontier,
     }
@@ -428,7 +484,8 @@ def _rows(searched: Searched, subnets: Evaluated) -> list[dict[str, Any]]:
         {
             "arch": str(arch),
             "accuracy": float(accuracy),
-            "latency_ms": dict(zip(names, ms, strict=True)) if len(names) > 1 else ms[0],
+            "latency_ms": dict(zip(names, ms, strict=False)) if len(names) > 1 else ms[0],
+            **dict(zip((cost.name for cost in searched.costs), ms[len(names) :], strict=True)),
         }
         for arch, accuracy, ms in zip(archs, subnets.accuracy, subnets.latency_ms.tolist(), strict=True)
     ]
@@ -441,6 +498,7 @@ def write_csv(path: Path, searched: Searched) -> None:
 
     names = list(searched.targets.models)
     columns = ["latency_ms"] if len(names) == 1 else [f"latency_ms_{name}" for name in names]
+    columns += [cost.name for cost in searched.costs]
     subnets = searched.found.frontier
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -490,6 +548,7 @@ def print_summary(document: dict[str, Any], top: int) -> None:
         (
             _numbers(row["constraint"], "g"),
             _numbers(row["latency_ms"], ".4g"),
+            *(_numbers(row.get(name), ".4g") for name in document["costs"]),
             _per_cent(row["accuracy"]),
             _per_cent(row.get("may_miss")),
         )
@@ -499,7 +558,13 @@ def print_summary(document: dict[str, Any], top: int) -> None:
     at = f", at {sides} px only" if document["resolutions_left_out"] else ""
     cli.print_table(
         f"{document['family']}, space {document['space']}{at}",
-        ("limit (ms)", "latency (ms)", "accuracy (%)", "may miss (points)"),
+        (
+            "limit" if document["costs"] else "limit (ms)",
+            "latency (ms)",
+            *document["costs"].values(),
+            "accuracy (%)",
+            "may miss (points)",
+        ),
         rows,
     )
     for row in shown:

@@ -51,6 +51,7 @@ def parser() -> cli.Parser:
         "recipe whose name ends so trained the supernet, else ofa)",
     )
     search.add_latency_arguments(p)
+    search.add_cost_arguments(p)
     p.add_argument(
         "--accuracy",
         type=Path,

@@ -79,10 +79,12 @@ def _measurement(
     of_rounds = float(np.std(np.median(ratios[picks], axis=1)))
     # Twice: this build's error and the other's.
     half = Z95 * math.sqrt(2 * (of_rounds**2 + (max(spread, BETWEEN_BUILDS) * latency) ** 2))
+    # Nothing takes less than no time, however noisy; a difference of two runs, though, may come out below it.
+    low = max(latency - half, 0.0) if latency > 0 else latency - half
     return Measurement(
         origin="measured",
         latency_ms=latency * reference_ms,
-        low_ms=(latency - half) * reference_ms,
+        low_ms=low * reference_ms,
         high_ms=(latency + half) * reference_ms,
         rounds_ms=tuple((ratios * reference_ms).tolist()),
         noisy=len(ratios) < settings.rounds / 2 or half > settings.noise_limit * abs(latency),

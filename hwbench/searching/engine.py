@@ -133,10 +133,13 @@ def _why(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> str:
     """That none of `subnets` meets the limits, and which comes nearest."""
     nearest = int(np.argmin((subnets.latency_ms / limits_ms).max(1)))
     (arch,) = decode(problem.space.family, subnets.genotypes[[nearest]])
+    units = problem.units or ("ms",) * len(limits_ms)
     limit, fastest = (
-        " and ".join(f"{v:.4g}" for v in values) for values in (limits_ms, subnets.latency_ms[nearest])
+        " and ".join(f"{v:.4g} {unit}" for v, unit in zip(values, units, strict=True))
+        for values in (limits_ms, subnets.latency_ms[nearest])
     )
-    return f"no subnet of {problem.space.name} was found within {limit} ms: the fastest takes {fastest} ms ({arch})"
+    which = "nearest" if problem.units else "fastest"
+    return f"no subnet of {problem.space.name} was found within {limit}: the {which} takes {fastest} ({arch})"
 
 
 def nondominated(subnets: Evaluated) -> Evaluated:

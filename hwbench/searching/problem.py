@@ -82,12 +82,14 @@ class Problem:
         latencies: one latency model a target, of the space's family.
         accuracy: accuracies (n,) of genotypes (n, columns).
         resolutions: indices of the family's resolutions to search, ascending; some subnet can run at each.
+        units: of what `latencies` gives, for messages; milliseconds unless given, since other costs may stand there.
     """
 
     space: Space
     latencies: tuple[Latency, ...]
     accuracy: Callable[[Genotypes], Floats]
     resolutions: tuple[int, ...]
+    units: tuple[str, ...] = ()
 
     @cached_property
     def latency(self) -> tuple[Additive, ...]:

@@ -12,14 +12,16 @@ import pytest
 
 from backends.base import Measurement, Target
 from compofa import accuracy_predictor
+from compofa.accuracy import Accuracies, append
 from compofa.accuracy import Header as AccuracyHeader
-from compofa.accuracy import append
 from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.blocks import total_macs, total_params
+from compofa.network import arch_blocks
 from compofa.spaces.arch import Arch
 from compofa.spaces.layout import encode, layout
 from compofa.spaces.registry import GLYPHS, get_family
 from compofa.spaces.space import get_space
-from hwbench import search
+from hwbench import search, shipped
 from lut import store
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows
@@ -311,3 +313,54 @@ def test_what_a_fitted_model_cannot_meet_is_one_line(files, fitted, capsys, spac
     assert f"no subnet of {space} was found within 0.001 ms: the fastest takes" in line
     assert search.main([*given, "--family", "imagenet-w1.0"]) == 2
     assert "m.json holds latencies of family glyphs, not of imagenet-w1.0" in capsys.readouterr().err
+
+
+# --- other costs ---
+
+
+def test_other_costs_are_limited(capsys: pytest.CaptureFixture[str]) -> None:
+    """Against brute force over CompOFA's subnets, whose accuracies are all measured."""
+    space = get_space("compofa", GLYPHS)
+    every = list(space.enumerate())
+    blocks = {arch: arch_blocks(GLYPHS, arch) for arch in every}
+    accuracies = Accuracies.load(shipped.accuracies("glyphs", "compofa"))
+    peak = {arch: max(block.peak_activations for block in blocks[arch]) * 4 / 1e6 for arch in every}
+    for option, most, cost in (
+        ("--max-macs", 1.5, lambda arch: total_macs(blocks[arch]) / 1e6),
+        ("--max-params", 0.25, lambda arch: total_params(blocks[arch]) / 1e6),
+        ("--max-memory-mb", 0.05, peak.__getitem__),
+    ):
+        assert search.main(["--space", "compofa", option, str(most), "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        best = max(accuracies.accuracy(arch) for arch in every if cost(arch) <= most)
+        found = max(document["results"], key=lambda row: row["accuracy"])
+        assert found["accuracy"] == best < max(map(accuracies.accuracy, every))
+        assert all(cost(Arch.parse(row["arch"])) <= most * (1 + 1e-9) for row in document["results"])
+
+
+def test_other_costs_stand_beside_a_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = ["--latency-ms", "0.3", "--latency-ms", "0.5", "--max-macs", "2", "--max-params", "0.3"]
+    assert search.main(["--space", "ofa", *limits, "--csv", str(tmp_path / "f.csv"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for row, limit in zip(document["results"], (0.3, 0.5), strict=True):
+        assert row["latency_ms"] <= limit and row["macs_m"] <= 2 and row["params_m"] <= 0.3
+        blocks = arch_blocks(GLYPHS, Arch.parse(row["arch"]))
+        assert row["macs_m"] == pytest.approx(total_macs(blocks) / 1e6)
+    header = (tmp_path / "f.csv").read_text().splitlines()[0]
+    assert header == "arch,accuracy,accuracy_is,latency_ms,macs_m,params_m"
+    assert search.main(["--max-macs", "2"]) == 0
+    assert "MACs (M)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-memory-mb", "0.0001"], "the least hungry one needs"),
+        (["--max-macs", "0.0001"], "no subnet of ofa was found within"),
+        (["--max-params", "-1"], "not a positive number"),
+    ],
+)
+def test_other_costs_that_nothing_meets_are_one_line(arguments, message, capsys) -> None:
+    assert search.main(arguments) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
