@@ -1,8 +1,9 @@
 """OFA's ResNet50 on a ZCU102, by the cycle model and as the Vitis AI model zoo publishes it.
 
 The zoo says of each network only the side of its images and its operations, as in
-``pt_OFA-resnet50_imagenet_224_224_15.0G``. The largest is OFA's largest subnet; of the others it is not told which subnets they are, so 200 random ones of the same
-operations (within 3 %) stand for each, and the range of what the model says of them is printed.
+``pt_OFA-resnet50_imagenet_224_224_15.0G``. The largest is OFA's largest subnet; of the others it is not told which
+subnets they are, so 200 random ones of the same operations (within 3 %) stand for each, and the range of what the model
+says of them is printed.
 
     python benchmarks/fpga_resnet.py ZOO.csv
 """
