@@ -8,6 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from compofa.arch import Arch, extreme
+from compofa.data.augmentation import Augmentation
 from compofa.errors import InputError
 from compofa.families import Family, get_family
 from compofa.files import parse_toml, read_text
@@ -17,11 +21,14 @@ RECIPES = (
     "glyphs-teacher",
     "glyphs-ofa",
     "glyphs-compofa",
+    "glyphs-compofa-elastic",
+    "glyphs-sandwich",
     "digits-teacher",
     "digits-compofa",
     "imagenet-teacher",
     "imagenet-ofa",
     "imagenet-compofa",
+    "imagenet-compofa-elastic",
 )
 
 
@@ -40,6 +47,9 @@ class Stage:
         depths, expands, kernels: the choices that are elastic by now.
         sort_hidden: sort hidden channels by importance before the stage.
         keep_expands: expand ratios trained before, which the sorting must leave in place.
+        sandwich: each step takes the largest and the smallest subnet and some random ones; the largest learns from the
+            labels, the others from the largest as it is in that step, and no teacher is needed (Yu and Huang,
+            arXiv:1903.05134; Yu et al., arXiv:2003.11142).
     """
 
     name: str
@@ -54,6 +64,7 @@ class Stage:
     space: str = "ofa"
     sort_hidden: bool = False
     keep_expands: tuple[int, ...] = ()
+    sandwich: bool = False
 
     def check(self, family: Family) -> None:
         """Raise InputError unless this is a stage that a supernet of `family` can be trained by."""
@@ -71,7 +82,25 @@ class Stage:
             raise InputError(
                 f"{what}: keep_expands is {list(self.keep_expands)}, not of {list(family.expands)}"
             )
-        self.subspace(family)
+        space = self.subspace(family)
+        if self.sandwich and not all(space.contains(arch) for arch in self._extremes(family)):
+            raise InputError(
+                f"{what}: space {self.space} lacks the largest and the smallest subnet of a sandwich"
+            )
+        if self.sandwich and self.subnets_per_step < 2:
+            raise InputError(f"{what}: a sandwich takes two or more subnets_per_step")
+
+    def draw_archs(self, family: Family, rng: np.random.Generator, resolution: int) -> tuple[Arch, ...]:
+        """The subnets of a step; of a sandwich the largest comes first and the smallest second."""
+        space = self.subspace(family)
+        first = self._extremes(family, resolution) if self.sandwich else ()
+        random = (space.sample(rng, resolution) for _ in range(self.subnets_per_step - len(first)))
+        return (*first, *random)
+
+    def _extremes(self, family: Family, resolution: int | None = None) -> tuple[Arch, Arch]:
+        part = replace(family, depths=self.depths, expands=self.expands, kernels=self.kernels)
+        largest, smallest = (extreme(part, largest=which, resolution=resolution) for which in (True, False))
+        return largest, smallest
 
     def subspace(self, family: Family) -> Space:
         """What the stage draws its subnets from."""
@@ -94,6 +123,11 @@ class Recipe:
         stages: in order.
         momentum: of SGD with Nesterov.
         weight_decay: on all weights but BN's and biases.
+        extra_warmup: warm-up epochs come on top of a stage's `epochs`, and start from `base_lr`, as in the reference
+            implementations; otherwise they are part of them, and start from zero.
+        least_area, aspect, brightness, saturation: of photographs (:class:`compofa.data.Augmentation`).
+        sync_bn: BN goes by the whole batch, not by each process's share of it.
+        ema: decay of a moving average of the weights over a stage, which then is the result; 0 for none.
         label_smoothing, dropout: as usual.
         distill: weight of the soft cross-entropy with the teacher's logits; 0 trains without a teacher.
         seed: of everything random.
@@ -112,6 +146,13 @@ class Recipe:
     label_smoothing: float = 0.1
     dropout: float = 0.1
     distill: float = 1.0
+    extra_warmup: bool = False
+    least_area: float = 0.35
+    aspect: float = 1.0
+    brightness: float = 0.0
+    saturation: float = 0.0
+    sync_bn: bool = False
+    ema: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,6 +165,18 @@ class Recipe:
             raise InputError(f"recipe {self.name}: two stages have the same name")
         for stage in self.stages:
             stage.check(family)
+        if self.least_area > 1 or self.aspect < 1:
+            raise InputError(f"recipe {self.name}: least_area is at most 1, aspect at least 1")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How training photographs are varied."""
+        return Augmentation(self.least_area, self.aspect, self.brightness, self.saturation)
+
+    @property
+    def distils(self) -> bool:
+        """Whether a stage needs a teacher."""
+        return self.distill > 0 and not all(stage.sandwich for stage in self.stages)
 
     @classmethod
     def load(cls, name: str) -> Recipe:
@@ -159,8 +212,17 @@ class Recipe:
         return _from_table(cls, "the recipe", table, name=name, stages=made)
 
 
-_RATES = ("momentum", "weight_decay", "label_smoothing", "dropout", "distill")
-_BELOW_ONE = ("momentum", "label_smoothing", "dropout")
+_RATES = (
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "distill",
+    "brightness",
+    "saturation",
+    "ema",
+)
+_BELOW_ONE = ("momentum", "label_smoothing", "dropout", "brightness", "saturation", "ema")
 _LARGEST = 1e9
 """Of any number in a recipe: what is larger is a mistake, and would overflow somewhere."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,10 +68,11 @@ def execute(args: argparse.Namespace) -> int:
 
     from compofa.data import load_data
     from compofa.training.trainer import Trainer
+    from hwbench.torchrun import joined
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    with _joined_torchrun(args.device) as device:
+    with joined(args.device) as device:
         data = load_data(recipe.data, "train")
         options = {"device": device, "amp": args.amp, "checkpoint_every_s": args.checkpoint_every}
         trainer = Trainer(recipe, data, args.out, args.teacher, **options)
@@ -117,26 +117,6 @@ def _report(args: argparse.Namespace, trainer: Trainer, path: Path) -> None:
             f"cost     {cost.images} images, {cost.subnet_passes} image-subnet passes, "
             f"{cost.teacher_passes} teacher passes, {cost.cpu_s:.0f} processor seconds"
         )
-
-
-@contextmanager
-def _joined_torchrun(device: str) -> Iterator[str]:
-    """Join the process group if torchrun started this process; gives the device that it should use."""
-    if "RANK" not in os.environ:
-        yield device
-        return
-    import torch
-    import torch.distributed as dist
-
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

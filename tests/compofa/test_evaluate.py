@@ -9,15 +9,11 @@ from compofa.arch import extreme
 from compofa.checkpoint import save_supernet
 from compofa.data import load_data
 from compofa.errors import InputError, RunFailed
-from compofa.evaluate import (
-    Evaluator,
-    correct_counts,
-    count_correct,
-    make_evaluator,
-    open_with_data,
-    recalibrate,
-)
+from compofa.evaluate import Evaluator, count_correct, make_evaluator
 from compofa.families import GLYPHS
+from compofa.opened import open_with_data
+from compofa.parallel_evaluation import Source, correct_counts
+from compofa.recalibration import recalibrate
 from compofa.spaces import get_space
 from compofa.supernet import Supernet
 
@@ -75,7 +71,8 @@ def test_workers_count_what_one_process_counts(supernet_file):
     archs = [space.sample(np.random.default_rng(s), 16) for s in range(3)]
     evaluator = make_evaluator(supernet_file, "digits")
     alone = [evaluator.correct(arch) for arch in archs]
-    assert list(correct_counts(supernet_file, "digits", archs, workers=2)) == alone
+    source = Source(supernet_file, "digits")
+    assert list(correct_counts(evaluator, source, archs, workers=2)) == alone
 
 
 def test_evaluating_leaves_the_supernet_as_it_was(supernet_file):

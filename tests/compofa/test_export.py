@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from compofa.arch import Arch, arch_blocks, extreme
-from compofa.evaluate import recalibrate
 from compofa.export import ExportMismatch, check_onnx, export_onnx, folded_weights
 from compofa.families import GLYPHS
 from compofa.graph import weight_shapes
+from compofa.recalibration import recalibrate
 from compofa.spaces import get_space
 from compofa.supernet import Supernet
 

@@ -16,9 +16,10 @@ from compofa.evaluate import Evaluator
 from compofa.files import FileBusy
 from compofa.recipe import Recipe
 from compofa.spaces import get_space
+from compofa.training.schedule import learning_rate, stage_steps
 from compofa.training.state import LOG_FILE, STATE_FILE, State
-from compofa.training.trainer import Trainer, learning_rate, stage_steps
-from compofa.training.world import World
+from compofa.training.trainer import Trainer
+from compofa.world import World
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +167,10 @@ class Spoiled(ArrayData):
         super().__init__(data.name, data.images, data.labels, data.class_names, data.margin)
         self.good = good
 
-    def batch(self, *arguments):
-        x, y = super().batch(*arguments)
+    def pixels(self, *arguments):
+        found = super().pixels(*arguments)
         self.good -= 1
-        return (x if self.good >= 0 else x * float("nan")), y
+        return found if self.good >= 0 else found._replace(images=found.images * float("nan"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(digits, tmp_path):
