@@ -162,20 +162,14 @@ def device_has_one_process(args: argparse.Namespace) -> bool:
 
 def announce(evaluator: Evaluator, todo: Sequence[Arch], at_once: int) -> None:
     """Say how long it will take, where that is long."""
+    from hwbench.training_progress import duration
+
     seconds = evaluator.estimated_s(todo) / at_once
     if seconds > WORTH_SAYING_S:
         cli.note(
             f"about {duration(seconds)} for {len(todo)} subnets on {len(evaluator.test)} images (measured on a batch"
             " of three of them)"
         )
-
-
-def duration(seconds: float) -> str:
-    """In words, to two places: ``3 h 20 min``, ``40 s``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def make_header(opened: Opened) -> Header:

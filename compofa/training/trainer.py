@@ -97,7 +97,6 @@ class Trainer:
         self.progress, self.cost = Progress(), Cost()
         self.optimizer: torch.optim.SGD | None = None
         self.average: WeightAverage | None = None
-        out.mkdir(parents=True, exist_ok=True)
         if state := State.load(out):
             self._resume(state)
 
@@ -163,6 +162,7 @@ class Trainer:
                 self.average.state if self.average else None,
                 self.stepper.scaler.state_dict() or None,
             )
+            self.out.mkdir(parents=True, exist_ok=True)
             state.save(self.out)
 
     # --- the loop ---
@@ -181,6 +181,7 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         validate: Callable[[Trainer], Entry] = lambda trainer: {},
         validate_every: int = 0,
+        on_log: Callable[[Entry], None] = lambda entry: None,
     ) -> Path | None:
         """Train to the end; returns the supernet's file, or None if it was stopped before.
 
@@ -189,6 +190,7 @@ class Trainer:
             stop: asked after each step, in every process. Once one says yes, all stop, and the checkpoint is saved.
             validate: in process 0; what it returns is logged. It may change nothing.
             validate_every: steps between two calls of it; 0 never calls it.
+            on_log: called in process 0 with each entry of the log.
 
         Raises:
             InputError: too many images cannot be read.
@@ -197,14 +199,19 @@ class Trainer:
             OSError: the folder cannot be written.
         """
         self._agree()
+        self.out.mkdir(parents=True, exist_ok=True)
         log = Log(self.out, self.cost.images) if self.world.rank == 0 else None
 
         def after(entry: Entry, due: bool) -> None:
             on_step(entry)
-            if log and due:
-                log.write(entry)
+            entries = [entry] if due else []
             if log and validate_every and self.steps_done() % validate_every == 0:
-                log.write({**{name: entry[name] for name in ("stage", "step", "images")}, **validate(self)})
+                where = {name: entry[name] for name in ("stage", "step", "images")}
+                entries.append({**where, **validate(self)})
+            for written in entries:
+                if log:
+                    log.write(written)
+                    on_log(written)
 
         try:
             return self._run_stages(after, stop)
