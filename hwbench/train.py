@@ -107,7 +107,8 @@ def execute(args: argparse.Namespace) -> int:
             _report_plan(args, trainer)
             return cli.OK
         try:
-            path = _run(args, trainer)
+            with _tensorboard(args, trainer) as on_log:
+                path = train_to_the_end(trainer, _validator(args, trainer), args.validate_every, on_log)
         finally:
             if args.plot and trainer.world.rank == 0:
                 _plot(args, trainer)
@@ -127,8 +128,18 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
     return replace(Recipe.load(args.recipe), **changes)
 
 
-def _run(args: argparse.Namespace, trainer: Trainer) -> Path:
-    """Train to the end, or until a signal says stop: then the step that is being taken is finished first."""
+def train_to_the_end(
+    trainer: Trainer,
+    validate: Callable[[Trainer], dict[str, Any]] = lambda trainer: {},
+    validate_every: int = 0,
+    on_log: Callable[[dict[str, Any]], None] = lambda entry: None,
+) -> Path:
+    """Train, or until a signal says stop: then the step that is being taken is finished first. See
+    :meth:`compofa.training.trainer.Trainer.run`.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop; there is a checkpoint.
+    """
     from hwbench.training_progress import training_progress
 
     shown = training_progress if trainer.world.rank == 0 else _silent
@@ -137,9 +148,8 @@ def _run(args: argparse.Namespace, trainer: Trainer) -> Path:
         with (
             deferred("stopping at the end of a step, with a checkpoint") as stop,
             shown(f"training {trainer.recipe.name}", trainer.total_steps(), trainer.steps_done()) as advance,
-            _tensorboard(args, trainer) as on_log,
         ):
-            path = trainer.run(advance, stop, _validator(args, trainer), args.validate_every, on_log)
+            path = trainer.run(advance, stop, validate, validate_every, on_log)
     except KeyboardInterrupt:
         pass  # whether it came in time is said by what there is
     if path is None:

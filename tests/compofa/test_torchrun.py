@@ -10,13 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from compofa.checkpoint import load_supernet
@@ -99,25 +97,6 @@ def gradients(trainer: Trainer, step: int) -> float:
     return trainer.stepper.gradients(draw, trainer.data.pixels(mine, draw.resolution, draw.augmenter))
 
 
-def in_processes(size: int, folder: Path, work: Callable[[int], None]) -> None:
-    """Call `work` with the rank in each of `size` processes, which have joined a group of gloo."""
-
-    def begin(rank: int) -> None:
-        torch.set_num_threads(1)
-        dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=size)
-        work(rank)
-        dist.destroy_process_group()
-
-    folder.mkdir(exist_ok=True)
-    forked = get_context("fork")
-    processes = [forked.Process(target=begin, args=(rank,)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * size
-
-
 def losses_in(out: Path) -> dict[int, float]:
     return {entry["step"]: entry["loss"] for entry in map(json.loads, (out / LOG_FILE).open())}
 
@@ -131,7 +110,9 @@ def log_all(monkeypatch) -> None:
     ("processes", "steps"),
     [(1, 3), (2, 3), (3, 3), *(pytest.param(n, 100, marks=pytest.mark.slow) for n in (1, 2, 3))],
 )
-def test_processes_compute_what_one_does_of_their_shares_bit_for_bit(tmp_path, log_all, processes, steps):
+def test_processes_compute_what_one_does_of_their_shares_bit_for_bit(
+    tmp_path, log_all, in_processes, processes, steps
+):
     recipe = Recipe.load(str(write_recipe(tmp_path, steps)))
     data = load_data(recipe.data, "train")
     in_processes(processes, tmp_path / "run", lambda rank: Trainer(recipe, data, tmp_path / "run").run())
@@ -153,7 +134,9 @@ class Doubles(ArrayData):
 @pytest.mark.parametrize(
     ("processes", "steps"), [(3, 2), *(pytest.param(n, 100, marks=pytest.mark.slow) for n in (2, 3))]
 )
-def test_with_synchronised_bn_the_loss_is_that_of_one_process(tmp_path, log_all, processes, steps):
+def test_with_synchronised_bn_the_loss_is_that_of_one_process(
+    tmp_path, log_all, in_processes, processes, steps
+):
     recipe = Recipe.load(str(write_recipe(tmp_path, steps)))
     recipe = replace(recipe, sync_bn=True, dropout=0.0)
     digits = load_data(recipe.data, "train")
@@ -171,7 +154,7 @@ def test_with_synchronised_bn_the_loss_is_that_of_one_process(tmp_path, log_all,
     assert list(together.values()) == pytest.approx(list(alone.values()), rel=1e-5)
 
 
-def test_processes_that_begin_from_different_checkpoints_end_at_once(tmp_path):
+def test_processes_that_begin_from_different_checkpoints_end_at_once(tmp_path, in_processes):
     """As where the folder of the run is not one that all machines share."""
     recipe = Recipe.load(str(write_recipe(tmp_path, 2)))
     data = load_data(recipe.data, "train")
