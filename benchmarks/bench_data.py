@@ -5,7 +5,7 @@
 The photographs are generated, of ImageNet's usual size (500 x 375 pixels, about 110 KB). Printed are, all measured:
 images a second of our loader beside torchvision's (where it is installed; same processes, same augmentation), the
 share of a step of `imagenet-teacher` that is spent waiting for images, and the peak memory of `hwbench evaluate` at
-224 px with a fifth of the test images and with all of them.
+224 px: of the largest subnet on a few images, and of the smallest on a fifth of the test images and on all of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def make_photograph(folder: Path, number: int) -> None:
 
 
 def make_folder(folder: Path, train: int, val: int) -> None:
-    for split, count in (("train", train), ("val", val), ("few/val", val // 5), ("few/train", 200)):
+    splits = {"train": train, "val": val, "few/val": val // 5, "fewest/val": val // 25}
+    for split, count in {**splits, "few/train": 10 * CLASSES, "fewest/train": 10 * CLASSES}.items():
         where = folder / split
         if not where.exists():
             with ProcessPoolExecutor() as pool:
@@ -123,10 +124,10 @@ def waiting_share(folder: Path, out: Path, batch: int, steps: int) -> tuple[floa
     return wait / wall, (trainer.cost.images - batch) / wall
 
 
-def evaluation_mb(folder: Path, out: Path, supernet: Path, workers: int) -> tuple[float, float]:
-    """(peak memory of all processes in MB, seconds) of evaluating the largest subnet at 224 px."""
+def evaluation_mb(folder: Path, out: Path, supernet: Path, largest: bool) -> tuple[float, float]:
+    """(peak memory of all processes in MB, seconds) of evaluating the largest or the smallest subnet at 224 px."""
     archs = out.with_suffix(".txt")
-    archs.write_text(str(extreme(get_family(FAMILY), largest=True, resolution=224)) + "\n", encoding="utf-8")
+    archs.write_text(str(extreme(get_family(FAMILY), largest, 224)) + "\n", encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -138,7 +139,7 @@ def evaluation_mb(folder: Path, out: Path, supernet: Path, workers: int) -> tupl
         "--space",
         "ofa",
     ]
-    command += ["--data", f"imagefolder:{folder}", "--workers", str(workers), "--out", out]
+    command += ["--data", f"imagefolder:{folder}", "--workers", "1", "--out", out]
     begun, peak = time.monotonic(), 0.0
     with subprocess.Popen(command) as run:
         while run.poll() is None:
@@ -200,13 +201,13 @@ def main() -> None:
             save_supernet(
                 Supernet(replace(get_family(FAMILY), classes=CLASSES)), supernet, {"class_names": names}
             )
-            for n, data in enumerate((folder / "few", folder)):
-                peak, seconds = evaluation_mb(data, temporary / f"{n}.jsonl", supernet, 1)
-                count = args.val // 5 if data.name == "few" else args.val
-                print(
-                    f"{peak:.0f} MB to evaluate a subnet on {count} images at 224 px, {seconds:.0f} s",
-                    flush=True,
-                )
+            for n, (largest, part, share) in enumerate(
+                ((True, "fewest", 25), (False, "few", 5), (False, ".", 1))
+            ):
+                which, count = "largest" if largest else "smallest", args.val // share
+                peak, seconds = evaluation_mb(folder / part, temporary / f"{n}.jsonl", supernet, largest)
+                words = f"{peak:.0f} MB to evaluate the {which} subnet on {count} images at 224 px"
+                print(f"{words}, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
