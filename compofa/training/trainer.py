@@ -231,6 +231,9 @@ class Trainer:
             )
 
     def _run_stages(self, after: Callable[[Entry, bool], None], stop: Callable[[], bool]) -> Path | None:
+        path = self.out / SUPERNET_FILE
+        if self.progress.stage == len(self.recipe.stages) and path.exists():
+            return path  # written anew its bytes may be others, and accuracies that were measured another supernet's
         for number, stage in enumerate(self.recipe.stages):
             if number < self.progress.stage:
                 continue
@@ -245,7 +248,6 @@ class Trainer:
             self.optimizer = self.average = None
             self.progress = Progress(number + 1, 0)
             self.save()
-        path = self.out / SUPERNET_FILE
         if self.world.rank == 0:
             save_supernet(self.supernet, path, self._provenance())
         return path

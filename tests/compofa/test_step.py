@@ -171,6 +171,16 @@ def test_a_stopped_run_resumes_to_the_same_result(digits, tmp_path, options):
     assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 
+def test_a_run_that_is_done_leaves_its_result_alone(digits, tmp_path):
+    """Its accuracies name the file by its hash, and the format orders its fields differently each time."""
+    path = Trainer(quick(), digits, tmp_path).run()
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    assert Trainer(quick(), digits, tmp_path).run() == path
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    path.unlink()
+    assert Trainer(quick(), digits, tmp_path).run() == path and path.exists()
+
+
 def test_another_micro_batch_and_a_longer_warm_up_are_refused_on_resume(digits, tmp_path):
     Trainer(quick(), digits, tmp_path).save()
     with pytest.raises(InputError, match="micro batch: 0, not 4"):
