@@ -27,9 +27,11 @@ class BatchSpec(NamedTuple):
 
 
 def default_workers() -> int:
-    """One process for each core but one, which is left to whoever uses the batches."""
+    """One process for each core but one, which is left to whoever uses the batches. The cores are divided among the
+    processes that torchrun started on this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, cores // together - 1)
 
 
 class _Maker(Dataset[Pixels | InputError]):

@@ -17,7 +17,7 @@ from compofa.data import Augmentation, Augmenter, ImageData, Pixels, load_data
 from compofa.data import folder as folder_module
 from compofa.data.base import NORMALISATIONS, Indices
 from compofa.data.decode import decode, decode_varied
-from compofa.data.loading import BatchSpec, load
+from compofa.data.loading import BatchSpec, default_workers, load
 from compofa.data.part import Part
 from compofa.errors import InputError, RunFailed
 from compofa.recipe import Recipe
@@ -56,6 +56,15 @@ def test_workers_make_what_one_process_makes_in_the_same_order(folder):
     for one, other in zip(alone, together, strict=True):
         assert one.images.dtype == torch.uint8 and torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+
+
+def test_processes_that_read_leave_a_core_and_share_the_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(96)), raising=False)
+    assert default_workers() == 95
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert default_workers() == 11
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    assert default_workers() == 1
 
 
 class Bad(ImageData):

@@ -278,3 +278,33 @@ def workers_of(launcher: int) -> list[int]:
 def assert_same(*runs: Path) -> None:
     one, other = (load_supernet(run / "supernet.safetensors")[0].state_dict() for run in runs)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_processes_evaluate_what_one_does_and_go_on(whole, tmp_path):
+    """Each measures its share of the subnets; process 0 writes."""
+
+    def evaluate(*launcher: str, out: str, sample: int) -> dict[str, int]:
+        command = ["-m", "hwbench.evaluate", "--supernet", str(whole / "run" / "supernet.safetensors")]
+        command += [
+            "--space",
+            "compofa",
+            "--sample",
+            str(sample),
+            "--workers",
+            "1",
+            "--out",
+            str(tmp_path / out),
+        ]
+        done = subprocess.run(
+            [sys.executable, *launcher, *command], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / out).read_text().splitlines()[1:]
+        return {entry["arch"]: entry["correct"] for entry in map(json.loads, lines)}
+
+    together = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    alone = evaluate(out="alone", sample=5)
+    first = evaluate(*together, out="together", sample=3)
+    assert len(first) == 3 and first.items() <= alone.items()
+    assert evaluate(*together, out="together", sample=5) == alone
