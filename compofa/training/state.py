@@ -128,23 +128,6 @@ def kept(folder: Path) -> str:
     return "no checkpoint had been written yet"
 
 
-def identity_differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Where two identities differ, in words, as far as both say it."""
-    theirs, ours = dict(_leaves("", found)), dict(_leaves("", wanted))
-    both = [name for name in theirs if name in ours]
-    words = [f"{name}: {theirs[name]}, not {ours[name]}" for name in both if theirs[name] != ours[name]]
-    stages = [len(identity.get("recipe", {}).get("stages", ())) for identity in (found, wanted)]
-    return words if stages[0] == stages[1] else [f"stages: {stages[0]}, not {stages[1]}", *words]
-
-
-def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in _leaves(f"{name}.{key}".strip("."), value[key])]
-    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-        return [leaf for i, item in enumerate(value) for leaf in _leaves(f"{name}[{i}]", item)]
-    return [(name, list(value) if isinstance(value, tuple) else value)]
-
-
 class Log(AppendFile):
     """The log of a run, lines of JSON. Who has it open holds the folder's lock.
 

@@ -13,7 +13,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ from compofa.checkpoint import save_supernet
 from compofa.data import ImageData, Pixels, absolute_name
 from compofa.errors import InputError, RunFailed
 from compofa.families import get_family
-from compofa.identity import hash_names
 from compofa.recipe import Recipe
 from compofa.training.average import WeightAverage
 from compofa.training.clock import StepClock
 from compofa.training.feed import Feed
 from compofa.training.norms import synchronise
+from compofa.training.run_identity import check_same_run, run_identity
 from compofa.training.schedule import Schedule, StepDraw, stage_steps
-from compofa.training.state import Cost, Log, Progress, State, identity_differences, kept
+from compofa.training.state import Cost, Log, Progress, State, kept
 from compofa.training.step import Stepper, make_optimizer
 from compofa.training.teacher import start
 from compofa.world import World
@@ -110,26 +110,12 @@ class Trainer:
     # --- checkpoints ---
 
     def _identity(self) -> dict[str, Any]:
-        """What decides the result, but for the machine. Where the images lie does not."""
-        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "data"}
-        return {
-            "recipe": recipe,
-            "data": self.data.identity,
-            "class names": hash_names(self.data.class_names)[:16],
-            "teacher": self.teacher_sha256 and self.teacher_sha256[:16],
-            "precision": self.amp or "fp32",
-            "processes": self.world.size,
-            "micro batch": self.micro_batch or 0,
-        }
+        return run_identity(
+            self.recipe, self.data, self.teacher_sha256, self.amp, self.world.size, self.micro_batch
+        )
 
     def _resume(self, state: State) -> None:
-        # a recipe of before says nothing of what came later, and trained by the defaults
-        found = {**state.identity, "recipe": {**_defaults(), **state.identity.get("recipe", {})}}
-        if words := identity_differences(found, self._identity()):
-            more = f" and {len(words) - 4} more" if len(words) > 4 else ""
-            raise InputError(
-                f"{self.out} holds another run ({'; '.join(words[:4])}{more}): choose another --out, or empty it"
-            )
+        check_same_run(state.identity, self._identity(), self.out)
         try:
             self.supernet.load_state_dict(state.supernet)
             if state.optimizer is not None:
@@ -324,8 +310,3 @@ class Trainer:
         self.cost.subnet_passes += images * len(draw.archs)
         taught = self.stepper.teacher is not None and not self.recipe.stages[draw.number].sandwich
         self.cost.teacher_passes += images if taught else 0
-
-
-def _defaults() -> dict[str, Any]:
-    """What recipes that do not say it mean."""
-    return {field.name: field.default for field in fields(Recipe) if field.default is not MISSING}

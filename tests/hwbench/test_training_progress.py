@@ -12,7 +12,7 @@ from compofa.errors import InputError, Unavailable
 from compofa.families import GLYPHS
 from compofa.genotype import encode
 from compofa.spaces import get_space
-from hwbench import curves, reproduce, train
+from hwbench import curves, papers_table, reproduce, train
 from hwbench.frontier import Cloud
 from hwbench.training_progress import ImageRate, duration, training_progress
 
@@ -122,12 +122,12 @@ def test_a_plan_and_curves_on_the_command_line(tmp_path, capsys):
 # --- the papers' table ---
 
 
-def runs_of(seed: int, shift: float) -> list[reproduce.Run]:
+def runs_of(seed: int, shift: float) -> list[papers_table.Run]:
     """Four methods of two subnets each."""
     archs = list(get_space("compofa", GLYPHS).enumerate([16]))[:2]
     genotypes = encode(GLYPHS, archs)
     return [
-        reproduce.Run(
+        papers_table.Run(
             method,
             seed,
             1000.0 * (n + 1) + shift,
@@ -136,40 +136,40 @@ def runs_of(seed: int, shift: float) -> list[reproduce.Run]:
             0.4,
             0.5,
         )
-        for n, method in enumerate(reproduce.METHODS)
+        for n, method in enumerate(papers_table.METHODS)
     ]
 
 
 def test_the_table_holds_means_spreads_and_one_reference_for_all_hypervolumes(capsys):
-    rows = reproduce.rows_of([*runs_of(0, 0.0), *runs_of(1, 10.0)])
+    rows = papers_table.rows_of([*runs_of(0, 0.0), *runs_of(1, 10.0)])
     # the reference is (2 ms, 0.5): only the faster subnet, 1 ms before it, counts
     assert [row.hypervolume for row in rows] == pytest.approx([0.0] * 4 + [0.01] * 4)
-    document = reproduce.describe(rows, reproduce.FULL, Path("t.jsonl"))
+    document = papers_table.describe(rows, papers_table.FULL, Path("t.jsonl"))
     json.dumps(document, allow_nan=False)
     ofa, compofa = document["methods"][:2]
     assert ofa["processor_s"] == {"mean": 1005.0, "sd": pytest.approx(50**0.5)}
     assert compofa["accuracy"]["mean"] == pytest.approx(0.56)
-    reproduce.show(document)
+    papers_table.show(document)
     shown = capsys.readouterr()
     for words in ("1005 +- 7", "measured over 3 seeds", "for OFA, on ImageNet: 978.3 GPU hours"):
         assert words in shown.out
     assert "say anything" not in shown.err
-    reproduce.show(reproduce.describe(rows[:4], reproduce.FAST, Path("t.jsonl")))
+    papers_table.show(papers_table.describe(rows[:4], papers_table.FAST, Path("t.jsonl")))
     assert "trains too little" in capsys.readouterr().err
-    assert reproduce.spread([1.0])["sd"] is None
+    assert papers_table.spread([1.0])["sd"] is None
 
 
 def test_recipes_of_the_table_are_the_shipped_ones_with_another_seed_and_length():
-    found = reproduce.recipe("glyphs-ofa", 2, reproduce.FAST)
+    found = reproduce.recipe("glyphs-ofa", 2, papers_table.FAST)
     assert (found.seed, found.epoch_scale) == (2, pytest.approx(0.0005))
-    assert reproduce.recipe("glyphs-ofa", 0, reproduce.FULL).epoch_scale == 0.05
+    assert reproduce.recipe("glyphs-ofa", 0, papers_table.FULL).epoch_scale == 0.05
 
 
 @pytest.mark.slow
 def test_every_part_of_the_table_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(reproduce, "FAST", reproduce.Setting(shorten=2000, subnets=2, seeds=1))
+    monkeypatch.setattr(reproduce, "FAST", papers_table.Setting(shorten=2000, subnets=2, seeds=1))
     assert reproduce.main(["--out", str(tmp_path), "--fast", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in document["rows"]] == [method.name for method in reproduce.METHODS]
+    assert [row["method"] for row in document["rows"]] == [method.name for method in papers_table.METHODS]
     assert all(row["search_s"] > 0 and 0 <= row["accuracy"] <= 1 for row in document["rows"])
     assert document == json.loads((tmp_path / "reproduce.json").read_text())
