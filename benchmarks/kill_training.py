@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--interrupts", type=int, default=10)
     parser.add_argument("--steps", type=int, default=200, help="of each of two stages")
     parser.add_argument("--subnets", type=int, default=400)
+    parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = random.Random(args.seed)
@@ -210,6 +211,8 @@ def main() -> None:
             "in the middle; weights equal",
             flush=True,
         )
+        if args.train_only:
+            return
         rng.shuffle(signals)
         supernet = folder / "whole" / "supernet.safetensors"
         print(

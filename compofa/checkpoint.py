@@ -186,6 +186,9 @@ def _identity(sha256: str, header: dict[str, Any]) -> SupernetIdentity:
         "data_source": provenance.get("data_source") or recipe.get("data"),
         "teacher_sha256": provenance.get("teacher_sha256"),
         "precision": provenance.get("precision"),
+        "normalisation": provenance.get(
+            "normalisation", "plain"
+        ),  # as in version 0.1.0, which does not say it
     }
     names = provenance.get("class_names")
     sound = isinstance(names, list) and len(names) == header["classes"]

@@ -2,109 +2,63 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from compofa.checkpoint import open_supernet
-from compofa.data import ImageData, absolute_name, class_differences, is_there, load_data
-from compofa.errors import InputError, RunFailed
-from compofa.identity import SupernetIdentity
+from compofa.data import ImageData
+from compofa.data.base import Indices
+from compofa.data.loading import BatchSpec, load
+from compofa.errors import RunFailed
+from compofa.opened import open_with_data
+from compofa.recalibration import recalibrate
 from compofa.spaces.arch import Arch
 from compofa.supernet import Supernet
 
-BATCH = 256
+BATCH, SMALL_BATCH = 256, 32
+LARGE_RESOLUTION = 65
+"""Pixels, from which on a batch is small: activations of the larger one would take gigabytes."""
 CALIBRATION_IMAGES = 512
+HELD_BYTES = 256 * 1024**2
+"""Test images of one resolution are kept in memory up to this; more are read anew each time."""
+TOGETHER = 8
+"""Subnets that share one reading of images that are not kept."""
+
+Batch = tuple[Tensor, Tensor]
 
 
-@torch.no_grad()
-def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Replace all BN statistics by those of `batches`, each (n, channels, side, side).
-
-    A subnet shares its statistics with all others while the supernet trains, so that they fit none
-    (OFA, section 3.2). As in the reference implementation (``set_running_statistics``) they are the mean over the
-    batches, weighted by images, of each batch's mean and *biased* variance, and every batch is normalised by its own.
-    Dropout stays off. Leaves the network in evaluation mode.
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    network.eval()
-    averages = [_AveragedNorm(norm, sum(map(len, batches))) for norm in norms]
-    for x in batches:
-        network(x)
-    for average in averages:
-        average.finish()
-
-
-class _AveragedNorm:
-    """A BN layer while its statistics are averaged over batches of `images` in all."""
-
-    def __init__(self, norm: nn.BatchNorm2d, images: int) -> None:
-        self.norm, self.images, self.momentum = norm, images, norm.momentum
-        norm.reset_running_stats()
-        assert norm.running_mean is not None and norm.running_var is not None
-        self.mean, self.var = torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)
-        norm.momentum = 1.0  # the running statistics are then the last batch's
-        self.hooks = (norm.register_forward_pre_hook(self._before), norm.register_forward_hook(self._after))
-
-    def _before(self, norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        (x,) = inputs
-        self.norm.train(x.numel() > x.shape[1])
-        if not self.norm.training:  # one value a channel, which torch does not normalise by itself
-            self.norm.running_mean.copy_(x.flatten())  # type: ignore[union-attr]
-            self.norm.running_var.zero_()  # type: ignore[union-attr]
-
-    def _after(self, norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        (x,) = inputs
-        values = x.numel() // x.shape[1]
-        share = len(x) / self.images
-        assert self.norm.running_mean is not None and self.norm.running_var is not None
-        self.mean += share * self.norm.running_mean
-        # torch keeps the unbiased variance
-        self.var += share * (values - 1) / values * self.norm.running_var
-
-    def finish(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        self.norm.running_mean.copy_(self.mean)  # type: ignore[union-attr]
-        self.norm.running_var.copy_(self.var)  # type: ignore[union-attr]
-        self.norm.momentum = self.momentum
-        self.norm.eval()
-
-
-@torch.inference_mode()
-def count_correct(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> int:
-    """Images whose largest logit is their label's.
+def correct_in(network: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Images of a batch whose largest logit is their label's.
 
     Raises:
         RunFailed: a logit is not finite: which is largest means nothing then.
     """
-    correct = 0
-    for x, y in batches:
+    with torch.inference_mode():
         logits = network(x)
         if not logits.isfinite().all():
             raise RunFailed("the network's logits are not finite")
-        correct += int((logits.argmax(1) == y).sum())
-    return correct
+        return int((logits.argmax(1) == y).sum())
+
+
+def count_correct(network: nn.Module, batches: Iterable[Batch]) -> int:
+    """:func:`correct_in`, over batches."""
+    return sum(correct_in(network, x, y) for x, y in batches)
 
 
 class Evaluator:
-    """Measures subnets of one supernet, with images kept in memory at each resolution.
+    """Measures subnets of one supernet. Its memory does not grow with the number of images.
 
     Args:
         supernet: where subnets come from.
         train: calibration images are its first ones, in a fixed random order and not augmented.
         test: every image of it is classified.
         calibration_images: how many to recalibrate with.
+        device: torch device.
+        data_workers: processes that read test images (:func:`compofa.data.loading.load`).
     """
 
     def __init__(
@@ -113,16 +67,22 @@ class Evaluator:
         train: ImageData,
         test: ImageData,
         calibration_images: int = CALIBRATION_IMAGES,
+        device: str = "cpu",
+        data_workers: int | None = 0,
     ) -> None:
         self.supernet, self.train, self.test = supernet, train, test
+        self.device, self.data_workers = torch.device(device), data_workers
         generator = torch.Generator().manual_seed(0)
         self.calibration = torch.randperm(len(train), generator=generator)[:calibration_images].numpy()
-        self._batches: dict[int, tuple[list[Tensor], list[tuple[Tensor, Tensor]]]] = {}
+        # of the last resolution: subnets are measured in the order of theirs
+        self._calibration: tuple[int, list[Tensor]] = (0, [])
+        self._held: tuple[int, list[Batch]] = (0, [])
 
     def network(self, arch: Arch) -> nn.Module:
-        """The subnet, static and recalibrated, in evaluation mode."""
-        network = self.supernet.extract(arch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        recalibrate(network, self._images(arch.resolution)[0])
+        """The subnet, static and recalibrated, on the device and in evaluation mode."""
+        network = self.supernet.extract(arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = (self._ready(self.train, x) for x in self._calibration_pixels(arch.resolution))
+        recalibrate(network, images, len(self.calibration))
         return network
 
     def correct(self, arch: Arch) -> int:
@@ -131,157 +91,94 @@ class Evaluator:
         Raises:
             RunFailed: it computes what is not finite.
         """
-        try:
-            return count_correct(self.network(arch), self._images(arch.resolution)[1])
-        except RunFailed as error:
-            raise RunFailed(f"{arch}: {error}") from error
+        return self.correct_each([arch])[0]
 
-    def _images(self, resolution: int) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
-        if resolution not in self._batches:
-            calibration = [
-                self.train.batch(self.calibration[start : start + BATCH], resolution)[0]
-                for start in range(0, len(self.calibration), BATCH)
-            ]
-            test = [
-                self.test.batch(range(start, min(start + BATCH, len(self.test))), resolution)
-                for start in range(0, len(self.test), BATCH)
-            ]
-            self._batches[resolution] = calibration, test
-        return self._batches[resolution]
+    def correct_each(self, archs: Sequence[Arch]) -> list[int]:
+        """:meth:`correct` of subnets of one resolution, by one reading of the images."""
+        networks = [self.network(arch) for arch in archs]
+        counts = [0] * len(archs)
+        for x, y in self._test_batches(archs[0].resolution):
+            for n, network in enumerate(networks):
+                try:
+                    counts[n] += correct_in(network, x, y)
+                except RunFailed as error:
+                    raise RunFailed(f"{archs[n]}: {error}") from error
+        return counts
+
+    def jobs(self, archs: Sequence[Arch]) -> list[list[Arch]]:
+        """`archs` in order, divided into what :meth:`correct_each` should be given at once."""
+        jobs: list[list[Arch]] = []
+        for resolution, group in groupby(archs, key=lambda arch: arch.resolution):
+            alike, together = list(group), 1 if self._is_held(resolution) else TOGETHER
+            jobs += [alike[start : start + together] for start in range(0, len(alike), together)]
+        return jobs
+
+    def estimated_s(self, archs: Sequence[Arch]) -> float:
+        """Seconds that measuring `archs` one after the other will take, by a batch of the first, the middle and the
+        last of them."""
+        tried = [archs[0], archs[len(archs) // 2], archs[-1]]
+        probes = [self._probe(arch) for arch in tried]
+        read_s, computed_s = (sum(values) / len(probes) for values in zip(*probes, strict=True))
+        readings = len(self.jobs(archs))
+        computed = len(archs) * (len(self.test) + len(self.calibration))
+        return readings * len(self.test) * read_s + computed * computed_s
+
+    def _probe(self, arch: Arch) -> tuple[float, float]:
+        """Seconds an image for (reading it, computing it)."""
+        network = self.supernet.extract(arch).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.eval()
+        begun = time.monotonic()
+        x, y = next(iter(self._batches(self.test, range(min(SMALL_BATCH, len(self.test))), arch.resolution)))
+        read = time.monotonic()
+        for _ in range(2):  # what the first one has to set up does not count
+            computing = time.monotonic()
+            with torch.inference_mode():
+                network(x).sum().item()
+        done = time.monotonic()
+        reading_s = 0.0 if self._is_held(arch.resolution) else read - begun
+        return reading_s / len(y), (done - computing) / len(y)
+
+    # --- images ---
+
+    def _calibration_pixels(self, resolution: int) -> list[Tensor]:
+        if self._calibration[0] != resolution:
+            pixels = load(self.train, self._specs(self.calibration, resolution), 0)
+            self._calibration = resolution, [batch.images for batch in pixels]
+        return self._calibration[1]
+
+    def _test_batches(self, resolution: int) -> Iterable[Batch]:
+        if not self._is_held(resolution):
+            return self._batches(self.test, range(len(self.test)), resolution, self.data_workers)
+        if self._held[0] != resolution:
+            self._held = (0, [])
+            self._held = resolution, list(self._batches(self.test, range(len(self.test)), resolution))
+        return self._held[1]
+
+    def _is_held(self, resolution: int) -> bool:
+        return len(self.test) * 3 * resolution**2 * 4 <= HELD_BYTES
+
+    def _batches(
+        self, data: ImageData, indices: Indices, resolution: int, workers: int | None = 0
+    ) -> Iterator[Batch]:
+        pinned = bool(workers) and self.device.type == "cuda"
+        for pixels in load(data, self._specs(indices, resolution), workers, pinned):
+            yield self._ready(data, pixels.images), pixels.labels.to(self.device, non_blocking=True)
+
+    def _specs(self, indices: Indices, resolution: int) -> list[BatchSpec]:
+        size = BATCH if resolution < LARGE_RESOLUTION else SMALL_BATCH
+        return [BatchSpec(indices[n : n + size], resolution) for n in range(0, len(indices), size)]
+
+    def _ready(self, data: ImageData, images: Tensor) -> Tensor:
+        return data.standardise(images.to(self.device, non_blocking=True))
 
 
-# --- supernet and images together ---
-
-
-class Opened(NamedTuple):
-    """A supernet with the two splits of a data set whose classes it tells apart."""
-
-    supernet: Supernet
-    identity: SupernetIdentity
-    train: ImageData
-    test: ImageData
-    data: str
-    """What loads the data set, from any folder."""
-
-
-def open_with_data(supernet: Path, data: str | None, family: str | None = None) -> Opened:
-    """A supernet file and a data set.
-
-    Args:
-        supernet: written by ``hwbench train``, or published.
-        data: its name; that of the one which the supernet was trained on if None.
-        family: of a published supernet.
-
-    Raises:
-        InputError: the data set has other classes than the supernet, or it is not said and not there.
-        OSError: a file cannot be read.
-    """
-    net, identity = open_supernet(supernet, family)
-    data = absolute_name(data or own_data(supernet, identity))
-    train = load_data(data, "train", identity.class_names if identity.class_names and ":" in data else None)
-    if train.classes != net.family.classes:
-        raise InputError(f"{supernet} tells {net.family.classes} classes apart, {data} has {train.classes}")
-    if identity.class_names and train.class_names != identity.class_names:
-        words = class_differences(identity.class_names, train.class_names)
-        raise InputError(f"{data} {words}: {supernet} tells other classes apart")
-    return Opened(net, identity, train, load_data(data, "test", train.class_names), data)
-
-
-def own_data(path: Path, identity: SupernetIdentity) -> str:
-    """The name of the data set that the supernet in `path` was trained on.
-
-    Raises:
-        InputError: it does not say, or the data set is no longer there.
-    """
-    if identity.data_source is None:
-        raise InputError(f"{path} does not say what it was trained on: give --data")
-    if not is_there(identity.data_source):
-        raise InputError(
-            f"{path} was trained on {identity.data_source}, which is not there:"
-            " say where it is with --data imagefolder:PATH"
-        )
-    return identity.data_source
-
-
-# --- in worker processes ---
-
-_evaluator: Evaluator | None = None
-"""Of a worker process: made once, since every subnet it measures shares it."""
-
-
-def make_evaluator(supernet: Path, data: str | None = None, family: str | None = None) -> Evaluator:
-    """The evaluator of a supernet file on a data set's test split; see :func:`open_with_data`."""
+def make_evaluator(
+    supernet: Path,
+    data: str | None = None,
+    family: str | None = None,
+    device: str = "cpu",
+    data_workers: int | None = 0,
+) -> Evaluator:
+    """The evaluator of a supernet file on a data set's test split; see :func:`compofa.opened.open_with_data`."""
     opened = open_with_data(supernet, data, family)
-    return Evaluator(opened.supernet, opened.train, opened.test)
-
-
-def _start_worker(supernet: Path, data: str, family: str | None) -> None:
-    global _evaluator
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    _evaluator = make_evaluator(supernet, data, family)
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody, and its worker would wait for the next subnet for ever."""
-    parent = parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
-
-
-def _measure(arch: Arch) -> int:
-    assert _evaluator
-    return _evaluator.correct(arch)
-
-
-def correct_counts(
-    supernet: Path, data: str, archs: Sequence[Arch], workers: int, family: str | None = None
-) -> Iterator[int]:
-    """Correct test images of each subnet, in order, measured on one thread each, by `workers` processes; one is this.
-
-    Raises:
-        RunFailed: a worker process ended, or a subnet computes what is not finite.
-    """
-    if workers == 1:
-        evaluator = make_evaluator(supernet, data, family)
-        with _one_thread():
-            yield from map(evaluator.correct, archs)
-        return
-    # spawn: a forked child would inherit torch's thread pool in an unknown state
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (supernet, data, family)) as pool:
-        try:
-            with _interrupts_are_ours():
-                counts = pool.map(_measure, archs, chunksize=1)
-            yield from counts
-        except BrokenProcessPool as error:
-            raise RunFailed(
-                "a process that evaluates ended: was there not enough memory? Try fewer --workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _interrupts_are_ours() -> Iterator[None]:
-    """Processes started within do not see Ctrl-C, which a terminal sends to all: the parent ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # it unblocks the signals when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Evaluator(opened.supernet, opened.train, opened.test, device=device, data_workers=data_workers)

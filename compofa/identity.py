@@ -26,7 +26,8 @@ class SupernetIdentity:
         data: training split, as in logs.
         data_source: what ``--data`` loads it by, as it was then.
         teacher_sha256: of the file that it was distilled from.
-        precision: that it was trained in, ``fp32`` or ``bf16``.
+        precision: that it was trained in, ``fp32``, ``bf16`` or ``fp16``.
+        normalisation: of the images that it was trained on (:data:`compofa.data.base.NORMALISATIONS`).
     """
 
     sha256: str
@@ -38,6 +39,7 @@ class SupernetIdentity:
     data_source: str | None = UNKNOWN
     teacher_sha256: str | None = UNKNOWN
     precision: str | None = UNKNOWN
+    normalisation: str | None = UNKNOWN
 
     def differences(self, other: SupernetIdentity) -> list[str]:
         """What both know and differ in, in words, such as ``family: glyphs, not imagenet-w1.0``."""

@@ -8,8 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from compofa.data.augmentation import Augmentation
 from compofa.errors import InputError
 from compofa.files import parse_toml, read_text
+from compofa.spaces.arch import Arch, extreme
 from compofa.spaces.family import Family
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import Space, get_space
@@ -18,11 +22,14 @@ RECIPES = (
     "glyphs-teacher",
     "glyphs-ofa",
     "glyphs-compofa",
+    "glyphs-compofa-elastic",
+    "glyphs-sandwich",
     "digits-teacher",
     "digits-compofa",
     "imagenet-teacher",
     "imagenet-ofa",
     "imagenet-compofa",
+    "imagenet-compofa-elastic",
 )
 
 
@@ -42,6 +49,9 @@ class Stage:
             there are where none is given.
         sort_hidden: sort hidden channels by importance before the stage.
         keep_expands: expand ratios trained before, which the sorting must leave in place.
+        sandwich: each step takes the largest and the smallest subnet and some random ones; the largest learns from the
+            labels, the others from the largest as it is in that step, and no teacher is needed (Yu and Huang,
+            arXiv:1903.05134; Yu et al., arXiv:2003.11142).
     """
 
     name: str
@@ -57,6 +67,7 @@ class Stage:
     space: str = "ofa"
     sort_hidden: bool = False
     keep_expands: tuple[float, ...] = ()
+    sandwich: bool = False
 
     def check(self, family: Family) -> None:
         """Raise InputError unless this is a stage that a supernet of `family` can be trained by."""
@@ -74,13 +85,33 @@ class Stage:
                 raise InputError(f"{what}: {name} is {list(choices)}, not some of {list(has)}")
         if not set(self.keep_expands) <= set(expands):
             raise InputError(f"{what}: keep_expands is {list(self.keep_expands)}, not of {list(expands)}")
-        self.subspace(family)
+        space = self.subspace(family)
+        if self.sandwich and not all(space.contains(arch) for arch in self._extremes(family)):
+            raise InputError(
+                f"{what}: space {self.space} lacks the largest and the smallest subnet of a sandwich"
+            )
+        if self.sandwich and self.subnets_per_step < 2:
+            raise InputError(f"{what}: a sandwich takes two or more subnets_per_step")
+
+    def draw_archs(self, family: Family, rng: np.random.Generator, resolution: int) -> tuple[Arch, ...]:
+        """The subnets of a step; of a sandwich the largest comes first and the smallest second."""
+        space = self.subspace(family)
+        first = self._extremes(family, resolution) if self.sandwich else ()
+        random = (space.sample(rng, resolution) for _ in range(self.subnets_per_step - len(first)))
+        return (*first, *random)
+
+    def _extremes(self, family: Family, resolution: int | None = None) -> tuple[Arch, Arch]:
+        part = self._part(family)
+        largest, smallest = (extreme(part, largest=which, resolution=resolution) for which in (True, False))
+        return largest, smallest
 
     def subspace(self, family: Family) -> Space:
         """What the stage draws its subnets from."""
+        return get_space(self.space, self._part(family))
+
+    def _part(self, family: Family) -> Family:
         elastic = {"expand": self.expands, "kernel": self.kernels, "width": self.width_mults}
-        part = family.restricted(self.depths, **{name: values for name, values in elastic.items() if values})
-        return get_space(self.space, part)
+        return family.restricted(self.depths, **{name: values for name, values in elastic.items() if values})
 
 
 @dataclass(frozen=True)
@@ -98,6 +129,11 @@ class Recipe:
         stages: in order.
         momentum: of SGD with Nesterov.
         weight_decay: on all weights but BN's and biases.
+        extra_warmup: warm-up epochs come on top of a stage's `epochs`, and start from `base_lr`, as in the reference
+            implementations; otherwise they are part of them, and start from zero.
+        least_area, aspect, brightness, saturation: of photographs (:class:`compofa.data.Augmentation`).
+        sync_bn: BN goes by the whole batch, not by each process's share of it.
+        ema: decay of a moving average of the weights over a stage, which then is the result; 0 for none.
         label_smoothing, dropout: as usual.
         distill: weight of the soft cross-entropy with the teacher's logits; 0 trains without a teacher.
         seed: of everything random.
@@ -116,6 +152,13 @@ class Recipe:
     label_smoothing: float = 0.1
     dropout: float = 0.1
     distill: float = 1.0
+    extra_warmup: bool = False
+    least_area: float = 0.35
+    aspect: float = 1.0
+    brightness: float = 0.0
+    saturation: float = 0.0
+    sync_bn: bool = False
+    ema: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +171,18 @@ class Recipe:
             raise InputError(f"recipe {self.name}: two stages have the same name")
         for stage in self.stages:
             stage.check(family)
+        if self.least_area > 1 or self.aspect < 1:
+            raise InputError(f"recipe {self.name}: least_area is at most 1, aspect at least 1")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How training photographs are varied."""
+        return Augmentation(self.least_area, self.aspect, self.brightness, self.saturation)
+
+    @property
+    def distils(self) -> bool:
+        """Whether a stage needs a teacher."""
+        return self.distill > 0 and not all(stage.sandwich for stage in self.stages)
 
     @classmethod
     def load(cls, name: str) -> Recipe:
@@ -163,8 +218,17 @@ class Recipe:
         return _from_table(cls, "the recipe", table, name=name, stages=made)
 
 
-_RATES = ("momentum", "weight_decay", "label_smoothing", "dropout", "distill")
-_BELOW_ONE = ("momentum", "label_smoothing", "dropout")
+_RATES = (
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "dropout",
+    "distill",
+    "brightness",
+    "saturation",
+    "ema",
+)
+_BELOW_ONE = ("momentum", "label_smoothing", "dropout", "brightness", "saturation", "ema")
 _LARGEST = 1e9
 """Of any number in a recipe: what is larger is a mistake, and would overflow somewhere."""
 

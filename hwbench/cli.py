@@ -61,6 +61,7 @@ COMMANDS = {
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
     "evaluate": "measure the accuracy of subnets",
+    "reproduce": "train, evaluate and search by the papers' recipes over several seeds, and draw up their table",
     "tables": "convert, show, fill, merge and compare lookup tables",
     "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
     "engines": "build the engines of a table for a GPU that is elsewhere, with TensorRT-RTX",

@@ -14,9 +14,14 @@ from hwbench import cli
 
 if TYPE_CHECKING:
     from compofa.accuracy import Accuracies, Header
-    from compofa.evaluate import Opened
+    from compofa.evaluate import Evaluator
+    from compofa.opened import Opened
     from compofa.spaces.arch import Arch
     from compofa.spaces.space import Space
+    from compofa.world import World
+
+WORTH_SAYING_S = 20
+"""Work that takes less is not announced."""
 
 
 def parser() -> cli.Parser:
@@ -48,7 +53,18 @@ def parser() -> cli.Parser:
         "--data",
         help="glyphs, digits or imagefolder:PATH, whose test split is used (default: what the supernet was trained on)",
     )
-    p.add_argument("--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread")
+    p.add_argument(
+        "--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread, on the CPU"
+    )
+    p.add_argument(
+        "--device", default="cpu", help="cpu, cuda, cuda:1 ...; under torchrun each process takes one"
+    )
+    p.add_argument(
+        "--data-workers",
+        type=cli.positive_int,
+        metavar="N",
+        help="processes that read images, each (default: what the cores allow, where the network leaves them any)",
+    )
     p.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="accuracies to begin or go on with"
     )
@@ -65,20 +81,70 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(args: argparse.Namespace) -> int:
     """Measure the subnets that `args` describe and that the file has not yet."""
     cli.check_writable(args.out)
-    from compofa.accuracy import AccuracyFile
-    from compofa.evaluate import correct_counts, open_with_data
+    from hwbench.torchrun import joined
+
+    with joined(args.device) as device:
+        _evaluate(args, device)
+    return cli.OK
+
+
+def _evaluate(args: argparse.Namespace, device: str) -> None:
+    from compofa.evaluate import Evaluator
+    from compofa.opened import open_with_data
     from compofa.spaces.registry import get_family
     from compofa.spaces.space import get_space
+    from compofa.world import World
 
+    world = World.joined()
     opened = open_with_data(args.supernet, args.data, args.family)
     header = make_header(opened)
     space = get_space(args.space, get_family(header.family))
     archs = read_archs(args.archs, space) if args.archs else choose(space, args.sample, args.seed)
+    evaluator = Evaluator(
+        opened.supernet, opened.train, opened.test, device=device, data_workers=_data_workers(args, world)
+    )
+    if world.rank:
+        from compofa.parallel_evaluation import shared_counts
+
+        for _ in shared_counts(evaluator, world.from_first([]), world):
+            pass
+    else:
+        _measure(args, evaluator, opened.data, header, archs, world)
+
+
+def _data_workers(args: argparse.Namespace, world: World) -> int | None:
+    """Processes that read images: none where processes enough are at work already."""
+    if args.data_workers is not None:
+        return int(args.data_workers)
+    return None if args.device.startswith("cuda") or world.size > 1 or args.workers == 1 else 0
+
+
+def _measure(
+    args: argparse.Namespace,
+    evaluator: Evaluator,
+    data: str,
+    header: Header,
+    archs: Sequence[Arch],
+    world: World,
+) -> None:
+    """Measure what the file lacks, in the order of resolutions: images of one at a time are kept."""
+    from compofa.accuracy import AccuracyFile
+    from compofa.parallel_evaluation import Source, correct_counts, shared_counts
+
     with AccuracyFile(args.out, header) as file:
         todo = [arch for arch in archs if arch not in file.accuracies.correct]
+        todo.sort(key=lambda arch: arch.resolution)
         if len(todo) < len(archs):
             cli.note(f"{args.out} has {len(archs) - len(todo)} of {len(archs)} subnets already")
-        counts = correct_counts(args.supernet, opened.data, todo, args.workers, args.family) if todo else ()
+        alone = world.size == 1 and device_has_one_process(args)
+        at_once = world.size if world.size > 1 else 1 if alone else args.workers
+        if todo:
+            announce(evaluator, todo, at_once)
+        if world.size > 1:
+            counts = shared_counts(evaluator, world.from_first(todo), world)
+        else:
+            source = Source(args.supernet, data, args.family)
+            counts = correct_counts(evaluator, source, todo, at_once)
         try:
             with cli.progress("evaluating subnets", len(todo)) as advance:
                 for arch, correct in zip(todo, counts, strict=True):
@@ -87,7 +153,23 @@ def execute(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{args.out} keeps what was measured; the same command goes on") from None
         _report(args, file.accuracies, archs)
-    return cli.OK
+
+
+def device_has_one_process(args: argparse.Namespace) -> bool:
+    """Whether the work is done in this process: only the CPU is shared among several."""
+    return str(args.device) != "cpu"
+
+
+def announce(evaluator: Evaluator, todo: Sequence[Arch], at_once: int) -> None:
+    """Say how long it will take, where that is long."""
+    from hwbench.training_progress import duration
+
+    seconds = evaluator.estimated_s(todo) / at_once
+    if seconds > WORTH_SAYING_S:
+        cli.note(
+            f"about {duration(seconds)} for {len(todo)} subnets on {len(evaluator.test)} images (measured on a batch"
+            " of three of them)"
+        )
 
 
 def make_header(opened: Opened) -> Header:

@@ -20,7 +20,7 @@ from hwbench.sources import insist, note_classes
 
 if TYPE_CHECKING:
     from backends.base import Measurement, Network
-    from compofa.evaluate import Opened
+    from compofa.opened import Opened
     from compofa.spaces.arch import Arch
     from compofa.supernet import Supernet
     from lut.model import LatencyModel
@@ -101,7 +101,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def specialize(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write everything into `folder`; returns the card."""
-    from compofa.evaluate import open_with_data
+    from compofa.opened import open_with_data
 
     opened = open_with_data(args.supernet, args.data, args.family)
     supernet, identity = opened.supernet, opened.identity

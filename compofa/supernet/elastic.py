@@ -18,9 +18,27 @@ from torch import Tensor, nn
 from compofa.blocks import Block
 from compofa.blocks.operations import INPUT, Convolution, FullyConnected, LayerNorm, Operation
 from compofa.errors import InputError
-from compofa.supernet.static import BN_EPS, StaticBlock, channel_norm, layer_path, norm_path
+from compofa.supernet.static import BN_EPS, BN_MOMENTUM, StaticBlock, channel_norm, layer_path, norm_path
 
 MATRICES = "matrices"
+
+
+class ElasticBatchNorm(nn.BatchNorm2d):
+    """BN over as many leading channels as the input has; they share their statistics with wider inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        c = x.shape[1]
+        assert self.running_mean is not None and self.running_var is not None
+        return F.batch_norm(
+            x,
+            self.running_mean[:c],
+            self.running_var[:c],
+            self.weight[:c],
+            self.bias[:c],
+            self.training,
+            BN_MOMENTUM,
+            self.eps,
+        )
 
 
 class ElasticBlock(StaticBlock):
@@ -39,6 +57,8 @@ class ElasticBlock(StaticBlock):
     Raises:
         InputError: one of `smaller` has other operations.
     """
+
+    norm_class = ElasticBatchNorm
 
     def __init__(
         self,
@@ -108,16 +128,7 @@ class ElasticBlock(StaticBlock):
         bias = None if layer.bias is None else layer.bias[:out]
         weight = self.active_kernel(operation)
         y = F.conv2d(x, weight, bias, operation.stride, operation.kernel // 2, groups=operation.groups)
-        return self._normalise(operation, y) if operation.affine == "norm" else y
-
-    def _normalise(self, operation: Convolution, x: Tensor) -> Tensor:
-        """Batch norm over as many leading channels as there are; they share their statistics with wider inputs."""
-        norm, c = self.norm_of(operation), x.shape[1]
-        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
-        mean, variance = norm.running_mean[:c], norm.running_var[:c]
-        return F.batch_norm(
-            x, mean, variance, norm.weight[:c], norm.bias[:c], self.training, norm.momentum, norm.eps
-        )
+        return self.norm_of(operation)(y) if operation.affine == "norm" else y
 
     def _connect(self, operation: FullyConnected, x: Tensor) -> Tensor:
         layer = self.layer_of(operation)

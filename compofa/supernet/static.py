@@ -89,6 +89,8 @@ class StaticBlock(nn.Module):
         InputError: the block has an operation that is not known here.
     """
 
+    norm_class = nn.BatchNorm2d
+
     def __init__(self, block: Block, folded: bool = False, bn_eps: float = BN_EPS) -> None:
         super().__init__()
         self.block, self.folded, self.bn_eps, self.dropout = block, folded, bn_eps, 0.0
@@ -149,7 +151,7 @@ class StaticBlock(nn.Module):
         placed = [self._place(layer_path(op), layer)]
         if normed:
             placed.append(
-                self._place(norm_path(op), nn.BatchNorm2d(op.out_channels, self.bn_eps, BN_MOMENTUM))
+                self._place(norm_path(op), self.norm_class(op.out_channels, self.bn_eps, BN_MOMENTUM))
             )
         return list(placed)
 

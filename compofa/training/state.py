@@ -29,6 +29,8 @@ class Cost:
         teacher_passes: forward passes of the teacher, in images.
         cpu_s: processor seconds of this process, over all its threads.
         wall_s: seconds.
+        wait_s: of them, spent waiting for images.
+        broken: images that this process could not read, each time.
     """
 
     images: int = 0
@@ -36,6 +38,8 @@ class Cost:
     teacher_passes: int = 0
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    wait_s: float = 0.0
+    broken: int = 0
 
 
 @dataclass
@@ -56,6 +60,8 @@ class State:
         optimizer: the optimizer's; None between two stages.
         progress: where it is.
         cost: what it has spent.
+        average: the moving average of the supernet's state dict, if one is kept.
+        scaler: of fp16, what the gradients are scaled by.
     """
 
     identity: dict[str, Any]
@@ -63,6 +69,8 @@ class State:
     optimizer: dict[str, Any] | None
     progress: Progress
     cost: Cost
+    average: dict[str, Tensor] | None = None
+    scaler: dict[str, Any] | None = None
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint in `folder`: whole, or the one before stays.
@@ -76,7 +84,8 @@ class State:
         content = io.BytesIO()
         fields = {"progress": asdict(self.progress), "cost": asdict(self.cost)}
         identity = json.dumps(self.identity, sort_keys=True)
-        tensors = {"supernet": self.supernet, "optimizer": self.optimizer}
+        tensors = {"supernet": self.supernet, "optimizer": self.optimizer, "average": self.average}
+        tensors["scaler"] = self.scaler
         torch.save({"identity": identity, **tensors, **fields}, content)
         write_atomically(folder / STATE_FILE, content.getvalue())
 
@@ -99,6 +108,8 @@ class State:
                 optimizer=content["optimizer"],
                 progress=Progress(**content["progress"]),
                 cost=Cost(**content["cost"]),
+                average=content.get("average"),  # files of version 0.1.0 have neither
+                scaler=content.get("scaler"),
             )
             numbers = (state.progress.stage, state.progress.step, state.cost.images)
             sound = all(type(number) is int and number >= 0 for number in numbers)
@@ -115,23 +126,6 @@ def kept(folder: Path) -> str:
     if (folder / STATE_FILE).exists():
         return f"{folder / STATE_FILE} keeps the last good checkpoint"
     return "no checkpoint had been written yet"
-
-
-def identity_differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Where two identities differ, in words, as far as both say it."""
-    theirs, ours = dict(_leaves("", found)), dict(_leaves("", wanted))
-    both = [name for name in theirs if name in ours]
-    words = [f"{name}: {theirs[name]}, not {ours[name]}" for name in both if theirs[name] != ours[name]]
-    stages = [len(identity.get("recipe", {}).get("stages", ())) for identity in (found, wanted)]
-    return words if stages[0] == stages[1] else [f"stages: {stages[0]}, not {stages[1]}", *words]
-
-
-def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in _leaves(f"{name}.{key}".strip("."), value[key])]
-    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-        return [leaf for i, item in enumerate(value) for leaf in _leaves(f"{name}[{i}]", item)]
-    return [(name, list(value) if isinstance(value, tuple) else value)]
 
 
 class Log(AppendFile):

@@ -1,69 +1,46 @@
 """Training a supernet by the stages of a recipe.
 
 Every step draws its images, their augmentation, the resolution and the subnets from the seed, the stage
-and the step alone, so that a run resumed from its checkpoint ends where an uninterrupted one does.
-Under torchrun each process takes its share of every batch, and gradients are those of the whole batch: all draw
-the same but for dropout, and BN normalises by each process's own share.
+and the step alone (:mod:`compofa.training.schedule`), so that a run resumed from its checkpoint ends where an
+uninterrupted one does. Under torchrun each process takes its share of every batch, and gradients are those of the whole
+batch: all draw the same but for dropout, and BN normalises by each process's own share unless the recipe says
+otherwise.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from compofa.checkpoint import open_supernet, save_supernet
-from compofa.data import ImageData, absolute_name, class_differences
+from compofa.checkpoint import save_supernet
+from compofa.data import ImageData, Pixels, absolute_name
 from compofa.errors import InputError, RunFailed
-from compofa.identity import hash_names
-from compofa.recipe import Recipe, Stage
-from compofa.spaces.arch import Arch, extreme
+from compofa.recipe import Recipe
 from compofa.spaces.registry import get_family
-from compofa.supernet import Supernet
-from compofa.training.state import Cost, Log, Progress, State, identity_differences, kept
-from compofa.training.world import World
+from compofa.training.average import WeightAverage
+from compofa.training.clock import StepClock
+from compofa.training.feed import Feed
+from compofa.training.norms import synchronise
+from compofa.training.run_identity import check_same_run, run_identity
+from compofa.training.schedule import Schedule, StepDraw, stage_steps
+from compofa.training.state import Cost, Log, Progress, State, kept
+from compofa.training.step import Stepper, make_optimizer
+from compofa.training.teacher import start
+from compofa.world import World
 
 SUPERNET_FILE = "supernet.safetensors"
 LOG_EVERY = 20
 """Steps between two lines of the log."""
 
-
-def stage_steps(recipe: Recipe, stage: Stage, images: int) -> tuple[int, int]:
-    """(steps, warm-up steps) of a stage, on a data set of `images` images."""
-    per_epoch = (recipe.images_per_epoch or images) / recipe.batch_size * recipe.epoch_scale
-    return max(1, round(stage.epochs * per_epoch)), round(stage.warmup_epochs * per_epoch)
-
-
-def learning_rate(peak: float, step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up from zero, then half a cosine to zero."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return 0.5 * peak * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def soft_cross_entropy(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean cross-entropy with the teacher's probabilities; both (n, classes)."""
-    return -(F.softmax(teacher_logits, 1) * F.log_softmax(logits, 1)).sum(1).mean()
-
-
-def normalise_by_batch(network: nn.Module) -> None:
-    """Evaluation mode, but for BN, which goes by each batch's own statistics.
-
-    The running ones are a mix over all resolutions and fit none: with them the glyphs teacher is right on
-    14 % of the test images at 16 px, with the batch's on 60 %.
-    """
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train()
+Entry = dict[str, Any]
+Fed = tuple[StepDraw, Pixels]
 
 
 class Trainer:
@@ -75,9 +52,11 @@ class Trainer:
         out: folder for checkpoint, log and result; a checkpoint found there is resumed.
         teacher: a supernet file whose largest subnet is start and teacher; None starts from scratch.
         device: torch device.
-        amp: ``bf16`` computes in bfloat16 where torch deems it safe; None in float32.
+        amp: ``bf16`` or ``fp16`` computes in that where torch deems it safe; None in float32.
         checkpoint_every_s: seconds between checkpoints.
         world: the processes that train together; those that torchrun started unless given.
+        micro_batch: most images that go through a network at once, to save memory.
+        data_workers: processes that read images (:func:`compofa.data.loading.load`).
 
     Raises:
         InputError: the recipe distils and there is no teacher; the teacher is of another family or of other classes;
@@ -94,24 +73,30 @@ class Trainer:
         amp: str | None = None,
         checkpoint_every_s: float = 60.0,
         world: World | None = None,
+        micro_batch: int | None = None,
+        data_workers: int | None = None,
     ) -> None:
-        if recipe.distill > 0 and teacher is None:
-            raise InputError(f"recipe {recipe.name} distils from a teacher: give one with --teacher FILE")
         self.recipe, self.data, self.out = recipe, data, out
-        self.device, self.amp = torch.device(device), amp
+        self.amp, self.micro_batch, self.data_workers = amp, micro_batch, data_workers
         self.checkpoint_every_s = checkpoint_every_s
         self.world = world or World.joined()
-        self._check_batch()
-        self.family = replace(get_family(recipe.family), classes=data.classes)
+        family = replace(get_family(recipe.family), classes=data.classes)
+        self.schedule = Schedule(recipe, family, len(data))
         torch.manual_seed(recipe.seed)
-        self.teacher: nn.Module | None = None
-        self.teacher_sha256: str | None = None
-        supernet = self._load_teacher(teacher) if teacher else Supernet(self.family, recipe.kernel_transform)
-        supernet.set_dropout(recipe.dropout)
-        self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        begun = start(recipe, family, data, teacher)
+        self._check_batch()
+        self.teacher_sha256 = begun.teacher_sha256
+        begun.supernet.set_dropout(recipe.dropout)
+        layout = {"device": torch.device(device), "memory_format": torch.channels_last}
+        self.supernet = begun.supernet.to(**layout)  # type: ignore[call-overload]
+        taught_by = begun.teacher.to(**layout) if begun.teacher else None  # type: ignore[call-overload]
+        for network in filter(None, (self.supernet, taught_by)):
+            if recipe.sync_bn:
+                synchronise(network, self.world)
+        self.stepper = Stepper(self.supernet, taught_by, recipe, data, amp, self.world, micro_batch)
         self.progress, self.cost = Progress(), Cost()
         self.optimizer: torch.optim.SGD | None = None
-        out.mkdir(parents=True, exist_ok=True)
+        self.average: WeightAverage | None = None
         if state := State.load(out):
             self._resume(state)
 
@@ -119,48 +104,28 @@ class Trainer:
         batch, size = min(self.recipe.batch_size, len(self.data)), self.world.size
         if batch < 2 * size:  # batch norm needs two
             raise InputError(f"a batch of {batch} images is too small for {size} processes: each needs two")
-
-    def _load_teacher(self, path: Path) -> Supernet:
-        supernet, identity = open_supernet(path, self.recipe.family, self.recipe.kernel_transform)
-        if identity.classes != self.family.classes:
-            raise InputError(
-                f"{path} tells {identity.classes} classes apart, {self.recipe.data} has {self.family.classes}"
-            )
-        if identity.class_names not in (None, self.data.class_names):
-            words = class_differences(identity.class_names or (), self.data.class_names)
-            raise InputError(f"{self.recipe.data} {words}: {path} tells other classes apart")
-        self.teacher_sha256 = identity.sha256
-        if self.recipe.distill > 0:
-            static = supernet.extract(extreme(self.family, largest=True)).requires_grad_(False)
-            normalise_by_batch(static)
-            self.teacher = static.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return supernet
+        if self.micro_batch == 1:
+            raise InputError("a micro-batch of one image is too small: batch norm needs two")
 
     # --- checkpoints ---
 
     def _identity(self) -> dict[str, Any]:
-        """What decides the result, but for the machine. Where the images lie does not."""
-        recipe = {name: value for name, value in asdict(self.recipe).items() if name != "data"}
-        return {
-            "recipe": recipe,
-            "data": self.data.identity,
-            "class names": hash_names(self.data.class_names)[:16],
-            "teacher": self.teacher_sha256 and self.teacher_sha256[:16],
-            "precision": self.amp or "fp32",
-            "processes": self.world.size,
-        }
+        return run_identity(
+            self.recipe, self.data, self.teacher_sha256, self.amp, self.world.size, self.micro_batch
+        )
 
     def _resume(self, state: State) -> None:
-        if words := identity_differences(state.identity, self._identity()):
-            more = f" and {len(words) - 4} more" if len(words) > 4 else ""
-            raise InputError(
-                f"{self.out} holds another run ({'; '.join(words[:4])}{more}): choose another --out, or empty it"
-            )
+        check_same_run(state.identity, self._identity(), self.out)
         try:
             self.supernet.load_state_dict(state.supernet)
             if state.optimizer is not None:
-                self.optimizer = self._make_optimizer()
+                self._begin_stage()
+                assert self.optimizer
                 self.optimizer.load_state_dict(state.optimizer)
+            if self.average and state.average:
+                self.average.load(state.average)
+            if state.scaler:
+                self.stepper.scaler.load_state_dict(state.scaler)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"the checkpoint in {self.out} does not fit: {reason}") from error
@@ -174,64 +139,108 @@ class Trainer:
             OSError: it cannot be written; the one before stays.
         """
         if self.world.rank == 0:
-            optimizer = self.optimizer.state_dict() if self.optimizer else None
-            state = State(self._identity(), self.supernet.state_dict(), optimizer, self.progress, self.cost)
+            state = State(
+                self._identity(),
+                self.supernet.state_dict(),
+                self.optimizer.state_dict() if self.optimizer else None,
+                self.progress,
+                self.cost,
+                self.average.state if self.average else None,
+                self.stepper.scaler.state_dict() or None,
+            )
+            self.out.mkdir(parents=True, exist_ok=True)
             state.save(self.out)
 
     # --- the loop ---
 
     def total_steps(self) -> int:
         """Steps of the whole recipe."""
-        return self._steps(self.recipe.stages)
+        return self.schedule.steps()
 
     def steps_done(self) -> int:
         """Steps that a resumed run need not take again."""
-        before = self.recipe.stages[: self.progress.stage]
-        return self._steps(before) + self.progress.step
-
-    def _steps(self, stages: Sequence[Stage]) -> int:
-        return sum(stage_steps(self.recipe, stage, len(self.data))[0] for stage in stages)
+        return self.schedule.steps(self.progress.stage) + self.progress.step
 
     def run(
         self,
-        on_step: Callable[[dict[str, Any]], None] = lambda entry: None,
+        on_step: Callable[[Entry], None] = lambda entry: None,
         stop: Callable[[], bool] = lambda: False,
+        validate: Callable[[Trainer], Entry] = lambda trainer: {},
+        validate_every: int = 0,
+        on_log: Callable[[Entry], None] = lambda entry: None,
     ) -> Path | None:
         """Train to the end; returns the supernet's file, or None if it was stopped before.
 
         Args:
             on_step: called after each step with the entry that every LOG_EVERY-th step logs.
             stop: asked after each step, in every process. Once one says yes, all stop, and the checkpoint is saved.
+            validate: in process 0; what it returns is logged. It may change nothing.
+            validate_every: steps between two calls of it; 0 never calls it.
+            on_log: called in process 0 with each entry of the log.
 
         Raises:
+            InputError: too many images cannot be read.
             RunFailed: the loss or a weight is not finite; the last good checkpoint stays.
             FileBusy: another process trains in the same folder.
             OSError: the folder cannot be written.
         """
-        if self.world.rank:
-            return self._run_stages(on_step, stop, None)
-        with Log(self.out, self.cost.images) as log:
-            return self._run_stages(on_step, stop, log)
+        self._agree()
+        self.out.mkdir(parents=True, exist_ok=True)
+        log = Log(self.out, self.cost.images) if self.world.rank == 0 else None
 
-    def _run_stages(
-        self, on_step: Callable[[dict[str, Any]], None], stop: Callable[[], bool], log: Log | None
-    ) -> Path | None:
+        def after(entry: Entry, due: bool) -> None:
+            on_step(entry)
+            entries = [entry] if due else []
+            if log and validate_every and self.steps_done() % validate_every == 0:
+                where = {name: entry[name] for name in ("stage", "step", "images")}
+                entries.append({**where, **validate(self)})
+            for written in entries:
+                if log:
+                    log.write(written)
+                    on_log(written)
+
+        try:
+            return self._run_stages(after, stop)
+        finally:
+            if log:
+                log.close()
+
+    def _agree(self) -> None:
+        """Raise RunFailed unless all processes begin with the same weights at the same step."""
+        checksum = 0
+        for value in self.supernet.state_dict().values():
+            checksum = zlib.crc32(value.cpu().contiguous().numpy().tobytes(), checksum)
+        mine = (self.progress, checksum)
+        if self.world.any(mine != self.world.from_first(mine), self.stepper.device):
+            raise RunFailed(
+                f"processes begin from different checkpoints: {self.out} must be the same folder for all of them"
+            )
+
+    def _run_stages(self, after: Callable[[Entry, bool], None], stop: Callable[[], bool]) -> Path | None:
+        path = self.out / SUPERNET_FILE
+        if self.progress.stage == len(self.recipe.stages) and path.exists():
+            return path  # written anew its bytes may be others, and accuracies that were measured another supernet's
         for number, stage in enumerate(self.recipe.stages):
             if number < self.progress.stage:
                 continue
             if self.optimizer is None:
                 if stage.sort_hidden:
                     self.supernet.sort_hidden(stage.keep_expands)
-                self.optimizer = self._make_optimizer()
-            if not self._run_stage(number, stage, on_step, stop, log):
+                self._begin_stage()
+            if not self._run_stage(number, after, stop):
                 return None
-            self.optimizer = None
+            if self.average and number == len(self.recipe.stages) - 1:
+                self.supernet.load_state_dict(self.average.state)
+            self.optimizer = self.average = None
             self.progress = Progress(number + 1, 0)
             self.save()
-        path = self.out / SUPERNET_FILE
         if self.world.rank == 0:
             save_supernet(self.supernet, path, self._provenance())
         return path
+
+    def _begin_stage(self) -> None:
+        self.optimizer = make_optimizer(self.supernet, self.recipe)
+        self.average = WeightAverage(self.supernet, self.recipe.ema) if self.recipe.ema else None
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -239,127 +248,65 @@ class Trainer:
             "data": self.data.name,
             "data_source": absolute_name(self.recipe.data),
             "class_names": list(self.data.class_names),
+            "normalisation": self.data.normalisation,
             "teacher_sha256": self.teacher_sha256,
             "precision": self.amp or "fp32",
             "processes": self.world.size,
             "cost": asdict(self.cost),
         }
 
-    def _run_stage(
-        self,
-        number: int,
-        stage: Stage,
-        on_step: Callable[[dict[str, Any]], None],
-        stop: Callable[[], bool],
-        log: Log | None,
-    ) -> bool:
+    def _run_stage(self, number: int, after: Callable[[Entry, bool], None], stop: Callable[[], bool]) -> bool:
         """Take the steps of a stage that are left; returns whether it came to its end."""
-        steps, warmup = stage_steps(self.recipe, stage, len(self.data))
-        peak = stage.base_lr * self.recipe.batch_size / stage.lr_images
-        wall, cpu, saved = time.monotonic(), time.process_time(), time.monotonic()
-        for step in range(self.progress.step, steps):
-            lr = learning_rate(peak, step, steps, warmup)
-            loss, stopped = self._totals(self._gradients(number, stage, step), stop())
+        stage = self.recipe.stages[number]
+        steps, _ = stage_steps(self.recipe, stage, len(self.data))
+        saved = time.monotonic()
+        clock = StepClock(self.cost)
+        feed = Feed(self.schedule, self.data, self.cost, self.world, self.data_workers, self.stepper.device)
+        for draw, pixels in self._saving_on_error(feed.steps(number, self.progress.step)):
+            clock.fed()
+            lr = self.schedule.lr(number, draw.step)
+            loss, stopped = self._totals(self.stepper.gradients(draw, pixels), stop())
             if not math.isfinite(loss):
                 raise RunFailed(
-                    f"training diverged: the loss is {loss} at step {step} of stage {stage.name}; {kept(self.out)}"
+                    f"training diverged: the loss is {loss} at step {draw.step} of stage {stage.name}; {kept(self.out)}"
                 )
             self._update(lr)
-            now, used = time.monotonic(), time.process_time()
-            self.cost.wall_s += now - wall
-            self.cost.cpu_s += used - cpu
-            wall, cpu = now, used
-            self.progress.step = step + 1
-            entry = {"stage": stage.name, "step": step, "lr": lr, "loss": loss, **asdict(self.cost)}
-            on_step(entry)
-            if log and (step % LOG_EVERY == 0 or step == steps - 1):
-                log.write(entry)
-            if stopped or now - saved > self.checkpoint_every_s:
+            self._count(draw)
+            clock.end()
+            self.progress.step = draw.step + 1
+            entry = {"stage": stage.name, "step": draw.step, "lr": lr, "loss": loss, **asdict(self.cost)}
+            after(entry, draw.step % LOG_EVERY == 0 or draw.step == steps - 1)
+            if stopped or time.monotonic() - saved > self.checkpoint_every_s:
                 self.save()
                 saved = time.monotonic()
             if stopped:
                 return False
+            clock.begin()
         return True
+
+    def _saving_on_error(self, steps: Iterator[Fed]) -> Iterator[Fed]:
+        """Where images cannot be had, nothing of that step is done yet: what is done before is kept."""
+        try:
+            yield from steps
+        except InputError:
+            self.save()
+            raise
 
     def _totals(self, loss: float, stop: bool) -> tuple[float, bool]:
         """The loss of all processes, and whether one of them was told to stop."""
-        totals = torch.tensor([loss, float(stop)], dtype=torch.float64, device=self.device)
+        totals = torch.tensor([loss, float(stop)], dtype=torch.float64, device=self.stepper.device)
         self.world.sum(totals)
         return float(totals[0]), bool(totals[1])
 
-    # --- one step ---
-
-    def _gradients(self, number: int, stage: Stage, step: int) -> float:
-        """Compute this process's part of the gradients; returns its part of the mean loss over the subnets."""
-        rng = np.random.default_rng([self.recipe.seed, number, step])
-        resolution = int(rng.choice(self.family.resolutions))
-        space = stage.subspace(self.family)
-        archs = [space.sample(rng, resolution) for _ in range(stage.subnets_per_step)]
-        torch.manual_seed(int(rng.integers(2**62)) + self.world.rank)
-        indices = self._indices(self._steps(self.recipe.stages[:number]) + step)
-        try:
-            x, y = self.data.batch(indices, resolution, rng, self.world.share)
-        except InputError:  # a broken image, and nothing of this step is done yet
-            self.save()
-            raise
-        x, y = x.to(self.device), y.to(self.device)
-        share = len(y) / len(indices)
-        self.supernet.train()
-        for parameter in self.supernet.parameters():
-            # zeros, not None: what no subnet of this step uses still decays and keeps its momentum, as in
-            # the papers, and a resumed run does the same as an uninterrupted one
-            parameter.grad = torch.zeros_like(parameter)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp == "bf16"):
-            with torch.no_grad():
-                target = self.teacher(x) if self.teacher else None
-            losses = [self._backward(x, y, target, arch, share) for arch in archs]
-        self.cost.images += len(indices)
-        self.cost.subnet_passes += len(indices) * len(archs)
-        self.cost.teacher_passes += len(indices) if self.teacher else 0
-        return sum(losses) / len(losses)
-
-    def _backward(self, x: Tensor, y: Tensor, target: Tensor | None, arch: Arch, share: float) -> float:
-        logits = self.supernet(x, arch)
-        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
-        if target is not None:
-            loss = loss + self.recipe.distill * soft_cross_entropy(logits, target)
-        # the mean over the whole batch is the sum of the processes' means, weighted by their shares of it
-        loss = share * loss
-        loss.backward()
-        return loss.item()
-
-    def _indices(self, global_step: int) -> np.ndarray:
-        """The whole batch: a fresh permutation of the data set each time it is used up."""
-        batch = self.recipe.batch_size
-        per_permutation = max(1, len(self.data) // batch)
-        order = np.random.default_rng([self.recipe.seed, global_step // per_permutation])
-        start = global_step % per_permutation * batch
-        return order.permutation(len(self.data))[start : start + batch]
-
     def _update(self, lr: float) -> None:
-        """Step the optimizer by the gradients of all processes."""
         assert self.optimizer
-        self._sum_gradients()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        self.stepper.update(self.optimizer, lr)
+        if self.average:
+            self.average.update(self.supernet)
 
-    def _sum_gradients(self) -> None:
-        if self.world.size == 1:
-            return
-        gradients = [p.grad for p in self.supernet.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        self.world.sum(flat)
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def _make_optimizer(self) -> torch.optim.SGD:
-        decay: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for name, parameter in self.supernet.named_parameters():
-            (plain if parameter.ndim == 1 or name.endswith(".bias") else decay).append(parameter)
-        groups = [
-            {"params": decay, "weight_decay": self.recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        return torch.optim.SGD(groups, lr=0.0, momentum=self.recipe.momentum, nesterov=True)
+    def _count(self, draw: StepDraw) -> None:
+        images = len(draw.indices)
+        self.cost.images += images
+        self.cost.subnet_passes += images * len(draw.archs)
+        taught = self.stepper.teacher is not None and not self.recipe.stages[draw.number].sandwich
+        self.cost.teacher_passes += images if taught else 0

@@ -63,7 +63,7 @@ def test_round_trip(saved):
 def test_it_says_what_it_is(saved):
     _, identity = open_supernet(saved)
     assert identity == SupernetIdentity(
-        identity.sha256, "glyphs", 2, ("cat", "dog"), "r", "digits-train", "digits", "f" * 64, "fp32"
+        identity.sha256, "glyphs", 2, ("cat", "dog"), "r", "digits-train", "digits", "f" * 64, "fp32", "plain"
     )
     assert identity.differences(replace(identity, classes=3, class_names=None)) == ["classes: 2, not 3"]
 

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from compofa import glyphs
-from compofa.data import _decode, absolute_name, is_there, load_data
+from compofa.data import Augmentation, Augmenter, absolute_name, is_there, load_data
+from compofa.data.decode import decode, decode_varied
 from compofa.errors import InputError
 
 
@@ -72,19 +73,24 @@ def test_digits_come_at_any_resolution(resolution):
     torch.testing.assert_close(x, test.batch(range(8), resolution)[0])
 
 
-def test_augmentation_is_of_the_generator_alone():
+PLAIN = Augmentation()
+
+
+def test_augmentation_is_of_seed_epoch_and_image_alone():
     data = load_data("digits", "train")
-    one, two, other = (data.batch(range(8), 16, np.random.default_rng(s))[0] for s in (0, 0, 1))
+    one, two, other, later = (
+        data.batch(range(8), 16, Augmenter(PLAIN, *of))[0] for of in ((0, 0), (0, 0), (1, 0), (0, 1))
+    )
     assert torch.equal(one, two)
-    assert not torch.equal(one, other)
+    assert not any(torch.equal(a, b) for a, b in ((one, other), (one, later), (other, later)))
 
 
 def test_a_share_of_a_batch_is_that_part_of_the_whole():
     data = load_data("digits", "train")
-    whole, labels = data.batch(range(7), 16, np.random.default_rng(3))
+    whole, labels = data.batch(range(7), 16, Augmenter(PLAIN, 3, 5))
     for rank in range(3):
         share = slice(rank, None, 3)
-        x, y = data.batch(range(7), 16, np.random.default_rng(3), share)
+        x, y = data.batch(range(7)[share], 16, Augmenter(PLAIN, 3, 5))
         assert torch.equal(x, whole[share])
         assert torch.equal(y, labels[share])
 
@@ -113,10 +119,9 @@ def test_imagefolder(folder):
     assert (len(data), data.class_names, x.shape, y.tolist()) == (4, ("ant", "bee"), (2, 3, 24, 24), [0, 1])
     assert torch.equal(x, data.batch([0, 3], 24)[0])
     train = load_data(f"imagefolder:{folder}", "train")
-    assert not torch.equal(*(train.batch([0], 24, np.random.default_rng(s))[0] for s in (0, 1)))
-    whole = train.batch([0, 1, 2, 3], 24, np.random.default_rng(0))[0]
-    share = slice(1, None, 2)
-    assert torch.equal(train.batch([0, 1, 2, 3], 24, np.random.default_rng(0), share)[0], whole[share])
+    assert not torch.equal(*(train.batch([0], 24, Augmenter(PLAIN, 0, epoch))[0] for epoch in (0, 1)))
+    whole = train.batch([0, 1, 2, 3], 24, Augmenter(PLAIN, 0, 0))[0]
+    assert torch.equal(train.batch([1, 3], 24, Augmenter(PLAIN, 0, 0))[0], whole[1::2])
 
 
 def test_a_folder_is_the_same_wherever_it_lies(folder, tmp_path_factory):
@@ -212,21 +217,23 @@ def of_mode(mode):
 )
 def test_every_kind_of_image_is_the_same_picture(tmp_path, mode, suffix):
     of_mode(mode).save(tmp_path / f"x.{suffix}")
-    x = _decode(tmp_path / f"x.{suffix}", 56, None).astype(int)
+    x = decode(tmp_path / f"x.{suffix}", 56).astype(int)
     Image.fromarray(GREY).convert("RGB").save(tmp_path / "rgb.png")
-    assert np.abs(x - _decode(tmp_path / "rgb.png", 56, None)).max() <= 6
+    assert np.abs(x - decode(tmp_path / "rgb.png", 56)).max() <= 6
 
 
 def test_what_is_transparent_is_white(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "x.png")
-    assert (_decode(tmp_path / "x.png", 8, None) == 255).all()
+    assert (decode(tmp_path / "x.png", 8) == 255).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (300, 10), (2, 2)])
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_tiny_and_narrow_images_come_at_any_resolution(tmp_path, size, seed):
     Image.new("RGB", size, (10, 200, 30)).save(tmp_path / "x.png")
-    assert (_decode(tmp_path / "x.png", 16, seed) == (10, 200, 30)).all()
+    path, crop = tmp_path / "x.png", Augmentation(0.08, 4 / 3)
+    x = decode(path, 16) if seed is None else decode_varied(path, 16, crop, np.random.default_rng(seed))
+    assert (x == (10, 200, 30)).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "gone", "header"])
@@ -251,10 +258,10 @@ def test_a_broken_image_is_named(folder, damage):
 def test_images_of_more_than_16_bits_are_refused_by_name(tmp_path):
     Image.fromarray(np.full((4, 4), 1.5, np.float32)).save(tmp_path / "x.tif")
     with pytest.raises(InputError, match=r"x\.tif has floating-point pixels"):
-        _decode(tmp_path / "x.tif", 4, None)
+        decode(tmp_path / "x.tif", 4)
     Image.fromarray(np.full((4, 4), 2**20, np.int32)).save(tmp_path / "y.tif")
     with pytest.raises(InputError, match=r"y\.tif has more than 16 bits"):
-        _decode(tmp_path / "y.tif", 4, None)
+        decode(tmp_path / "y.tif", 4)
 
 
 def test_names_of_folders_mean_the_same_from_everywhere(folder, monkeypatch):

@@ -5,21 +5,19 @@ import pytest
 import torch
 from torch import nn
 
+from compofa import evaluate
 from compofa.checkpoint import save_supernet
-from compofa.data import load_data
+from compofa.data import ArrayData, load_data
 from compofa.errors import InputError, RunFailed
-from compofa.evaluate import (
-    Evaluator,
-    correct_counts,
-    count_correct,
-    make_evaluator,
-    open_with_data,
-    recalibrate,
-)
+from compofa.evaluate import Evaluator, count_correct, make_evaluator
+from compofa.opened import open_with_data
+from compofa.parallel_evaluation import Source, correct_counts, shared_counts
+from compofa.recalibration import recalibrate
 from compofa.spaces.arch import extreme
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
+from compofa.world import World
 
 
 def test_recalibration_gives_the_statistics_of_the_batches():
@@ -75,7 +73,8 @@ def test_workers_count_what_one_process_counts(supernet_file):
     archs = [space.sample(np.random.default_rng(s), 16) for s in range(3)]
     evaluator = make_evaluator(supernet_file, "digits")
     alone = [evaluator.correct(arch) for arch in archs]
-    assert list(correct_counts(supernet_file, "digits", archs, workers=2)) == alone
+    source = Source(supernet_file, "digits")
+    assert list(correct_counts(evaluator, source, archs, workers=2)) == alone
 
 
 def test_evaluating_leaves_the_supernet_as_it_was(supernet_file):
@@ -117,3 +116,115 @@ def test_calibration_images_are_few_and_fixed(supernet_file):
     one, two = (Evaluator(Supernet(GLYPHS), digits, digits, 64).calibration for _ in range(2))
     assert len(one) == 64
     np.testing.assert_array_equal(one, two)
+
+
+# --- many images, many processes ---
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """As if no images could be kept, and two subnets shared a reading."""
+    monkeypatch.setattr(evaluate, "HELD_BYTES", 0)
+    monkeypatch.setattr(evaluate, "TOGETHER", 2)
+
+
+class Counted(ArrayData):
+    """Counts the images that are asked for."""
+
+    def __init__(self, data):
+        super().__init__(data.name, data.images, data.labels, data.class_names, data.margin)
+        self.asked = 0
+
+    def pixels(self, indices, *rest):
+        self.asked += len(indices)
+        return super().pixels(indices, *rest)
+
+
+def test_images_that_are_not_kept_are_read_once_for_several_subnets(supernet_file, streamed):
+    kept = make_evaluator(supernet_file, "digits")
+    archs = [
+        get_space("compofa", GLYPHS).sample(np.random.default_rng(s), r)
+        for s, r in enumerate((16, 16, 16, 20))
+    ]
+    test = Counted(load_data("digits", "test"))
+    evaluator = Evaluator(kept.supernet, kept.train, test, calibration_images=64)
+    alone = [evaluator.correct(arch) for arch in archs]
+    jobs = evaluator.jobs(archs)
+    assert [len(job) for job in jobs] == [2, 1, 1]
+    test.asked = 0
+    assert [count for job in jobs for count in evaluator.correct_each(job)] == alone
+    assert test.asked == 3 * 360
+
+
+def test_what_is_kept_is_of_one_resolution(supernet_file, monkeypatch):
+    kept = make_evaluator(supernet_file, "digits")
+    test = Counted(load_data("digits", "test"))
+    evaluator = Evaluator(kept.supernet, kept.train, test, calibration_images=8)
+    archs = [extreme(GLYPHS, largest=False, resolution=r) for r in (16, 16, 20)]
+    assert [len(job) for job in evaluator.jobs(archs)] == [1, 1, 1]
+    for arch in archs:
+        evaluator.correct(arch)
+    assert test.asked == 2 * 360
+    assert evaluator._held[0] == evaluator._calibration[0] == 20
+
+
+def test_large_images_come_in_small_batches(supernet_file):
+    kept = make_evaluator(supernet_file, "digits")
+    assert [len(spec.indices) for spec in kept._specs(range(300), 64)] == [256, 44]
+    assert {len(spec.indices) for spec in kept._specs(range(320), 128)} == {32}
+
+
+def test_the_estimate_is_the_sum_of_its_parts(supernet_file, monkeypatch):
+    evaluator = make_evaluator(supernet_file, "digits")
+    archs = [extreme(GLYPHS, largest=False, resolution=r) for r in (16, 16, 20)]
+    assert 0 < evaluator.estimated_s(archs) < 600
+    monkeypatch.setattr(Evaluator, "_probe", lambda self, arch: (0.001, 0.01))
+    # three readings, and each subnet on 360 test and 512 calibration images
+    assert evaluator.estimated_s(archs) == pytest.approx(3 * 360 * 0.001 + 3 * (360 + 512) * 0.01)
+
+
+def test_processes_share_the_subnets_and_all_get_all_counts(tmp_path, streamed, monkeypatch, in_processes):
+    """Without a network: each subnet's count is a number of its own."""
+    archs = [
+        get_space("compofa", GLYPHS).sample(np.random.default_rng(s), 16 if s < 5 else 20) for s in range(6)
+    ]
+    numbers = {str(arch): 7 * n for n, arch in enumerate(archs)}
+    digits = load_data("digits", "test")
+    torch.manual_seed(0)
+    measured = []
+
+    def correct_each(self, job):
+        measured.extend(map(str, job))
+        return [numbers[str(arch)] for arch in job]
+
+    monkeypatch.setattr(Evaluator, "correct_each", correct_each)
+    evaluator = Evaluator(Supernet(replace(GLYPHS, classes=10)), digits, digits)
+
+    def work(rank):
+        world = World.joined()
+        todo = world.from_first(archs if rank == 0 else [])
+        assert list(shared_counts(evaluator, todo, world)) == list(numbers.values())
+        (tmp_path / f"{rank}").write_text("\n".join(measured))
+
+    in_processes(3, tmp_path / "meeting", work)
+    shares = [(tmp_path / f"{rank}").read_text().split() for rank in range(3)]
+    assert [len(share) for share in shares] == [3, 2, 1]
+    assert sorted(name for share in shares for name in share) == sorted(numbers)
+
+
+def test_the_normalisation_is_that_of_the_training(tmp_path, monkeypatch):
+    from compofa import opened
+
+    seen = []
+    digits = load_data("digits", "train")
+    monkeypatch.setattr(opened, "load_data", lambda *arguments: seen.append(arguments[3]) or digits)
+    path = tmp_path / "s.safetensors"
+    for provenance, expected in (({}, "plain"), ({"normalisation": "imagenet"}, "imagenet")):
+        save_supernet(Supernet(replace(GLYPHS, classes=10)), path, {"data_source": "digits", **provenance})
+        open_with_data(path, None)
+        assert seen[-1] == expected
+    save_supernet(
+        Supernet(replace(GLYPHS, classes=10)), path, {"data_source": "digits", "normalisation": "odd"}
+    )
+    with pytest.raises(InputError, match="normalised by 'odd', which is unknown"):
+        open_with_data(path, None)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from compofa.evaluate import recalibrate
 from compofa.export import ExportMismatch, check_onnx, export_onnx, folded_weights
 from compofa.graph import weight_shapes
 from compofa.network import arch_blocks
+from compofa.recalibration import recalibrate
 from compofa.spaces.arch import Arch, extreme
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from compofa.blocks import Block
 from compofa.errors import InputError
@@ -120,3 +121,16 @@ def test_sorting_keeps_what_was_trained_before():
 def test_a_foreign_subnet_is_refused():
     with pytest.raises(InvalidArch, match="total stride of 16"):
         scrambled()(torch.zeros(1, 3, 32, 32), extreme(GLYPHS, True, 12))
+
+
+def test_norms_go_by_their_own_mode() -> None:
+    """As training's validation and synchronised BN set it, module by module."""
+    net = scrambled().eval()
+    x, arch = torch.randn(8, 3, 32, 32), extreme(GLYPHS, largest=False)
+    by_running = net(x, arch)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    by_batch = net(x, arch)
+    assert (by_batch - by_running).abs().max() > 1e-3
+    torch.testing.assert_close(net(x, arch), by_batch)

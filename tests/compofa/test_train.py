@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import math
 import re
@@ -16,9 +17,10 @@ from compofa.files import FileBusy
 from compofa.recipe import Recipe
 from compofa.spaces.arch import extreme
 from compofa.spaces.space import get_space
+from compofa.training.schedule import learning_rate, stage_steps
 from compofa.training.state import LOG_FILE, STATE_FILE, State
-from compofa.training.trainer import Trainer, learning_rate, stage_steps
-from compofa.training.world import World
+from compofa.training.trainer import Trainer
+from compofa.world import World
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +168,10 @@ class Spoiled(ArrayData):
         super().__init__(data.name, data.images, data.labels, data.class_names, data.margin)
         self.good = good
 
-    def batch(self, *arguments):
-        x, y = super().batch(*arguments)
+    def pixels(self, *arguments):
+        found = super().pixels(*arguments)
         self.good -= 1
-        return (x if self.good >= 0 else x * float("nan")), y
+        return found if self.good >= 0 else found._replace(images=found.images * float("nan"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(digits, tmp_path):
@@ -198,6 +200,25 @@ def test_weights_that_are_not_finite_are_never_saved(digits, tmp_path):
     with pytest.raises(RunFailed, match=r"diverged: tail\.0\.conv\.weight is not finite"):
         trainer.save()
     assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_before(digits, tmp_path, monkeypatch):
+    recipe = replace(Recipe.load("digits-teacher"), epoch_scale=0.003)
+    trainer = Trainer(recipe, digits, tmp_path)
+    trainer.save()
+    before = (tmp_path / STATE_FILE).read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("compofa.files.os.fsync", full)
+        trainer.progress.step = 2
+        with pytest.raises(OSError, match=r"No space left on device: .*state\.pt"):
+            trainer.save()
+    assert (tmp_path / STATE_FILE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    assert Trainer(recipe, digits, tmp_path).steps_done() == 0
 
 
 def test_damage_to_a_checkpoint_is_seen(recipe, digits, teacher, tmp_path):

@@ -1,0 +1,134 @@
+"""Many subnets at once: on the cores of this machine, or on the devices that torchrun gave a process each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process, resource_tracker
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from compofa.errors import RunFailed
+from compofa.evaluate import Evaluator, make_evaluator
+from compofa.spaces.arch import Arch
+from compofa.world import World
+
+
+class Source(NamedTuple):
+    """What :func:`compofa.evaluate.make_evaluator` makes an evaluator from, in another process, too."""
+
+    supernet: Path
+    data: str
+    family: str | None = None
+
+
+def correct_counts(
+    evaluator: Evaluator, source: Source, archs: Sequence[Arch], workers: int
+) -> Iterator[int]:
+    """Correct test images of each subnet, in order, measured on one thread each, by `workers` processes; one is this.
+
+    Args:
+        evaluator: of `source`.
+        source: what the other processes make theirs from.
+        archs: subnets; those of one resolution should follow each other.
+        workers: processes.
+
+    Raises:
+        RunFailed: a worker process ended, or a subnet computes what is not finite.
+    """
+    jobs = evaluator.jobs(archs)
+    if workers == 1:
+        with _one_thread():
+            for job in jobs:
+                yield from evaluator.correct_each(job)
+        return
+    # spawn: a forked child would inherit torch's thread pool in an unknown state
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (source,)) as pool:
+        try:
+            with _interrupts_are_ours():
+                counts = pool.map(_measure, jobs, chunksize=1)
+            for found in counts:
+                yield from found
+        except BrokenProcessPool as error:
+            raise RunFailed(
+                "a process that evaluates ended: was there not enough memory? Try fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def shared_counts(evaluator: Evaluator, archs: Sequence[Arch], world: World) -> Iterator[int]:
+    """Correct test images of each subnet, in order, where each process of `world` measures its share of them; all
+    processes get all counts.
+
+    Raises:
+        RunFailed: a process is gone, or a subnet computes what is not finite.
+    """
+    jobs = evaluator.jobs(archs)
+    for start in range(0, len(jobs), world.size):
+        now = jobs[start : start + world.size]
+        found = torch.zeros(len(now), max(map(len, now)), dtype=torch.float64, device=evaluator.device)
+        if world.rank < len(now):
+            mine = now[world.rank]
+            found[world.rank, : len(mine)] = torch.tensor(evaluator.correct_each(mine), dtype=torch.float64)
+        world.sum(found)
+        for job, counts in zip(now, found.tolist(), strict=True):
+            yield from map(int, counts[: len(job)])
+
+
+# --- in worker processes ---
+
+_evaluator: Evaluator | None = None
+"""Of a worker process: made once, since every subnet it measures shares it."""
+
+
+def _start_worker(source: Source) -> None:
+    global _evaluator
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _evaluator = make_evaluator(*source)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and its worker would wait for the next subnet for ever."""
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
+
+
+def _measure(archs: Sequence[Arch]) -> list[int]:
+    assert _evaluator
+    return _evaluator.correct_each(archs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interrupts_are_ours() -> Iterator[None]:
+    """Processes started within do not see Ctrl-C, which a terminal sends to all: the parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it unblocks the signals when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,195 @@
+"""``hwbench reproduce``: from training to the papers' table, on the embedded task, over several seeds.
+
+Every part is resumed: what is trained and measured in the folder is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwbench import cli
+from hwbench.papers_table import FAST, FULL, METHODS, Run, Setting, describe, rows_of, show, write
+
+if TYPE_CHECKING:
+    from compofa.recipe import Recipe
+    from compofa.spaces.arch import Arch
+    from hwbench.frontier import Cloud
+
+FAMILY = "glyphs"
+TEACHER = "glyphs-teacher"
+
+
+def parser() -> cli.Parser:
+    """The command's arguments."""
+    p = cli.command_parser("reproduce")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="of all runs; resumed")
+    p.add_argument(
+        "--fast", action="store_true", help="minutes instead of hours: a check that every part runs"
+    )
+    p.add_argument("--seeds", type=cli.positive_int, metavar="N", help="how many (default: 3; fast: 2)")
+    p.add_argument(
+        "--lut",
+        type=Path,
+        metavar="FILE",
+        help="latencies (default: a table built now; fast: the shipped one)",
+    )
+    p.add_argument("--threads", type=cli.positive_int, default=1, help="of torch in training")
+    p.add_argument("--workers", type=cli.positive_int, default=os.cpu_count(), help="processes that evaluate")
+    p.add_argument("--json", action="store_true", help="print all rows as JSON")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return cli.run(parser(), execute, argv)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Train, evaluate, search, tell."""
+    setting = FAST if args.fast else FULL
+    setting = replace(setting, seeds=args.seeds or setting.seeds)
+    args.out.mkdir(parents=True, exist_ok=True)
+    cli.check_writable(args.out / "reproduce.json")
+    import torch
+
+    torch.set_num_threads(args.threads)
+    table = find_table(args)
+    runs = [
+        measured
+        for seed in range(setting.seeds)
+        for measured in run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
+    ]
+    document = describe(rows_of(runs), setting, table)
+    write(args.out / "reproduce.json", document)
+    if args.json:
+        cli.emit_json(document)
+    else:
+        show(document)
+    return cli.OK
+
+
+def find_table(args: argparse.Namespace) -> Path:
+    """The lookup table: the given one, the shipped one, or one that is built now."""
+    from hwbench import shipped
+
+    if args.lut:
+        return Path(args.lut)
+    if args.fast:
+        return shipped.reference_table(FAMILY)
+    path: Path = args.out / "table.jsonl"
+    from hwbench import build_lut
+
+    build_lut.execute(build_lut.parser().parse_args(["--family", FAMILY, "--out", str(path)]))
+    return path
+
+
+def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: int) -> list[Run]:
+    """All methods with one seed."""
+    from compofa.data import load_data
+    from compofa.spaces.registry import get_family
+    from compofa.spaces.space import get_space
+    from hwbench.evaluate import choose
+
+    data = load_data(FAMILY, "train")
+    family = get_family(FAMILY)
+
+    def train(name: str, teacher: Path | None = None) -> Path:
+        from compofa.training.trainer import Trainer
+        from hwbench.train import train_to_the_end
+
+        return train_to_the_end(Trainer(recipe(name, seed, setting), data, folder / name, teacher))
+
+    teacher = train(TEACHER)
+    shared = choose(get_space("compofa", family), setting.subnets, seed=1)
+    runs = []
+    for method in METHODS:
+        supernet = train(method.recipe, teacher if method.teacher else None)
+        own = choose(get_space(method.space, family), setting.subnets, seed=0)
+        accuracy = evaluate(supernet, [*own, *shared], folder / f"{method.recipe}.accuracy.jsonl", workers)
+        cost = [cost_of(path) for path in ([teacher] if method.teacher else []) + [supernet]]
+        runs.append(
+            Run(
+                method,
+                seed,
+                sum(c["cpu_s"] for c in cost),
+                sum(c["subnet_passes"] for c in cost),
+                cloud(own, accuracy, table),
+                statistics.fmean(accuracy(arch) for arch in shared),
+                search_s(method.space, seed, table),
+            )
+        )
+    return runs
+
+
+def recipe(name: str, seed: int, setting: Setting) -> Recipe:
+    """A shipped recipe with that seed and length."""
+    from compofa.recipe import Recipe
+
+    found = Recipe.load(name)
+    return replace(found, seed=seed, epoch_scale=found.epoch_scale / setting.shorten)
+
+
+def cost_of(supernet: Path) -> dict[str, Any]:
+    """What the training of a supernet took, as its file says."""
+    from compofa.checkpoint import load_supernet
+
+    cost: dict[str, Any] = load_supernet(supernet)[1]["cost"]
+    return cost
+
+
+def evaluate(supernet: Path, archs: Sequence[Arch], out: Path, workers: int) -> Callable[[Arch], float]:
+    """Measure subnets, but for those that the file has; gives the accuracy of each."""
+    from compofa.accuracy import AccuracyFile
+    from compofa.evaluate import Evaluator
+    from compofa.opened import open_with_data
+    from compofa.parallel_evaluation import Source, correct_counts
+    from hwbench.evaluate import make_header
+
+    opened = open_with_data(supernet, FAMILY)
+    evaluator = Evaluator(opened.supernet, opened.train, opened.test)
+    with AccuracyFile(out, make_header(opened)) as file:
+        todo = [arch for arch in dict.fromkeys(archs) if arch not in file.accuracies.correct]
+        todo.sort(key=lambda arch: arch.resolution)
+        counts = correct_counts(evaluator, Source(supernet, opened.data), todo, workers) if todo else ()
+        with cli.progress(f"evaluating {supernet.parent.name}", len(todo)) as advance:
+            for arch, correct in zip(todo, counts, strict=True):
+                file.add(arch, correct)
+                advance(1)
+        return file.accuracies.accuracy
+
+
+def cloud(archs: Sequence[Arch], accuracy: Callable[[Arch], float], table: Path) -> Cloud:
+    """Measured accuracies with the table's latencies."""
+    import numpy as np
+
+    from compofa.spaces.layout import encode
+    from compofa.spaces.registry import get_family
+    from hwbench.frontier import Cloud
+    from hwbench.sources import load_latency_model
+
+    model = load_latency_model(table, get_family(FAMILY))
+    genotypes = encode(model.family, list(archs))
+    return Cloud(
+        model.family, genotypes, model.predict_ms(genotypes), np.array([accuracy(arch) for arch in archs])
+    )
+
+
+def search_s(space: str, seed: int, table: Path) -> float:
+    """Seconds of a search of a space's whole frontier, by the shipped accuracies: what they are does not change it."""
+    from hwbench import search, shipped
+
+    arguments = ["--space", space, "--lut", str(table), "--seed", str(seed)]
+    if space == "compofa-elastic":
+        arguments += ["--accuracy", str(shipped.predictor(FAMILY))]
+    return search.run_search(search.parser().parse_args(arguments)).seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
