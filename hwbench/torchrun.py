@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from compofa.errors import Unavailable
+from compofa.errors import RunFailed, Unavailable
 
 
 @contextmanager
@@ -16,6 +16,7 @@ def joined(device: str) -> Iterator[str]:
 
     Raises:
         Unavailable: torch cannot use the device.
+        RunFailed: another process did not come.
     """
     together = "RANK" in os.environ
     if together and device == "cuda":
@@ -29,11 +30,27 @@ def joined(device: str) -> Iterator[str]:
 
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        _join("nccl" if device.startswith("cuda") else "gloo")
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:150]
+        raise RunFailed(f"process {os.environ['RANK']} did not find the others: {reason}") from error
     try:
         yield device
     finally:
         dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Meet the other processes. What a process tells them of where it is goes under the number of the attempt: torchrun
+    keeps its store when it starts the processes again, and the addresses of those that are gone with it."""
+    import torch.distributed as dist
+
+    store, rank, size = next(dist.rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        backend, store=dist.PrefixStore(f"attempt-{attempt}", store), rank=rank, world_size=size
+    )
 
 
 def _check(device: str) -> None:
