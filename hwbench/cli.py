@@ -54,6 +54,8 @@ COMMANDS = {
     "validate": "compare a table's sums with whole networks, and calibrate them",
     "fit": "learn the latency of subnets from measurements of some of them",
     "predict": "give the latency of subnets by a fitted model, with intervals",
+    "profile": "show where an ONNX model's time goes on this machine, kernel by kernel",
+    "collect": "time the kernels that tell most about networks in general",
     "pareto": "draw and compare accuracy-latency frontiers",
     "search": "find the most accurate subnet within a latency, or the whole frontier",
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
