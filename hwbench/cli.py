@@ -53,7 +53,7 @@ COMMANDS = {
     "build_lut": "measure the blocks of a space into a lookup table",
     "validate": "compare a table's sums with whole networks, and calibrate them",
     "fit": "learn the latency of subnets from measurements of some of them",
-    "predict": "give the latency of subnets by a fitted model, with intervals",
+    "predict": "give the latency of subnets by a fitted model, or of any ONNX model by a table of kernels",
     "profile": "show where an ONNX model's time goes on this machine, kernel by kernel",
     "collect": "time the kernels that tell most about networks in general",
     "pareto": "draw and compare accuracy-latency frontiers",

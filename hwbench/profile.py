@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwbench import cli
+from hwbench.argument_types import add_shapes
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -49,35 +50,16 @@ def parser() -> cli.Parser:
     p.add_argument("--no-lut", action="store_true", help="add to no table")
     p.excludes("--no-lut", "--lut")
     p.add_argument(
-        "--against", type=Path, metavar="FILE.jsonl", help="another table of kernels: compare kernel by kernel"
+        "--against",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="another table of kernels: compare kernel by kernel",
     )
     p.add_argument("--csv", type=Path, metavar="FILE.csv", help="write a row for each kernel")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="draw the roofline: .png, .svg or .pdf")
     p.add_argument("--seed", type=cli.seed, default=0, help="of the input and the order of timing")
     p.add_argument("--json", action="store_true", help="print all of it as JSON")
     return p
-
-
-def add_shapes(p: cli.Parser) -> None:
-    """Add what fixes the shapes that a model leaves open."""
-    p.add_argument("--batch", type=cli.positive_int, metavar="N", help="first dimension of the inputs, if it is open")
-    p.add_argument(
-        "--input",
-        action="append",
-        default=[],
-        type=input_shape,
-        metavar="NAME=SHAPE",
-        help="shape of an input that is open, such as x=1x3x224x224",
-    )
-
-
-def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """``name=1x3x224x224``."""
-    name, _, shape = text.rpartition("=")
-    parts = shape.replace(",", "x").split("x")
-    if not name or not all(part.isascii() and part.isdecimal() and 0 < int(part) < 2**31 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text[:60]!r} is not NAME=SHAPE, such as x=1x3x224x224")
-    return name, tuple(map(int, parts))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -33,6 +33,8 @@ from compofa.errors import RunFailed
 if TYPE_CHECKING:
     import onnxruntime
 
+Placed = tuple[OptimisedModel, Cut]
+"""A node, and the model that it is of."""
 KERNEL_TIMING = TimingSettings(round_ms=0.15, max_warmup_ms=3.0)
 """All nodes of a model in rotation; small ones are run some times in a round."""
 EMPTIES = 4
@@ -92,64 +94,60 @@ class KernelBench:
 
     # --- kernels ---
 
-    def kernels(
-        self,
-        model: OptimisedModel,
-        cuts: Sequence[Cut] | None = None,
-        timing: TimingSettings = KERNEL_TIMING,
+    def kernels(self, model: OptimisedModel, timing: TimingSettings = KERNEL_TIMING) -> KernelTimes:
+        """What each different kernel of `model` adds to a network."""
+        return self.some([(model, model.cuts)], timing)
+
+    def some(
+        self, cuts: Sequence[tuple[OptimisedModel, Sequence[Cut]]], timing: TimingSettings = KERNEL_TIMING
     ) -> KernelTimes:
-        """What each different kernel of `model` adds to a network.
+        """What kernels of some models add to networks, all nodes in rotation with each other.
 
         Args:
-            model: whose.
-            cuts: nodes to time; all unless given.
+            cuts: models and which nodes of them.
             timing: how long and how carefully.
         """
-        wanted = [cut for cut in (model.cuts if cuts is None else cuts) if cut.kernel]
-        found = KernelTimes(measured={cut.kernel: VIEW for cut in wanted if cut.kernel and is_view(cut.kernel)})
-        todo = _limited([cut for cut in wanted if cut.kernel and not is_view(cut.kernel)])
+        wanted = [(model, cut) for model, some in cuts for cut in some if cut.kernel]
+        found = KernelTimes()
+        found.measured |= {cut.kernel: VIEW for _, cut in wanted if cut.kernel and is_view(cut.kernel)}
+        todo = _limited([(model, cut) for model, cut in wanted if cut.kernel and not is_view(cut.kernel)])
         with self.progress("timing kernels", len(todo)) as advance:
             for part in _parts(todo):
-                self._time(model, part, timing, found)
+                self._time(part, timing, found)
                 advance(len(part))
         return found
 
-    def _time(
-        self, model: OptimisedModel, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes
-    ) -> None:
-        desk = Desk(model, cuts, self.seed)
-        ready: dict[Cut, Case] = {}
-        for cut in cuts:
+    def _time(self, nodes: Sequence[Placed], timing: TimingSettings, found: KernelTimes) -> None:
+        desk = Desk(nodes, self.seed)
+        ready: dict[Kernel, list[Case]] = defaultdict(list)
+        for model, cut in nodes:
             assert cut.kernel is not None
-            if cut.kernel in found.failed:
-                continue
             try:
-                ready[cut] = desk.case(cut, self.clocks, self.threads)
+                if cut.kernel not in found.failed:
+                    ready[cut.kernel].append(desk.case(model, cut, self.clocks, self.threads))
             except RunFailed as error:
                 found.failed[cut.kernel] = str(error)
         if not ready:
             return
         empties = [self.case(*empty_call()) for _ in range(EMPTIES)]
-        timed = time_beside(self.beside.pacer, [*empties, *ready.values()], timing, seed=self.seed)
+        cases = [case for several in ready.values() for case in several]
+        timed = time_beside(self.beside.pacer, [*empties, *cases], timing, seed=self.seed)
         found.timing_s += timed.timing_s
-        places: dict[Kernel, list[int]] = defaultdict(list)
-        for place, cut in enumerate(ready):
-            assert cut.kernel is not None
-            places[cut.kernel].append(EMPTIES + place)
         empty = np.nanmedian(timed.ratios[:EMPTIES])
-        for kernel, where in places.items():
+        start = EMPTIES
+        for kernel, several in ready.items():
+            where = slice(start, start + len(several))
+            start += len(several)
             costs = np.maximum(timed.ratios[where] - empty, SMALLEST)
             found.measured[kernel] = self._summary(costs, timed.paired, where, timing)
 
-    def _summary(
-        self, costs: Floats, paired: Paired, where: Sequence[int], timing: TimingSettings
-    ) -> Measurement:
+    def _summary(self, costs: Floats, paired: Paired, where: slice, timing: TimingSettings) -> Measurement:
         """Of the nodes of one kernel; `costs` has the shape (nodes, rounds)."""
         # A long run is seldom left in peace: in some rounds only some of the nodes have a clean one.
         known = np.isfinite(costs)
         count = known.sum(axis=0)
         mean = np.where(known, costs, 0.0).sum(axis=0) / np.where(count > 0, count, math.nan)
-        some = Paired(mean[None], paired.left_out[list(where)].mean()[None], paired.forced[:1], paired.pace)
+        some = Paired(mean[None], paired.left_out[where].mean()[None], paired.forced[:1], paired.pace)
         spread = copy_spread(costs[:, None]) if known.any(axis=1).all() else 0.0
         (one,) = summarise(
             mean[None], self.beside.reference_ms, timing, paired=some, spread=spread, seed=self.seed
@@ -163,43 +161,34 @@ class KernelBench:
 
 
 class Desk:
-    """Where the kernels of a model are laid out to be timed.
+    """Where kernels are laid out to be timed together.
 
     Args:
-        model: whose.
-        cuts: the nodes.
+        nodes: which, with the models that they are from.
         seed: of the activations.
     """
 
-    def __init__(self, model: OptimisedModel, cuts: Sequence[Cut], seed: int = 0) -> None:
-        self.model = model
+    def __init__(self, nodes: Sequence[Placed], seed: int = 0) -> None:
         self.reading, self.writing, self.rewriting = (Pool(seed) for _ in range(3))
-        settings: set[str] = set()
-        for cut in cuts:
+        settings: dict[OptimisedModel, set[str]] = defaultdict(set)
+        for model, cut in nodes:
             names = model.flowing_inputs(cut)
-            self.reading.reserve(self._floating(names))
-            self.rewriting.reserve(self._floating(names))
-            self.writing.reserve([t for t in map(self._tensor, model.outputs(cut)) if t])
-            settings |= {name for name in names if not _is_floating(self._tensor(name))}
+            flowing = [tensor for tensor in map(model.tensor, names) if _is_floating(tensor)]
+            self.reading.reserve(flowing)
+            self.rewriting.reserve(flowing)
+            self.writing.reserve([model.tensor(name) for name in model.outputs(cut)])
+            settings[model] |= {name for name in names if not _is_floating(model.tensor(name))}
         # Whole numbers choose what is done (indices, masks): they are what they are in the network.
-        self.settings = model.values(sorted(settings))
+        self.settings = {model: model.values(sorted(names)) for model, names in settings.items()}
 
-    def _tensor(self, name: str) -> Tensor:
-        found = self.model.flows[name]
-        assert found is not None
-        return found
-
-    def _floating(self, names: Sequence[str]) -> list[Tensor]:
-        return [tensor for tensor in map(self._tensor, names) if _is_floating(tensor)]
-
-    def case(self, cut: Cut, clocks: Clocks, threads: int) -> Case:
+    def case(self, model: OptimisedModel, cut: Cut, clocks: Clocks, threads: int) -> Case:
         """The node alone.
 
         Raises:
             RunFailed: it cannot be run so.
         """
-        feeds, takes, renewed = self._laid_out(cut)
-        session = open_as_is(self.model.alone(cut), threads, folder=self.model.folder, shared=True)
+        feeds, takes, renewed = self._laid_out(model, cut)
+        session = open_as_is(model.alone(cut), threads, folder=model.folder, shared=True)
         once = bound_run(session, feeds, takes)
         try:
             once()
@@ -214,26 +203,26 @@ class Desk:
 
         return case
 
-    def _laid_out(self, cut: Cut) -> tuple[Values, Values, list[tuple[Any, Any]]]:
+    def _laid_out(self, model: OptimisedModel, cut: Cut) -> tuple[Values, Values, list[tuple[Any, Any]]]:
         """What the node reads, where it writes, and what is to be written before it runs: (array, its content)."""
-        model, kernel = self.model, cut.kernel
+        kernel = cut.kernel
         assert kernel is not None
         names = model.flowing_inputs(cut)
-        floating = [name for name in names if _is_floating(self._tensor(name))]
-        tensors = [self._tensor(name) for name in floating]
+        floating = [name for name in names if _is_floating(model.tensor(name))]
+        tensors = [model.tensor(name) for name in floating]
         feeds = dict(zip(floating, self.reading.take(tensors), strict=True))
         renewed = [(array, array) for array in feeds.values()]
         outputs = model.outputs(cut)
-        takes = dict(zip(outputs, self.writing.take([self._tensor(name) for name in outputs]), strict=True))
+        takes = dict(zip(outputs, self.writing.take([model.tensor(name) for name in outputs]), strict=True))
         over = None if kernel.in_place is None else model.input_name(cut, kernel.in_place)
         if over in floating:
             place = floating.index(over)
             source, array = feeds[over], self.rewriting.take(tensors)[place]
             feeds[over] = array
-            takes[outputs[0]] = array.reshape(self._tensor(outputs[0]).shape)
+            takes[outputs[0]] = array.reshape(model.tensor(outputs[0]).shape)
             # What was written over would grow without bound, or vanish: it is made new each time.
             renewed[place] = (array, source)
-        feeds |= {name: self.settings[name] for name in names if name not in feeds}
+        feeds |= {name: self.settings[model][name] for name in names if name not in feeds}
         return feeds, takes, renewed
 
 
@@ -255,27 +244,27 @@ VIEW = Measurement("modelled", 1e-9, 1e-9, 1e-9)
 """Of what names memory anew: by itself nothing; its dispatch is counted with the number of nodes."""
 
 
-def _limited(cuts: Sequence[Cut]) -> list[Cut]:
-    """`cuts` without the nodes of a kernel beyond :data:`MOST_COPIES`."""
+def _limited(nodes: Sequence[Placed]) -> list[Placed]:
+    """`nodes` without those of a kernel beyond :data:`MOST_COPIES`."""
     seen: dict[Kernel | None, int] = defaultdict(int)
     found = []
-    for cut in cuts:
+    for model, cut in nodes:
         seen[cut.kernel] += 1
         if seen[cut.kernel] <= MOST_COPIES:
-            found.append(cut)
+            found.append((model, cut))
     return found
 
 
-def _parts(cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
-    """`cuts` in runs that fit in memory together."""
-    part: list[Cut] = []
+def _parts(nodes: Sequence[Placed]) -> Iterator[list[Placed]]:
+    """`nodes` in runs that fit in memory together."""
+    part: list[Placed] = []
     held = 0
-    for cut in cuts:
+    for model, cut in nodes:
         assert cut.kernel is not None
         if part and held + cut.kernel.weight_bytes > PART_BYTES:
             yield part
             part, held = [], 0
-        part.append(cut)
+        part.append((model, cut))
         held += cut.kernel.weight_bytes
     if part:
         yield part

@@ -29,8 +29,8 @@ IN_PLACE: dict[str, tuple[int, ...]] = {
 """Inputs in whose place ONNX Runtime may write the first output, if nobody needs them any more: the sum that is fused
 into a convolution is its fourth input."""
 MOVES = {
-    "Concat", "Expand", "Gather", "Pad", "ReorderInput", "ReorderOutput", "Resize", "Slice", "Split", "Tile",
-    "Transpose", "Upsample", "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "Shape", "Constant",
+    "Concat", "Expand", "Gather", "Pad", "ReorderInput", "ReorderOutput", "Slice", "Split", "Tile",
+    "Transpose", "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "Shape", "Constant",
     "ConstantOfShape", "Cast",
 }  # fmt: skip
 
@@ -122,6 +122,12 @@ def _einsum(kernel: Kernel) -> int:
     return 2 * math.prod(size.values())
 
 
+def _resized(kernel: Kernel) -> int:
+    """Two operations for each of the points around that an output is made of."""
+    around = {"linear": 4, "cubic": 16}.get(str(kernel.settings.get("mode", "nearest")), 1)
+    return 2 * around * _out(kernel)
+
+
 def _block_quantized(kernel: Kernel) -> int:
     return 2 * _out(kernel) * int(kernel.settings.get("K", 1))
 
@@ -139,5 +145,6 @@ OPERATIONS: dict[str, Count] = {
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ArgMax"), _each_input),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     "Einsum": _einsum,
+    **dict.fromkeys(("Resize", "Upsample"), _resized),
     **dict.fromkeys(VIEWS | MOVES, _none),
 }

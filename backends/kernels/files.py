@@ -71,7 +71,7 @@ def model_of(
 
 def _parse(path: Path) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if path.stat().st_size > MOST_PROTO_BYTES:
         raise InputError(f"{path} is larger than 2 GB in one file: save it with external data")
@@ -145,8 +145,8 @@ def fix_shapes(proto: onnx.ModelProto, shapes: Mapping[str, Shape], batch: int |
     if unknown := sorted(shapes.keys() - {value.name for value in inputs}):
         there = ", ".join(value.name for value in inputs)
         raise InputError(f"{what} has no input {unknown[0]}; it has {there}")
-    # A list, not a generator: each input is to be fixed.
-    changed = any([_fix(value, shapes.get(value.name), batch, what) for value in inputs])
+    fixed = [_fix(value, shapes.get(value.name), batch, what) for value in inputs]
+    changed = any(fixed)
     if changed:  # what was inferred for open shapes holds no more
         del proto.graph.value_info[:]
         for value in proto.graph.output:

@@ -151,15 +151,16 @@ class OptimisedModel:
 
     def _kernel(self, node: onnx.NodeProto, index: int) -> Kernel:
         attributes = {a.name: _attribute(a) for a in node.attribute}
-        sides = [
+        inputs, outputs = (
             tuple(self._tensor(name, node) if name else None for name in side)
             for side in (node.input, node.output)
-        ]
-        if len(sides[1]) and sides[1][0] is None:
+        )
+        if outputs and outputs[0] is None:
             raise RunFailed(f"{node.op_type} does not give its first output")
         since = _since(node, {opset.domain: opset.version for opset in self.proto.opset_import})
+        in_place = self._in_place(node, index, inputs, outputs)
         return Kernel(
-            node.op_type, _domain(node.domain), since, dumped(attributes), *sides, self._in_place(node, index, *sides)
+            node.op_type, _domain(node.domain), since, dumped(attributes), inputs, outputs, in_place
         )
 
     @cached_property
@@ -175,14 +176,22 @@ class OptimisedModel:
         return found
 
     def _in_place(
-        self, node: onnx.NodeProto, index: int, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor | None]
+        self,
+        node: onnx.NodeProto,
+        index: int,
+        inputs: Sequence[Tensor | None],
+        outputs: Sequence[Tensor | None],
     ) -> int | None:
         for place in IN_PLACE.get(node.op_type, ()):
             if place >= len(inputs):
                 continue
             tensor, name = inputs[place], node.input[place]
             free = name not in self.constants and name not in self.feeds and self._last_use.get(name) == index
-            alike = tensor and outputs[0] and (tensor.dtype, tensor.elements) == (outputs[0].dtype, outputs[0].elements)
+            alike = (
+                tensor
+                and outputs[0]
+                and (tensor.dtype, tensor.elements) == (outputs[0].dtype, outputs[0].elements)
+            )
             if free and alike and list(node.input).count(name) == 1:
                 return place
         return None
@@ -196,6 +205,12 @@ class OptimisedModel:
         """Names of what the node takes that is no constant, each once."""
         names = self.proto.graph.node[cut.index].input
         return list(dict.fromkeys(name for name in names if name and name not in self.constants))
+
+    def tensor(self, name: str) -> Tensor:
+        """Element type and shape of a value that kernels take or give."""
+        found = self.flows[name]
+        assert found is not None
+        return found
 
     def input_name(self, cut: Cut, place: int) -> str:
         """Of the input at `place`."""
@@ -226,8 +241,7 @@ class OptimisedModel:
     def _info(self, name: str) -> onnx.ValueInfoProto:
         from onnx import helper
 
-        tensor = self.flows[name]
-        assert tensor is not None
+        tensor = self.tensor(name)
         element = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
         return helper.make_tensor_value_info(name, element, tensor.shape)
 
@@ -289,9 +303,11 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
         array = numpy_helper.to_array(attribute.t)
         return array.reshape(-1)[:MOST_VALUES].tolist()
     value = helper.get_attribute_value(attribute)
-    return _text(value) if not isinstance(value, Sequence) or isinstance(value, bytes) else [
-        _text(v) for v in value
-    ]
+    return (
+        _text(value)
+        if not isinstance(value, Sequence) or isinstance(value, bytes)
+        else [_text(v) for v in value]
+    )
 
 
 def _text(value: Any) -> Any:

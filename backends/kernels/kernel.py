@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,8 @@ from compofa.errors import InputError
 
 MOST_VALUES = 32
 """Constants of whole numbers with more values than these are data, not a setting."""
-LARGEST_DIMENSION = 2**40
-LONGEST_RANK = 64
+MOST_ELEMENTS = 2**40
+LONGEST_TEXT = 2000
 MOST_TENSORS = 4096
 
 ITEM_BYTES = {
@@ -54,44 +55,37 @@ class Tensor:
         """In memory."""
         return math.ceil(self.elements * ITEM_BYTES.get(self.dtype, 4))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields, JSON-ready."""
-        fields: dict[str, Any] = {"dtype": self.dtype, "shape": list(self.shape)}
-        if self.constant:
-            fields["constant"] = True
-        if self.values is not None:
-            fields["values"] = list(self.values)
-        return fields
+    def to_text(self) -> str:
+        """As tables write it: ``float32 1x64x56x56``, ``float32 64x64x3x3 constant``, ``int64 2 constant 1,-1``."""
+        values = [] if self.values is None else [",".join(map(str, self.values))]
+        return " ".join([self.dtype, str(self), *(["constant"] if self.constant else []), *values])
 
     @classmethod
-    def from_dict(cls, fields: Any) -> Tensor:
-        """What :meth:`to_dict` gave.
+    def from_text(cls, text: Any) -> Tensor:
+        """What :meth:`to_text` gave.
 
         Raises:
             InputError: it is something else.
         """
-        if not isinstance(fields, dict) or not fields.keys() <= {"dtype", "shape", "constant", "values"}:
-            raise InputError(f"{fields!r:.80} is no tensor of a kernel")
-        dtype, shape, values = fields.get("dtype"), fields.get("shape"), fields.get("values")
-        if not isinstance(dtype, str) or not _whole(shape, LONGEST_RANK) or min(shape, default=0) < 0:
-            raise InputError(f"{fields!r:.80} is no tensor of a kernel")
-        if math.prod(shape) > LARGEST_DIMENSION:
-            raise InputError(f"a tensor of {math.prod(shape)} elements is none of any network")
-        if values is not None and not _whole(values, MOST_VALUES):
-            raise InputError(f"{values!r:.80} are no values of a setting")
-        constant = fields.get("constant", False) is True
-        return cls(dtype, tuple(shape), constant, None if values is None else tuple(values))
+        found = _TENSOR.fullmatch(text) if isinstance(text, str) and len(text) < LONGEST_TEXT else None
+        if not found:
+            raise InputError(f"{text!r:.80} is no tensor of a kernel")
+        shape = () if found["shape"] == "scalar" else tuple(map(int, found["shape"].split("x")))
+        if math.prod(shape) > MOST_ELEMENTS:
+            raise InputError(f"{text:.80} is larger than any network has")
+        values = (
+            None if found["values"] is None else tuple(map(int, filter(None, found["values"].split(","))))
+        )
+        return cls(found["dtype"], shape, found["constant"] is not None, values)
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "scalar"
 
 
-def _whole(numbers: Any, most: int) -> bool:
-    return (
-        isinstance(numbers, list)
-        and len(numbers) <= most
-        and all(type(n) is int and abs(n) <= LARGEST_DIMENSION**2 for n in numbers)
-    )
+_TENSOR = re.compile(
+    r"(?P<dtype>[a-z]+[a-z0-9_]*) (?P<shape>scalar|\d{1,15}(?:x\d{1,15})*)(?P<constant> constant)?"
+    r"(?P<values>(?<=constant) (?:-?\d{1,19}(?:,-?\d{1,19})*)?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -149,8 +143,8 @@ class Kernel:
             **({"domain": self.domain} if self.domain else {}),
             "since": self.since,
             **({"attributes": dict(self.settings)} if self.settings else {}),
-            "inputs": [t and t.to_dict() for t in self.inputs],
-            "outputs": [t and t.to_dict() for t in self.outputs],
+            "inputs": [t and t.to_text() for t in self.inputs],
+            "outputs": [t and t.to_text() for t in self.outputs],
             **({} if self.in_place is None else {"in_place": self.in_place}),
         }
 
@@ -163,15 +157,17 @@ class Kernel:
         """
         if not isinstance(fields, dict):
             raise InputError("not a kernel")
-        op, domain, since = fields.get("op"), fields.get("domain", ""), fields.get("since")
-        attributes, sides = fields.get("attributes", {}), [fields.get("inputs"), fields.get("outputs")]
+        op, domain = fields.get("op"), fields.get("domain", "")
+        since: Any = fields.get("since")
+        attributes: Any = fields.get("attributes", {})
+        sides: list[Any] = [fields.get("inputs"), fields.get("outputs")]
         whole = isinstance(op, str) and isinstance(domain, str) and type(since) is int
         if not whole or not isinstance(attributes, dict):
             raise InputError(f"{fields!r:.80} is no kernel")
         for side in sides:
             if not isinstance(side, list) or len(side) > MOST_TENSORS:
                 raise InputError(f"{fields!r:.80} is no kernel")
-        inputs, outputs = (tuple(None if t is None else Tensor.from_dict(t) for t in side) for side in sides)
+        inputs, outputs = (tuple(None if t is None else Tensor.from_text(t) for t in side) for side in sides)
         in_place = fields.get("in_place")
         if in_place is not None and (type(in_place) is not int or not 0 <= in_place < len(inputs)):
             raise InputError(f"{in_place!r:.80} is no input of a kernel")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
 
+Names = Callable[[Any], Sequence[str]]
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata in which torch's exporter keeps the path of the module, innermost last, the operator itself at the end."""
-APPENDED = re.compile(r"(_nchwc|_token_\d+|_quant|_output_\d+|/(?!.*/)\w*(?:Fusion|fusion)\w*/?|/[^/]*Fusion/?)$")
+APPENDED = re.compile(
+    r"(_nchwc|_token_\d+|_quant|_output_\d+|/(?!.*/)\w*(?:Fusion|fusion)\w*/?|/[^/]*Fusion/?)$"
+)
 
 
 def layers(original: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> list[str]:
@@ -27,15 +30,24 @@ def layers(original: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> list[s
         for name in (node.name, *node.output):
             if name:
                 known.setdefault(name, layer)
-    found: list[str] = []
-    behind: dict[str, str] = {}
-    for node in nodes:
-        layer = _find(node, known)
-        if layer is None:  # the runtime's own, such as another layout: it serves what comes before
-            layer = next((behind[name] for name in node.input if name in behind), "")
-        behind |= dict.fromkeys(node.output, layer)
-        found.append(layer)
-    return found
+    found = [_find(node, known) for node in nodes]
+    # The runtime's own, such as another layout, serve what comes before them, or, at the very beginning, what follows.
+    before = _spread(nodes, found, lambda node: node.input, lambda node: node.output)
+    after = _spread(nodes[::-1], found[::-1], lambda node: node.output, lambda node: node.input)[::-1]
+    return [one or other or another or "" for one, other, another in zip(found, before, after, strict=True)]
+
+
+def _spread(
+    nodes: Sequence[onnx.NodeProto], found: Sequence[str | None], takes: Names, gives: Names
+) -> list[str | None]:
+    """The layers, with those of neighbours where there is none."""
+    near: dict[str, str | None] = {}
+    spread = []
+    for node, layer in zip(nodes, found, strict=True):
+        layer = layer if layer is not None else next((near[n] for n in takes(node) if near.get(n)), None)
+        near |= dict.fromkeys(gives(node), layer)
+        spread.append(layer)
+    return spread
 
 
 def _find(node: onnx.NodeProto, known: Mapping[str, str]) -> str | None:

@@ -2,8 +2,8 @@
 
 Inside a network a kernel reads what the one before it has just written, and writes into memory that others have just
 left. A kernel with buffers of its own would find neither in the caches, and all their buffers together would drive the
-weights out. So the activations of all kernels lie in the same few places: one for what is read, one for what is written,
-one for what is read and written over.
+weights out. So the activations of all kernels lie in the same few places: one for what is read, one for what is
+written, one for what is read and written over.
 """
 
 from __future__ import annotations

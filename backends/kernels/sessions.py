@@ -25,9 +25,7 @@ FETCHING_SEVERITY = 4
 """Of ONNX Runtime's messages: only fatal ones, as ours say what is wrong."""
 
 
-def open_model(
-    model: ModelFile, threads: int, write_to: Path | None = None
-) -> onnxruntime.InferenceSession:
+def open_model(model: ModelFile, threads: int, write_to: Path | None = None) -> onnxruntime.InferenceSession:
     """The whole model, optimised as the runtime does by itself.
 
     Args:
@@ -55,7 +53,12 @@ def open_model(
 
 
 def open_as_is(
-    model: bytes | Path, threads: int, *, folder: Path | None = None, thrifty: bool = False, shared: bool = False
+    model: bytes | Path,
+    threads: int,
+    *,
+    folder: Path | None = None,
+    thrifty: bool = False,
+    shared: bool = False,
 ) -> onnxruntime.InferenceSession:
     """A model that is optimised already.
 
@@ -191,15 +194,15 @@ def bound_run(
         binding.bind_ortvalue_input(name, value)
         held.append((array, value))
     for output in session.get_outputs():
-        array = (takes or {}).get(output.name)
-        if array is None:
-            array = _room(output.type, output.shape)
-        if array is None:  # what shape it has is known after a run
+        room = (takes or {}).get(output.name)
+        if room is None:
+            room = _room(output.type, output.shape)
+        if room is None:  # what shape it has is known after a run
             binding.bind_output(output.name, "cpu")
             continue
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(array, "cpu", 0)
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(room, "cpu", 0)
         binding.bind_ortvalue_output(output.name, value)
-        held.append((array, value))
+        held.append((room, value))
 
     def once() -> object:
         session.run_with_iobinding(binding)

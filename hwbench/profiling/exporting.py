@@ -29,11 +29,17 @@ def export(module: Any, example: Sequence[Any], folder: Path) -> Path:
     import torch
 
     if not isinstance(module, torch.nn.Module):
-        raise InputError(f"a model is the path of an ONNX file or a torch module, not {type(module).__name__}")
+        raise InputError(
+            f"a model is the path of an ONNX file or a torch module, not {type(module).__name__}"
+        )
     if not example:
-        raise InputError("a torch module needs an example of what it is called with: profile(module, (tensor,))")
+        raise InputError(
+            "a torch module needs an example of what it is called with: profile(module, (tensor,))"
+        )
     if find_spec("onnxscript") is None:
-        raise Unavailable("torch exports with onnxscript, which is not installed: pip install 'hwbench[networks]'")
+        raise Unavailable(
+            "torch exports with onnxscript, which is not installed: pip install 'hwbench[networks]'"
+        )
     path = folder / f"{type(module).__name__}.onnx"
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -42,5 +48,7 @@ def export(module: Any, example: Sequence[Any], folder: Path) -> Path:
             assert program is not None
             program.save(str(path), external_data=True)
     except Exception as error:
-        raise RunFailed(f"torch cannot export {type(module).__name__}: {str(error).splitlines()[0][:200]}") from error
+        raise RunFailed(
+            f"torch cannot export {type(module).__name__}: {str(error).splitlines()[0][:200]}"
+        ) from error
     return path

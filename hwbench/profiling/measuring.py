@@ -53,7 +53,9 @@ class Profiler:
         backend: str = BACKENDS[0],
     ) -> None:
         if backend not in BACKENDS:
-            raise InputError(f"kernels are cut from what {', '.join(BACKENDS)} makes of a model, not {backend}")
+            raise InputError(
+                f"kernels are cut from what {', '.join(BACKENDS)} makes of a model, not {backend}"
+            )
         self.backend = OnnxRuntimeBackend(Settings(threads=threads, seed=seed))
         self.backend.say = say
         self.threads, self.seed, self.progress = threads, seed, progress
@@ -76,7 +78,9 @@ class Profiler:
             2 * CACHE_BYTES / cache / 1e6,
         )
 
-    def profile(self, model: ModelFile, precision: str = "fp32", clock: Callable[[], float] = time.monotonic) -> Profile:
+    def profile(
+        self, model: ModelFile, precision: str = "fp32", clock: Callable[[], float] = time.monotonic
+    ) -> Profile:
         """Where the time of `model` goes.
 
         Raises:
@@ -88,18 +92,21 @@ class Profiler:
             times = self.bench.kernels(made)
             again, _ = self._whole(model, made)
             nodes = _nodes(model, made, times)
-        notes = _notes(nodes) + (
-            ["its output differs from run to run: times are of one run like another"] if differs else []
-        )
+        notes = _notes(nodes)
+        if differs:
+            notes.append("its output is not deterministic: two runs on the same input differ")
+        if precision == "fp16" and not any(_computes_in_half(node) for node in nodes):
+            notes.append(
+                "ONNX Runtime computes this model in fp32 on this processor: it has no kernels in fp16 for it"
+            )
         return Profile(
             model.name, self.backend.target, precision, latency, again, nodes, times.measured, times.failed,
             self.ceilings, tuple(notes), clock() - start,
         )  # fmt: skip
 
-    def whole(self, model: ModelFile) -> Measurement:
-        """The latency of `model`, nothing else."""
-        with optimised(model, self.threads, self.seed) as made:
-            return self._whole(model, made)[0]
+    def whole(self, model: ModelFile, made: OptimisedModel) -> Measurement:
+        """The latency of `model`, of which `made` is the optimised one; nothing else."""
+        return self._whole(model, made)[0]
 
     def _whole(self, model: ModelFile, made: OptimisedModel) -> tuple[Measurement, bool]:
         """The latency, and whether two runs give different outputs."""
@@ -108,6 +115,11 @@ class Profiler:
         differs = any(not _equal(one[name], other[name]) for name in one)
         (found,), _ = self.bench.networks([self.bench.network_case(session, made.feeds)])
         return found, differs
+
+
+def _computes_in_half(node: Node) -> bool:
+    tensors = node.kernel.inputs if node.kernel and node.op != "Cast" else ()
+    return any(t.dtype == "float16" for t in tensors if t)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -172,5 +184,3 @@ def _model(node: Any, shape: Sequence[int], constants: Sequence[Any]) -> bytes:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     content: bytes = made.SerializeToString()
     return content
-
-

@@ -34,7 +34,8 @@ def draw_profile(path: Path, profile: Profile) -> None:
 
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     figure.suptitle(
-        f"{profile.model}, {profile.precision}: {profile.latency_ms:.3g} ms, measured\n{profile.target}", fontsize=9
+        f"{profile.model}, {profile.precision}: {profile.latency_ms:.3g} ms, measured\n{profile.target}",
+        fontsize=9,
     )
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
     colours = dict(zip([g.name for g in profile.by_operator()], COLOURS, strict=False))
@@ -62,17 +63,30 @@ def _roofline(ax: Axes, profile: Profile, colours: dict[str, str]) -> None:
     for name in dict.fromkeys(s.kernel.op for s in shown):
         some = [s for s in shown if s.kernel.op == name]
         label = name if name in colours else None
-        ax.scatter(*_points(some), s=_sizes(some), color=colours.get(name, GREY), alpha=0.6, linewidths=0, label=label)
+        ax.scatter(
+            *_points(some),
+            s=_sizes(some),
+            color=colours.get(name, GREY),
+            alpha=0.6,
+            linewidths=0,
+            label=label,
+        )
     x = [operations(s.kernel) / moved_bytes(s.kernel) for s in shown]
     span = np.geomspace(min([*x, 0.1]), max([*x, 4 * ceilings.gflops / ceilings.memory_gb_s]), 100)
     ax.plot(span, np.minimum(ceilings.gflops, ceilings.memory_gb_s * span), color="black", linewidth=1)
-    ax.plot(span, np.minimum(ceilings.gflops, ceilings.cache_gb_s * span), color="black", linewidth=1, linestyle=":")
-    ax.annotate(f"{ceilings.gflops:.0f} GFLOP/s", (span[-1], ceilings.gflops), ha="right", va="bottom", fontsize=8)
+    ax.plot(
+        span,
+        np.minimum(ceilings.gflops, ceilings.cache_gb_s * span),
+        color="black",
+        linewidth=1,
+        linestyle=":",
+    )
+    ax.annotate(
+        f"{ceilings.gflops:.0f} GFLOP/s", (span[-1], ceilings.gflops), ha="right", va="bottom", fontsize=8
+    )
     for rate, what in ((ceilings.memory_gb_s, "memory"), (ceilings.cache_gb_s, "cache")):
         ax.annotate(f"{rate:.0f} GB/s {what}", (span[0], rate * span[0]), va="bottom", fontsize=8)
-    ax.set(
-        xscale="log", yscale="log", xlabel="operations per byte", ylabel="achieved GFLOP/s (measured)"
-    )
+    ax.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="achieved GFLOP/s (measured)")
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5, which="both")
     ax.spines[["top", "right"]].set_visible(False)
     if any(s.kernel.op in colours for s in shown):

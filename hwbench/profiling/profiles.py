@@ -163,7 +163,11 @@ class Profile:
                 layers[node.kernel][node.layer] = None
         found = [
             KernelShare(
-                kernel, m, self.counts[kernel], tuple(layers[kernel]), self._share(self.counts[kernel] * m.latency_ms)
+                kernel,
+                m,
+                self.counts[kernel],
+                tuple(layers[kernel]),
+                self._share(self.counts[kernel] * m.latency_ms),
             )
             for kernel, m in self.kernels.items()
         ]

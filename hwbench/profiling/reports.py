@@ -159,7 +159,13 @@ def print_precisions(profiles: Sequence[Profile]) -> None:
     """What other precisions gain, in all and by operator."""
     first = profiles[0]
     rows = [
-        [p.precision, f"{p.latency_ms:.4f}", f"{first.latency_ms / p.latency_ms:.2f}", str(len(p.nodes)), _top(p)]
+        [
+            p.precision,
+            f"{p.latency_ms:.4f}",
+            f"{first.latency_ms / p.latency_ms:.2f}",
+            str(len(p.nodes)),
+            _top(p),
+        ]
         for p in profiles
     ]
     columns = ["precision", "ms", "times as fast", "nodes", "most of it"]

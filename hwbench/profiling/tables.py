@@ -37,7 +37,8 @@ class ProfileTable(ClosedAtEnd):
     def add(self, profiles: Iterable[Profile]) -> int:
         """Add kernels that are new, and the networks; returns how many were new."""
         return sum(
-            self.writer.append(profile.kernels, profile.failed, [network_entry(profile)]) for profile in profiles
+            self.writer.append(profile.kernels, profile.failed, [network_entry(profile)])
+            for profile in profiles
         )
 
     def close(self) -> None:

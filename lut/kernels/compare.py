@@ -23,7 +23,7 @@ def compare(
     """
     timed = [kernel for kernel in here if not is_view(kernel)]
     common = [kernel for kernel in timed if kernel in there.entries]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "kernel": str(kernel),
             "nodes": counts.get(kernel, 1),

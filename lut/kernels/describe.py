@@ -53,7 +53,7 @@ def _convolution(kernel: Kernel) -> str:
 
 
 def _last_axis_stays(kernel: Kernel) -> bool:
-    order = kernel.settings.get("perm")
+    order: Sequence[int] = kernel.settings.get("perm") or ()
     return bool(order) and order[-1] == len(order) - 1
 
 

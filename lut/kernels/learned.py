@@ -1,24 +1,22 @@
 """What a kernel costs that a table lacks: a roofline with a learned residual for each group of kernels.
 
-Groups of which the table has few are learned together: a roofline of all kernels, times what kernels of that group took
-against it, the fewer they are the less.
+A group of which the table has few has a roofline only; of which it has next to none, the roofline of all kernels, times
+what kernels of that group took against it, the fewer they are the less.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from backends.base import Measurement
 from backends.kernels.costs import is_view
 from backends.kernels.kernel import Kernel
 from compofa.errors import InputError
 from lut.kernels.describe import group, rows
-from lut.predictors.base import Floats, Predictor
+from lut.predictors.base import Floats
 from lut.predictors.residual import MIN_ROWS, RooflineResidual, fit_costs
 
 NODE_MS = 2e-3
@@ -28,7 +26,10 @@ SHRINK = 2.0
 """A group of so many kernels counts half."""
 MOST_ROWS = 400
 """Of a group that are learned from: more cost more than they tell."""
+MIN_ROOFLINE = 6
+"""Of a group that has a roofline of its own; below, it has a factor only."""
 LEAST_MS = 1e-6
+Predict = Callable[[Sequence[Kernel]], Floats]
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,19 @@ class LearnedKernels:
     """Learns each group when it is asked for first.
 
     Args:
-        entries: measured kernels, at least :data:`lut.predictors.residual.MIN_ROWS`.
+        entries: measured kernels and their times in ms, at least :data:`lut.predictors.residual.MIN_ROWS`.
         seed: of folds and of which rows are learned from.
 
     Raises:
         InputError: there are too few.
     """
 
-    entries: Mapping[Kernel, Measurement]
+    entries: Mapping[Kernel, float]
     seed: int = 0
-    _groups: dict[str, Any] = field(default_factory=dict, repr=False)
+    _groups: dict[str, Predict | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        usable = {k: m.latency_ms + NODE_MS for k, m in self.entries.items() if not is_view(k)}
+        usable = {k: ms + NODE_MS for k, ms in self.entries.items() if not is_view(k)}
         if len(usable) < MIN_ROWS:
             raise InputError(
                 f"{MIN_ROWS} measured kernels or more are needed to predict others, not {len(usable)}: profile more "
@@ -102,22 +103,25 @@ class LearnedKernels:
         for name, where in places.items():
             some = [kernels[place] for place in where]
             model = self._of(name)
-            predicted = self._pooled.predict(some) if model is None else model.predict(rows(some))
+            predicted = self._pooled.predict(some) if model is None else np.asarray(model(some))
             found[where] = np.maximum(predicted - NODE_MS, LEAST_MS)
         return found
 
-    def _of(self, name: str) -> Predictor | None:
+    def _of(self, name: str) -> Predict | None:
         if name not in self._groups:
             self._groups[name] = self._fit(name)
-        found: Predictor | None = self._groups[name]
-        return found
+        return self._groups[name]
 
-    def _fit(self, name: str) -> Predictor | None:
+    def _fit(self, name: str) -> Predict | None:
         kernels = [kernel for kernel in self._usable if group(kernel) == name]
-        if len(kernels) < MIN_ROWS:
+        if len(kernels) < MIN_ROOFLINE:
             return None
+        if len(kernels) < MIN_ROWS:
+            weights = fit_costs(_costs(kernels), np.array([self._usable[kernel] for kernel in kernels]))
+            return lambda some: np.maximum(_costs(some) @ weights, NODE_MS)
         if len(kernels) > MOST_ROWS:
             picks = np.random.default_rng(self.seed).permutation(len(kernels))[:MOST_ROWS]
             kernels = [kernels[pick] for pick in sorted(picks.tolist())]
         latency = np.array([self._usable[kernel] for kernel in kernels])
-        return RooflineResidual(self.seed).fit(rows(kernels), latency)
+        fitted = RooflineResidual(self.seed).fit(rows(kernels), latency)
+        return lambda some: fitted.predict(rows(some))

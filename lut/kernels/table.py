@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from backends.base import Measurement, Target
-from backends.kernels.kernel import LARGEST_DIMENSION, Kernel
+from backends.kernels.kernel import MOST_ELEMENTS, Kernel
 from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
 from lut.kinds import kind_of
@@ -109,7 +110,7 @@ class NetworkEntry:
         """
         name, nodes, kernels = (fields.pop(key, None) for key in ("network", "nodes", "kernels"))
         counts = [nodes, *kernels.values()] if isinstance(kernels, dict) else [None]
-        if not isinstance(name, str) or not all(type(n) is int and 0 < n < LARGEST_DIMENSION for n in counts):
+        if not isinstance(name, str) or not all(type(n) is int and 0 < n < MOST_ELEMENTS for n in counts):
             raise InputError("not a network of a table of kernels")
         return cls(name[:LONGEST_NAME], kernels, nodes, _measurement(fields))
 
@@ -123,12 +124,14 @@ class KernelTable:
         entries: the kernels' costs inside a network.
         failures: kernels that cannot run there, and why.
         networks: measured as a whole.
+        unmeasured: kernels of networks that were not timed themselves.
     """
 
     header: Header
     entries: dict[Kernel, Measurement] = field(default_factory=dict)
     failures: dict[Kernel, str] = field(default_factory=dict)
     networks: list[NetworkEntry] = field(default_factory=list)
+    unmeasured: dict[Kernel, None] = field(default_factory=dict)
 
     @property
     def target(self) -> Target:
@@ -138,16 +141,19 @@ class KernelTable:
     @property
     def by_key(self) -> dict[str, Kernel]:
         """The kernels by the key that networks call them by."""
-        return {kernel.key: kernel for kernel in self.entries}
+        return {kernel.key: kernel for kernel in (*self.unmeasured, *self.failures, *self.entries)}
 
     def add(self, what: Kernel | NetworkEntry, found: Measurement | str | None = None) -> None:
         """Take a line's word: of a kernel the latest holds."""
         if isinstance(what, NetworkEntry):
             self.networks.append(what)
+        elif found is None:
+            self.unmeasured[what] = None
         elif isinstance(found, str):
             self.failures[what] = found
-        elif found is not None:
+        else:
             self.failures.pop(what, None)
+            self.unmeasured.pop(what, None)
             self.entries[what] = found
 
 
@@ -163,15 +169,21 @@ def load(path: Path) -> KernelTable:
 
 
 def _parse(path: Path, whole: bytes, content: bytes) -> KernelTable:
-    lines = whole.removesuffix(b"\n").split(b"\n")
-    number = 1
-    try:
-        table = KernelTable(_header(lines[0], content))
-        for number, line in enumerate(lines[1:], start=2):
+    first, *lines = whole.removesuffix(b"\n").split(b"\n")
+    with _line_of(path, 1):
+        table = KernelTable(_header(first, content))
+    for number, line in enumerate(lines, start=2):
+        with _line_of(path, number):
             table.add(*_entry(line))
+    return table
+
+
+@contextmanager
+def _line_of(path: Path, number: int) -> Iterator[None]:
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}, line {number}: {error}") from error
-    return table
 
 
 def _header(line: bytes, content: bytes) -> Header:
@@ -204,6 +216,8 @@ def _entry(line: bytes) -> tuple[Kernel | NetworkEntry, Measurement | str | None
     if "network" in fields:
         return NetworkEntry.from_dict(fields), None
     kernel = Kernel.from_dict(fields.pop("kernel"))
+    if not fields:
+        return kernel, None
     if fields.keys() == {"failed"}:
         return kernel, str(fields["failed"])
     return kernel, _measurement(fields)
@@ -211,11 +225,9 @@ def _entry(line: bytes) -> tuple[Kernel | NetworkEntry, Measurement | str | None
 
 def _measurement(fields: dict[str, Any]) -> Measurement:
     try:
-        found = Measurement(
-            str(fields.pop("origin")),
-            *(fields.pop(name) for name in ("latency_ms", "low_ms", "high_ms")),
-            noisy=fields.pop("noisy", False),
-        )
+        latency, low, high = (fields.pop(name) for name in ("latency_ms", "low_ms", "high_ms"))
+        origin, noisy = str(fields.pop("origin")), fields.pop("noisy", False)
+        found = Measurement(origin, latency, low, high, noisy=noisy)
     except KeyError as error:
         raise InputError(f"it lacks {error}") from None
     if fields:
@@ -270,8 +282,15 @@ class Writer(ClosedAtEnd):
         kernels: Mapping[Kernel, Measurement],
         failures: Mapping[Kernel, str],
         networks: Iterable[NetworkEntry] = (),
+        kernels_of_them: Iterable[Kernel] = (),
     ) -> int:
         """Add what is new of the kernels, and the networks; when this returns they are on the disk.
+
+        Args:
+            kernels: with their measurements.
+            failures: kernels that cannot run, and why.
+            networks: measured as a whole.
+            kernels_of_them: those that are neither measured nor failures become known by name.
 
         Returns:
             How many kernels were new.
@@ -281,15 +300,20 @@ class Writer(ClosedAtEnd):
         """
         new = {kernel: m for kernel, m in kernels.items() if kernel not in self.table.entries}
         failed = {kernel: why for kernel, why in failures.items() if kernel not in self.table.failures}
-        networks = list(networks)
+        networks, there = list(networks), self.table.by_key
+        named = dict.fromkeys(
+            k for k in kernels_of_them if k.key not in there and k not in new and k not in failed
+        )
         lines = [_line({"kernel": k.to_dict(), **_measurement_fields(m)}) for k, m in new.items()]
         lines += [_line({"kernel": k.to_dict(), "failed": why}) for k, why in failed.items()]
+        lines += [_line({"kernel": k.to_dict()}) for k in named]
         lines += [_line(network.to_dict()) for network in networks]
         if lines:
             begin = b"" if self._file.content else _line(self.table.header.to_dict())
             self._file.append(begin + b"".join(lines))
-        for kernel, found in (*new.items(), *failed.items()):
-            self.table.add(kernel, found)
+        for some in (new, failed, named):
+            for kernel, found in some.items():
+                self.table.add(kernel, found)
         for network in networks:
             self.table.add(network)
         return len(new)
