@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +33,13 @@ from compofa.errors import RunFailed
 if TYPE_CHECKING:
     import onnxruntime
 
-Placed = tuple[OptimisedModel, Cut]
-"""A node, and the model that it is of."""
 KERNEL_TIMING = TimingSettings(round_ms=0.15, max_warmup_ms=3.0)
 """All nodes of a model in rotation; small ones are run some times in a round."""
 EMPTIES = 4
 """Calls that do next to nothing in each rotation: an error of theirs would be one of all its kernels."""
+COMPANY = 80
+"""Nodes that are run beside some that are to be timed, and not timed themselves: among strangers, a kernel finds its
+code and its weights colder than in a network, and takes two or three microseconds longer."""
 MOST_COPIES = 24
 """Of the same kernel: a network that has it more often does not get it timed better."""
 PART_BYTES = 400_000_000
@@ -94,37 +95,44 @@ class KernelBench:
 
     # --- kernels ---
 
-    def kernels(self, model: OptimisedModel, timing: TimingSettings = KERNEL_TIMING) -> KernelTimes:
-        """What each different kernel of `model` adds to a network."""
-        return self.some([(model, model.cuts)], timing)
-
-    def some(
-        self, cuts: Sequence[tuple[OptimisedModel, Sequence[Cut]]], timing: TimingSettings = KERNEL_TIMING
+    def kernels(
+        self,
+        model: OptimisedModel,
+        only: Collection[Kernel] | None = None,
+        timing: TimingSettings = KERNEL_TIMING,
     ) -> KernelTimes:
-        """What kernels of some models add to networks, all nodes in rotation with each other.
+        """What each different kernel of `model` adds to a network.
 
         Args:
-            cuts: models and which nodes of them.
+            model: whose.
+            only: kernels to time; the others then keep them company, as far as :data:`COMPANY` goes. All unless given.
             timing: how long and how carefully.
         """
-        wanted = [(model, cut) for model, some in cuts for cut in some if cut.kernel]
+        nodes = [cut for cut in model.cuts if cut.kernel]
         found = KernelTimes()
-        found.measured |= {cut.kernel: VIEW for _, cut in wanted if cut.kernel and is_view(cut.kernel)}
-        todo = _limited([(model, cut) for model, cut in wanted if cut.kernel and not is_view(cut.kernel)])
+        found.measured |= {cut.kernel: VIEW for cut in nodes if cut.kernel and is_view(cut.kernel)}
+        todo = _limited([cut for cut in nodes if cut.kernel and not is_view(cut.kernel)])
+        if only is not None:
+            todo = _with_company(todo, only, self.seed)
         with self.progress("timing kernels", len(todo)) as advance:
             for part in _parts(todo):
-                self._time(part, timing, found)
+                self._time(model, part, timing, found)
                 advance(len(part))
+        if only is not None:
+            found.measured = {kernel: m for kernel, m in found.measured.items() if kernel in only}
+            found.failed = {kernel: why for kernel, why in found.failed.items() if kernel in only}
         return found
 
-    def _time(self, nodes: Sequence[Placed], timing: TimingSettings, found: KernelTimes) -> None:
-        desk = Desk(nodes, self.seed)
+    def _time(
+        self, model: OptimisedModel, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes
+    ) -> None:
+        desk = Desk(model, cuts, self.seed)
         ready: dict[Kernel, list[Case]] = defaultdict(list)
-        for model, cut in nodes:
+        for cut in cuts:
             assert cut.kernel is not None
             try:
                 if cut.kernel not in found.failed:
-                    ready[cut.kernel].append(desk.case(model, cut, self.clocks, self.threads))
+                    ready[cut.kernel].append(desk.case(cut, self.clocks, self.threads))
             except RunFailed as error:
                 found.failed[cut.kernel] = str(error)
         if not ready:
@@ -161,34 +169,36 @@ class KernelBench:
 
 
 class Desk:
-    """Where kernels are laid out to be timed together.
+    """Where the kernels of a model are laid out to be timed together.
 
     Args:
-        nodes: which, with the models that they are from.
+        model: whose.
+        cuts: the nodes.
         seed: of the activations.
     """
 
-    def __init__(self, nodes: Sequence[Placed], seed: int = 0) -> None:
+    def __init__(self, model: OptimisedModel, cuts: Sequence[Cut], seed: int = 0) -> None:
+        self.model = model
         self.reading, self.writing, self.rewriting = (Pool(seed) for _ in range(3))
-        settings: dict[OptimisedModel, set[str]] = defaultdict(set)
-        for model, cut in nodes:
+        settings: set[str] = set()
+        for cut in cuts:
             names = model.flowing_inputs(cut)
             flowing = [tensor for tensor in map(model.tensor, names) if _is_floating(tensor)]
             self.reading.reserve(flowing)
             self.rewriting.reserve(flowing)
             self.writing.reserve([model.tensor(name) for name in model.outputs(cut)])
-            settings[model] |= {name for name in names if not _is_floating(model.tensor(name))}
+            settings |= {name for name in names if not _is_floating(model.tensor(name))}
         # Whole numbers choose what is done (indices, masks): they are what they are in the network.
-        self.settings = {model: model.values(sorted(names)) for model, names in settings.items()}
+        self.settings = model.values(sorted(settings))
 
-    def case(self, model: OptimisedModel, cut: Cut, clocks: Clocks, threads: int) -> Case:
+    def case(self, cut: Cut, clocks: Clocks, threads: int) -> Case:
         """The node alone.
 
         Raises:
             RunFailed: it cannot be run so.
         """
-        feeds, takes, renewed = self._laid_out(model, cut)
-        session = open_as_is(model.alone(cut), threads, folder=model.folder, shared=True)
+        feeds, takes, renewed = self._laid_out(cut)
+        session = open_as_is(self.model.alone(cut), threads, folder=self.model.folder, shared=True)
         once = bound_run(session, feeds, takes)
         try:
             once()
@@ -203,9 +213,9 @@ class Desk:
 
         return case
 
-    def _laid_out(self, model: OptimisedModel, cut: Cut) -> tuple[Values, Values, list[tuple[Any, Any]]]:
+    def _laid_out(self, cut: Cut) -> tuple[Values, Values, list[tuple[Any, Any]]]:
         """What the node reads, where it writes, and what is to be written before it runs: (array, its content)."""
-        kernel = cut.kernel
+        model, kernel = self.model, cut.kernel
         assert kernel is not None
         names = model.flowing_inputs(cut)
         floating = [name for name in names if _is_floating(model.tensor(name))]
@@ -222,7 +232,7 @@ class Desk:
             takes[outputs[0]] = array.reshape(model.tensor(outputs[0]).shape)
             # What was written over would grow without bound, or vanish: it is made new each time.
             renewed[place] = (array, source)
-        feeds |= {name: self.settings[model][name] for name in names if name not in feeds}
+        feeds |= {name: self.settings[name] for name in names if name not in feeds}
         return feeds, takes, renewed
 
 
@@ -244,27 +254,34 @@ VIEW = Measurement("modelled", 1e-9, 1e-9, 1e-9)
 """Of what names memory anew: by itself nothing; its dispatch is counted with the number of nodes."""
 
 
-def _limited(nodes: Sequence[Placed]) -> list[Placed]:
-    """`nodes` without those of a kernel beyond :data:`MOST_COPIES`."""
+def _limited(cuts: Sequence[Cut]) -> list[Cut]:
+    """`cuts` without the nodes of a kernel beyond :data:`MOST_COPIES`."""
     seen: dict[Kernel | None, int] = defaultdict(int)
     found = []
-    for model, cut in nodes:
+    for cut in cuts:
         seen[cut.kernel] += 1
         if seen[cut.kernel] <= MOST_COPIES:
-            found.append((model, cut))
+            found.append(cut)
     return found
 
 
-def _parts(nodes: Sequence[Placed]) -> Iterator[list[Placed]]:
-    """`nodes` in runs that fit in memory together."""
-    part: list[Placed] = []
+def _with_company(cuts: Sequence[Cut], only: Collection[Kernel], seed: int) -> list[Cut]:
+    """The nodes that run one of `only`, and some of the others."""
+    others = [cut for cut in cuts if cut.kernel not in only]
+    picks = np.random.default_rng(seed).permutation(len(others))[:COMPANY]
+    return [cut for cut in cuts if cut.kernel in only] + [others[pick] for pick in sorted(picks.tolist())]
+
+
+def _parts(cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
+    """`cuts` in runs that fit in memory together."""
+    part: list[Cut] = []
     held = 0
-    for model, cut in nodes:
+    for cut in cuts:
         assert cut.kernel is not None
         if part and held + cut.kernel.weight_bytes > PART_BYTES:
             yield part
             part, held = [], 0
-        part.append((model, cut))
+        part.append(cut)
         held += cut.kernel.weight_bytes
     if part:
         yield part

@@ -121,6 +121,9 @@ class Kernel:
         """Short hash that equal kernels share."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
+    def __hash__(self) -> int:
+        return hash(self.key)  # found once; that of all fields would be found each time
+
     @property
     def weight_bytes(self) -> int:
         """Of the constants that it reads."""

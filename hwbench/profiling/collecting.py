@@ -7,6 +7,7 @@ network. The networks themselves are timed as a whole, so that sums can be calib
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 
 from backends.kernels.costs import is_view
 from backends.kernels.files import ModelFile, read_model
-from backends.kernels.graph import Cut, OptimisedModel, optimised
+from backends.kernels.graph import OptimisedModel, optimised
 from backends.kernels.kernel import Kernel
 from compofa.errors import HwbenchError
 from hwbench.profiling import families
@@ -33,6 +34,8 @@ TOGETHER = 8
 KERNELS_OF_A_NETWORK = 8
 """That are timed, on average."""
 LEAST_NETWORKS = 16
+FEW = 12
+"""Kernels of a group from which on another one tells clearly less."""
 NEW_GROUP = 12.0
 """The distance to what is known of a kernel of a group of which nothing is; about that of two random convolutions."""
 
@@ -61,6 +64,10 @@ class Known:
     def add(self, kernel: Kernel) -> None:
         """Count `kernel` among what is known."""
         self.points[group(kernel)].append(_point(kernel))
+
+    def count(self, kernel: Kernel) -> int:
+        """How many of its group are known."""
+        return len(self.points.get(group(kernel), ()))
 
     def distance(self, kernel: Kernel) -> float:
         """To the nearest that is known."""
@@ -154,45 +161,53 @@ def _batch(
             kernels = {kernel.key: nodes for kernel, nodes in counts.items()}
             made.append((one, NetworkEntry(model.name, kernels, len(one.cuts), whole)))
         chosen = choose([one for one, _ in made], known, budget)
-        times = profiler.bench.some(chosen)
-        all_of_them = {cut.kernel for one, _ in made for cut in one.cuts if cut.kernel}
-        table.writer.append(times.measured, times.failed, [entry for _, entry in made], all_of_them)
+        timed = 0
+        for one, entry in made:
+            times = profiler.bench.kernels(one, chosen.get(one, ()))
+            table.writer.append(
+                times.measured, times.failed, [entry], [c.kernel for c in one.cuts if c.kernel]
+            )
+            timed += len(times.measured)
         found.networks += len(made)
-    return len(times.measured)
+    return timed
 
 
-def choose(
-    models: Sequence[OptimisedModel], known: Known, budget: int
-) -> list[tuple[OptimisedModel, list[Cut]]]:
+def choose(models: Sequence[OptimisedModel], known: Known, budget: int) -> dict[OptimisedModel, list[Kernel]]:
     """The kernels to time: one after the other the one that is farthest from all that are known, weighed by the root of
-    its likely share of a network's time.
+    its likely share of a network's time, the less the more of its group are known.
 
     Args:
-        models: whose nodes to choose from.
+        models: whose kernels to choose from.
         known: what is known; the chosen ones are added.
         budget: how many.
     """
-    places: dict[Kernel, tuple[int, Cut]] = {}
-    weight: dict[Kernel, float] = defaultdict(float)
-    for index, model in enumerate(models):
-        cuts = [cut for cut in model.cuts if cut.kernel and not is_view(cut.kernel)]
-        prior = rows([cut.kernel for cut in cuts if cut.kernel]).prior if cuts else np.zeros(0)
-        for cut, ms in zip(cuts, prior / max(prior.sum(), 1e-12), strict=True):
-            assert cut.kernel is not None
-            places.setdefault(cut.kernel, (index, cut))
-            weight[cut.kernel] += float(ms)
-    distance = {kernel: known.distance(kernel) for kernel in places}
-    picked: dict[int, list[Cut]] = defaultdict(list)
+    home, weight = _candidates(models)
+    distance = {kernel: known.distance(kernel) for kernel in home}
+    picked: dict[OptimisedModel, list[Kernel]] = defaultdict(list)
     while distance and budget > 0:
-        best = max(distance, key=lambda kernel: distance[kernel] * weight[kernel] ** 0.5)
+        best = max(distance, key=lambda k: distance[k] * math.sqrt(weight[k] / (1 + known.count(k) / FEW)))
         if distance.pop(best) <= 0:
             break
-        index, cut = places[best]
-        picked[index].append(cut)
+        picked[home[best]].append(best)
         known.add(best)
         budget -= 1
         point, name = _point(best), group(best)
         for kernel in distance:
             if group(kernel) == name:
                 distance[kernel] = min(distance[kernel], float(np.abs(_point(kernel) - point).sum()))
-    return [(models[index], cuts) for index, cuts in picked.items()]
+    return picked
+
+
+def _candidates(
+    models: Sequence[OptimisedModel],
+) -> tuple[dict[Kernel, OptimisedModel], dict[Kernel, float]]:
+    """The first model that has each kernel, and the kernel's likely share of networks' time, summed."""
+    home: dict[Kernel, OptimisedModel] = {}
+    weight: dict[Kernel, float] = defaultdict(float)
+    for model in models:
+        kernels = [cut.kernel for cut in model.cuts if cut.kernel and not is_view(cut.kernel)]
+        prior = rows(kernels).prior if kernels else np.zeros(0)
+        for kernel, ms in zip(kernels, prior / max(prior.sum(), 1e-12), strict=True):
+            home.setdefault(kernel, model)
+            weight[kernel] += float(ms)
+    return home, weight

@@ -191,6 +191,11 @@ def _as_published(*names: str, step: int = 32) -> Draw:
     return lambda rng: (rng.choice(names), {}, _resolution(rng, step))
 
 
+def _fixed(*published: tuple[str, int]) -> Draw:
+    """Networks of which neither widths nor the resolution can be set."""
+    return lambda rng: (lambda one: (one[0], {}, one[1]))(rng.choice(published))
+
+
 GENERATED: dict[str, tuple[str, ...]] = {
     "mobilenetv2": ("efficientnet", "_gen_mobilenet_v2", "mobilenetv2_100"),
     "mobilenetv3-large": ("mobilenetv3", "_gen_mobilenet_v3", "mobilenetv3_large_100"),
@@ -219,7 +224,21 @@ DRAWN: dict[str, Draw] = {
     "mambaout": _mambaout,
     "mobilevit": _as_published("mobilevitv2_125", "mobilevitv2_150"),
     "repvgg": _as_published("repvgg_a1", "mobileone_s2", "repghostnet_080", "ghostnet_130"),
-    "older": _as_published("darknet53", "vovnet57a", "res2net50_26w_4s", "hrnet_w18_small_v2", "skresnet34"),
+    "fixed": _fixed(
+        ("crossvit_small_240", 240),
+        ("coat_mini", 224),
+        ("pit_s_224", 224),
+        ("levit_256", 224),
+        ("visformer_small", 224),
+        ("twins_pcpvt_small", 224),
+        ("efficientvit_m3", 224),
+        ("tiny_vit_11m_224", 224),
+        ("nest_small", 224),
+    ),
+    "mobile": _as_published(
+        "repvit_m1_1", "fastvit_sa12", "efficientformerv2_s2", "rexnet_130", "mobilenetv4_hybrid_medium"
+    ),
+    "older": _as_published("vovnet57a", "res2net50_26w_4s", "hrnet_w18_small_v2", "skresnet34"),
 }
 
 

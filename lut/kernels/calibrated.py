@@ -178,15 +178,29 @@ class NetworkModel:
         return self._errors(times)
 
     def _errors(self, times: Sequence[Mapping[Kernel, float]]) -> Floats:
-        found = np.empty(len(self.networks))
-        for fold in random_folds(len(self.networks), len(self.networks), self.seed):
-            others = [i for i in range(len(self.networks)) if i not in set(fold.tolist())]
-            scale = _fit(
-                [self._counts[i] for i in others], [self._times[i] for i in others], self._latency_ms[others]
-            )
-            for i in fold.tolist():
-                predicted = float(scale.predict(_rows([self._counts[i]], [times[i]]))[0])
-                found[i] = math.log(self._latency_ms[i] / predicted)
+        return self.leave_one_out(self._counts, self._times, self._latency_ms, times)
+
+    @staticmethod
+    def leave_one_out(
+        counts: Sequence[Counts],
+        times: Sequence[Mapping[Kernel, float]],
+        latency_ms: Floats,
+        asked: Sequence[Mapping[Kernel, float]] | None = None,
+    ) -> Floats:
+        """Log of measured over predicted of each network, calibrated on the others, shape (networks,).
+
+        Args:
+            counts: how many nodes run which kernel, of each network.
+            times: what its kernels cost in ms.
+            latency_ms: measured, shape (networks,).
+            asked: what its kernels are taken to cost where it is predicted itself; `times` unless given.
+        """
+        found = np.empty(len(counts))
+        for i in range(len(counts)):
+            others = [j for j in range(len(counts)) if j != i]
+            scale = _fit([counts[j] for j in others], [times[j] for j in others], latency_ms[others])
+            predicted = scale.predict(_rows([counts[i]], [(asked or times)[i]]))[0]
+            found[i] = math.log(latency_ms[i] / predicted)
         return found
 
     def _half_width(self, unknown_share: float, coverage: float) -> float:

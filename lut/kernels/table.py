@@ -148,7 +148,8 @@ class KernelTable:
         if isinstance(what, NetworkEntry):
             self.networks.append(what)
         elif found is None:
-            self.unmeasured[what] = None
+            if what not in self.entries and what not in self.failures:
+                self.unmeasured[what] = None
         elif isinstance(found, str):
             self.failures[what] = found
         else:
