@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compofa.errors import InputError
+from compofa.files import reading
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +25,7 @@ class ModelFile:
 
     Args:
         name: for people.
-        proto: the model; weights that lie in files beside it are not in it.
+        proto: the model; of one that is `unchanged` without its weights, which the file has.
         folder: where those files are.
         unchanged: the path of the file that is the same as `proto`; None if shapes were fixed.
         size_bytes: with the weights.
@@ -54,6 +55,8 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, batch: int
     beside = _external_bytes(proto, path)
     changed = fix_shapes(proto, shapes or {}, batch, str(path))
     size = path.stat().st_size + beside
+    if not changed:
+        _drop_data(proto)
     return ModelFile(path.stem, proto, path.parent, None if changed else path, size)
 
 
@@ -99,6 +102,13 @@ def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from tensors(attribute.g)
 
 
+def _drop_data(proto: onnx.ModelProto) -> None:
+    """Let go of what need not be in memory twice."""
+    for tensor in proto.graph.initializer:
+        for field_of in ("raw_data", "float_data"):
+            tensor.ClearField(field_of)
+
+
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether its values lie in a file of their own."""
     return bool(tensor.data_location == tensor.EXTERNAL)
@@ -115,7 +125,8 @@ def _external_bytes(proto: onnx.ModelProto, path: Path) -> int:
                 raise InputError(
                     f"{path}: the data of {tensor.name} lie at {place!r}, which is no file beside it"
                 )
-            end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
+            with reading(path, "an ONNX model"):
+                end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
             needed[place] = max(needed.get(place, 0), end)
     for place, end in needed.items():
         file = path.parent / place

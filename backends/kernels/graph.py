@@ -61,11 +61,7 @@ class OptimisedModel:
         self.folder, self.threads = folder, threads
         self.proto: onnx.ModelProto = onnx.load(str(folder / FILE), load_external_data=False)
         self.constants = {tensor.name: tensor for tensor in self.proto.graph.initializer}
-        self.feeds = random_inputs(self.open(), seed)
-
-    def open(self) -> Any:
-        """A session of the whole."""
-        return open_as_is(self.folder / FILE, self.threads)
+        self.feeds = random_inputs(self.proto.graph, seed)
 
     @property
     def nodes(self) -> list[onnx.NodeProto]:

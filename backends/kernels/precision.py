@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.kernels.files import ModelFile
-from backends.kernels.sessions import open_model, random_inputs
+from backends.kernels.sessions import random_inputs
 from compofa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def converted(
 
 
 def _random_feeds(model: ModelFile, seed: int) -> list[Feeds]:
-    session = open_model(model, threads=1)
-    return [random_inputs(session, seed + i) for i in range(RANDOM_INPUTS)]
+    return [random_inputs(model.proto.graph, seed + i) for i in range(RANDOM_INPUTS)]
 
 
 def _whole(model: ModelFile) -> onnx.ModelProto:
@@ -68,6 +67,8 @@ def _whole(model: ModelFile) -> onnx.ModelProto:
     import onnx
     from onnx.external_data_helper import load_external_data_for_model
 
+    if model.unchanged:
+        return onnx.load(str(model.unchanged))
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     load_external_data_for_model(proto, str(model.folder))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.kernels.files import real_inputs
 from backends.onnxruntime_cpu import PROVIDERS, session_options
 from compofa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
     from backends.kernels.files import ModelFile
@@ -135,10 +137,14 @@ def _why_not(text: str) -> str:
 # --- runs ---
 
 
-def random_inputs(session: onnxruntime.InferenceSession, seed: int) -> dict[str, NDArray[Any]]:
-    """A value for each input: normal numbers, ones where they are whole (tokens, masks)."""
+def random_inputs(graph: onnx.GraphProto, seed: int) -> dict[str, NDArray[Any]]:
+    """A value for each input of a graph of fixed shapes: normal numbers, ones where they are whole (tokens, masks).
+
+    Raises:
+        InputError: an input is no tensor of numbers.
+    """
     rng = np.random.default_rng(seed)
-    return {value.name: _random(rng, value.type, value.shape) for value in session.get_inputs()}
+    return {value.name: _random(rng, value) for value in real_inputs(graph)}
 
 
 NUMPY_TYPES = {"float": "float32", "double": "float64"}
@@ -151,11 +157,15 @@ def numpy_type(ort_type: str) -> str | None:
     return NUMPY_TYPES.get(found[1], found[1]) if found else None
 
 
-def _random(rng: np.random.Generator, ort_type: str, shape: Sequence[int]) -> NDArray[Any]:
-    dtype = numpy_type(ort_type)
-    if dtype is None or dtype == "string":
-        raise InputError(f"an input is of type {ort_type}: hwbench makes up tensors of numbers only")
-    if dtype.startswith("float"):
+def _random(rng: np.random.Generator, value: onnx.ValueInfoProto) -> NDArray[Any]:
+    from onnx import TensorProto, helper
+
+    element = value.type.tensor_type.elem_type
+    if element in (TensorProto.UNDEFINED, TensorProto.STRING):
+        raise InputError(f"the input {value.name} is no tensor of numbers: hwbench makes up no others")
+    dtype = helper.tensor_dtype_to_np_dtype(element)
+    shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    if dtype.kind == "f":
         return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
     return np.ones(shape, dtype)
 

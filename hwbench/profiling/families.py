@@ -225,8 +225,6 @@ DRAWN: dict[str, Draw] = {
     "mobilevit": _as_published("mobilevitv2_125", "mobilevitv2_150"),
     "repvgg": _as_published("repvgg_a1", "mobileone_s2", "repghostnet_080", "ghostnet_130"),
     "fixed": _fixed(
-        ("crossvit_small_240", 240),
-        ("coat_mini", 224),
         ("pit_s_224", 224),
         ("levit_256", 224),
         ("visformer_small", 224),
@@ -235,6 +233,7 @@ DRAWN: dict[str, Draw] = {
         ("tiny_vit_11m_224", 224),
         ("nest_small", 224),
     ),
+    "resized": _fixed(("crossvit_small_240", 240), ("coat_mini", 224)),
     "mobile": _as_published(
         "repvit_m1_1", "fastvit_sa12", "efficientformerv2_s2", "rexnet_130", "mobilenetv4_hybrid_medium"
     ),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CEILING_TIMING = TimingSettings(rounds=5, rotation=1, round_ms=4.0)
 PRODUCT_SIDE = 512
-MEMORY_BYTES, CACHE_BYTES = 2**26, 2**18
+MEMORY_BYTES, CACHE_BYTES = 2**25, 2**18
 """Read, and as much written: what no cache holds, and what the core's own does."""
 BACKENDS = ("onnxruntime",)
 
