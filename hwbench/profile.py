@@ -153,7 +153,7 @@ def _write(args: argparse.Namespace, found: Sequence[Profile]) -> None:
     if args.csv:
         write_atomically(args.csv, to_csv(found))
     if args.out:
-        draw_profile(args.out, found[-1])
+        draw_profile(args.out, found[0])
 
 
 def _document(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +101,18 @@ class Profiler:
                 "ONNX Runtime computes this model in fp32 on this processor: it has no kernels in fp16 for it"
             )
         return Profile(
-            model.name, self.backend.target, precision, latency, again, nodes, times.measured, times.failed,
-            self.ceilings, tuple(notes), clock() - start,
-        )  # fmt: skip
+            model=model.name,
+            target=replace(self.backend.target, precision=precision),
+            precision=precision,
+            latency=latency,
+            again=again,
+            nodes=nodes,
+            kernels=times.measured,
+            failed=times.failed,
+            ceilings=self.ceilings,
+            notes=tuple(notes),
+            seconds=clock() - start,
+        )
 
     def whole(self, model: ModelFile, made: OptimisedModel) -> Measurement:
         """The latency of `model`, of which `made` is the optimised one; nothing else."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BARS = 12
+LEAST_SHARE = 5e-4
+"""Of the time: what a kernel below it achieves is lost in the time of a call."""
 COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00")
 """Of the operators that cost most; the others are grey."""
 
@@ -58,7 +60,9 @@ def _bars(ax: Axes, profile: Profile, colours: dict[str, str]) -> None:
 
 
 def _roofline(ax: Axes, profile: Profile, colours: dict[str, str]) -> None:
-    shown = [s for s in profile.shares if operations(s.kernel) and moved_bytes(s.kernel)]
+    shown = [
+        s for s in profile.shares if operations(s.kernel) and moved_bytes(s.kernel) and s.share > LEAST_SHARE
+    ]
     ceilings = profile.ceilings
     for name in dict.fromkeys(s.kernel.op for s in shown):
         some = [s for s in shown if s.kernel.op == name]
@@ -87,6 +91,8 @@ def _roofline(ax: Axes, profile: Profile, colours: dict[str, str]) -> None:
     for rate, what in ((ceilings.memory_gb_s, "memory"), (ceilings.cache_gb_s, "cache")):
         ax.annotate(f"{rate:.0f} GB/s {what}", (span[0], rate * span[0]), va="bottom", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="achieved GFLOP/s (measured)")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5, which="both")
     ax.spines[["top", "right"]].set_visible(False)
     if any(s.kernel.op in colours for s in shown):
