@@ -27,7 +27,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def quick() -> Any:
     """What is shown is under test, not how well it was measured."""
     from backends.kernels import bench
-    from backends.measuring import reference
+    from backends.measuring import backend
     from backends.measuring.timing import TimingSettings
 
     with pytest.MonkeyPatch.context() as patch:
@@ -36,7 +36,7 @@ def quick() -> Any:
         patch.setattr(bench.KernelBench.kernels, "__defaults__", (*(defaults or ())[:-1], short))
         patch.setattr(bench.KernelBench.networks, "__defaults__", (short,))
         patch.setattr(measuring, "CEILING_TIMING", short)
-        patch.setattr(reference, "MEASURE_S", 0.1)
+        patch.setattr(backend, "MEASURE_S", 0.05)
         yield
 
 

@@ -63,7 +63,7 @@ def network_ms(counts: dict[Kernel, int], rng: np.random.Generator) -> float:
 def made_table() -> Callable[..., KernelTable]:
     """A table of a made-up machine."""
 
-    def make(networks: int = 20, known: float = 1.0, seed: int = 0) -> KernelTable:
+    def make(networks: int = 16, known: float = 1.0, seed: int = 0) -> KernelTable:
         rng = np.random.default_rng(seed)
         table = KernelTable(Header(TARGET, "2026-01-01T00:00:00+00:00"))
         for number in range(networks):
@@ -82,5 +82,5 @@ def made_table() -> Callable[..., KernelTable]:
 def unseen() -> list[tuple[dict[Kernel, int], float]]:
     """Other networks of that machine, and their latencies."""
     rng = np.random.default_rng(99)
-    networks = [network(rng) for _ in range(40)]
+    networks = [network(rng) for _ in range(30)]
     return [(counts, network_ms(counts, rng)) for counts in networks]

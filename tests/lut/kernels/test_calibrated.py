@@ -62,10 +62,10 @@ def test_few_networks_give_a_plain_sum(made_table: Callable[..., KernelTable], u
 
 
 def test_too_much_coverage_and_too_few_kernels_are_refused(
-    made_table: Callable[..., KernelTable], unseen: Unseen
+    model: NetworkModel, made_table: Callable[..., KernelTable], unseen: Unseen
 ) -> None:
     with pytest.raises(InputError, match="no coverage above"):
-        NetworkModel(made_table(networks=12)).predict(unseen[0][0], coverage=0.99)
+        model.predict(unseen[0][0], coverage=0.99)
     with pytest.raises(InputError, match="20 measured kernels or more"):
         NetworkModel(made_table(networks=1, known=0.1)).predict(unseen[0][0])
 
