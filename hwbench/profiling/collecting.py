@@ -36,6 +36,8 @@ KERNELS_OF_A_NETWORK = 8
 LEAST_NETWORKS = 16
 FEW = 12
 """Kernels of a group from which on another one tells clearly less."""
+HARDLY, LEAST_SHARE = 3, 0.1
+"""Kernels of a group below which it is hardly known, and the share of time that they are then taken to have."""
 NEW_GROUP = 12.0
 """The distance to what is known of a kernel of a group of which nothing is; about that of two random convolutions."""
 
@@ -68,6 +70,12 @@ class Known:
     def count(self, kernel: Kernel) -> int:
         """How many of its group are known."""
         return len(self.points.get(group(kernel), ()))
+
+    def worth(self, kernel: Kernel, share: float) -> float:
+        """Of knowing one more of its group, at its likely share of time. Of a group that is hardly known, the share may
+        be any."""
+        count = self.count(kernel)
+        return math.sqrt(max(share, LEAST_SHARE if count < HARDLY else 0.0) / (1 + count / FEW))
 
     def distance(self, kernel: Kernel) -> float:
         """To the nearest that is known."""
@@ -185,7 +193,7 @@ def choose(models: Sequence[OptimisedModel], known: Known, budget: int) -> dict[
     distance = {kernel: known.distance(kernel) for kernel in home}
     picked: dict[OptimisedModel, list[Kernel]] = defaultdict(list)
     while distance and budget > 0:
-        best = max(distance, key=lambda k: distance[k] * math.sqrt(weight[k] / (1 + known.count(k) / FEW)))
+        best = max(distance, key=lambda k: distance[k] * known.worth(k, weight[k]))
         if distance.pop(best) <= 0:
             break
         picked[home[best]].append(best)

@@ -83,7 +83,7 @@ def _regnet(rng: random.Random) -> Settings:
         "w0": _eights(rng, 24, 64),
         "wa": rng.uniform(12, 40),
         "wm": rng.uniform(2.1, 2.9),
-        "group_size": rng.choice((8, 16, 24, 32)),
+        "group_size": rng.choice((8, 8, 16, 24)),
     }
     return rng.choice(("regnetx_004", "regnety_004")), changes, _resolution(rng)
 

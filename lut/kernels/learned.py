@@ -22,7 +22,7 @@ from lut.predictors.residual import MIN_ROWS, RooflineResidual, fit_costs
 NODE_MS = 2e-3
 """About what a node costs that does nothing. It is added to what is learned: of a kernel that costs nothing, an error
 relative to its cost alone would be as large as one likes."""
-SHRINK = 2.0
+SHRINK = 0.5
 """A group of so many kernels counts half."""
 MOST_ROWS = 400
 """Of a group that are learned from: more cost more than they tell."""
