@@ -153,12 +153,8 @@ def _check(settings: Settings) -> None:
     check_threads(settings.threads)
 
 
-def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """An inference session on the CPU provider.
-
-    Raises:
-        RuntimeError: ONNX Runtime chose another provider, as it does silently when one cannot start.
-    """
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """How whatever is timed runs: operators one after the other, all graph optimisations on."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -170,7 +166,18 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
     # Workers of several open sessions must not spin against each other between runs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+    return options
+
+
+def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """An inference session on the CPU provider.
+
+    Raises:
+        RuntimeError: ONNX Runtime chose another provider, as it does silently when one cannot start.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, session_options(threads), providers=PROVIDERS)
     if session.get_providers() != PROVIDERS:
         raise RunFailed(f"ONNX Runtime runs on {session.get_providers()}, not on {PROVIDERS} as asked")
     return session

@@ -539,6 +539,30 @@ def read_image(path: Path) -> Any:
     return data.batch([0, 1], 32)[0].sum()
 
 
+def read_kernels(path: Path) -> Any:
+    from lut.kernels.table import load
+
+    found = load(path)
+    return found.header, list(found.entries.items()), found.networks, list(found.unmeasured)
+
+
+def make_onnx(folder: Path) -> Path:
+    from compofa.blocks import Block
+    from compofa.graph import network_to_onnx
+
+    network = (Block("mbconv", (8, 6, 6), 8, 16, kernel=3, se=True, act="hswish", shortcut=True),)
+    path = folder / "model.onnx"
+    path.write_bytes(network_to_onnx(network).SerializeToString())
+    return path
+
+
+def read_onnx(path: Path) -> Any:
+    from backends.kernels.files import read_model
+
+    found = read_model(path)
+    return found.proto.SerializeToString(deterministic=True)
+
+
 READERS: dict[str, Reader] = {
     "table.jsonl": Reader(
         _copied(ARTEFACTS / "glyphs-reference.jsonl", 12), read_store, (*TEXT, json_edited)
@@ -546,6 +570,8 @@ READERS: dict[str, Reader] = {
     "table.csv": Reader(_table_as("table.csv"), read_table, (*TEXT, columns_swapped)),
     "table.yaml": Reader(_table_as("", 16), read_table),
     "table.parquet": Reader(_table_as("table.parquet"), read_table, BINARY),
+    "kernels": Reader(_copied(ARTEFACTS / "kernels-reference.jsonl", 14), read_kernels, (*TEXT, json_edited)),
+    "onnx-model": Reader(make_onnx, read_onnx, BINARY),
     "calibration": Reader(make_calibration, read_calibration, (*TEXT, json_edited)),
     "subnet-model": Reader(make_subnet_model, read_subnet_model, (*TEXT, json_edited), sealed=True),
     "subnets.csv": Reader(_subnets_as("subnets.csv"), read_subnets, (*TEXT, columns_swapped)),

@@ -101,6 +101,30 @@ def family(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_shapes(p: argparse._ActionsContainer) -> None:
+    """Add what fixes the shapes that a model leaves open."""
+    p.add_argument(
+        "--batch", type=positive_int, metavar="N", help="first dimension of the inputs, if it is open"
+    )
+    p.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=input_shape,
+        metavar="NAME=SHAPE",
+        help="shape of an input that is open, such as x=1x3x224x224",
+    )
+
+
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """``name=1x3x224x224``."""
+    name, _, shape = text.rpartition("=")
+    parts = shape.replace(",", "x").split("x")
+    if not name or not all(part.isascii() and part.isdecimal() and 0 < int(part) < 2**31 for part in parts):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not NAME=SHAPE, such as x=1x3x224x224")
+    return name, tuple(map(int, parts))
+
+
 def _short(text: str) -> str:
     """`text` as a message shows it."""
     return repr(text if len(text) <= 40 else text[:40] + "...")

@@ -1,4 +1,4 @@
-"""``hwbench predict``: the latency of subnets by a fitted model, with intervals."""
+"""``hwbench predict``: the latency of subnets by a fitted model, or of an ONNX model by a table of kernels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from compofa.errors import InputError
 from hwbench import cli
+from hwbench.argument_types import add_shapes
 
 if TYPE_CHECKING:
     from compofa.spaces.layout import Genotypes
@@ -22,10 +23,8 @@ ADDED = ("predicted_ms", "low_ms", "high_ms")
 def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("predict")
-    p.add_argument("--model", type=Path, required=True, metavar="MODEL", help="what hwbench fit wrote")
-    p.add_argument(
-        "--subnets", type=Path, required=True, metavar="FILE.csv", help="subnets (r, d0.., k00.., e00..)"
-    )
+    p.add_argument("--model", type=Path, metavar="MODEL", help="what hwbench fit wrote")
+    p.add_argument("--subnets", type=Path, metavar="FILE.csv", help="subnets (r, d0.., k00.., e00..)")
     p.add_argument(
         "--out",
         type=Path,
@@ -35,7 +34,19 @@ def parser() -> cli.Parser:
     p.add_argument(
         "--coverage", type=cli.fraction, default=0.9, help="of the interval from low_ms to high_ms"
     )
-    p.add_argument("--json", action="store_true", help="print a summary as JSON; needs --out")
+    p.add_argument(
+        "--json", action="store_true", help="print a summary as JSON; with --subnets it needs --out"
+    )
+    group = p.add_argument_group("of an ONNX model")
+    group.add_argument("--onnx", type=Path, metavar="MODEL.onnx", help="a model that need not have run there")
+    group.add_argument(
+        "--lut", type=Path, metavar="KERNELS.jsonl", help="table of kernels (default: the shipped one)"
+    )
+    group.add_argument(
+        "--force", action="store_true", help="take a table of another version of the runtime, too"
+    )
+    add_shapes(group)
+    p.excludes("--onnx", "--model", "--subnets", "--out")
     return p
 
 
@@ -49,6 +60,10 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     from lut.subnet_model import SubnetModel
     from lut.subnets_csv import read_subnets, write_csv, write_rows
 
+    if args.onnx:
+        return _predict_onnx(args)
+    if not (args.model and args.subnets):
+        raise cli.UsageError("give --model and --subnets, or --onnx (see --help)")
     if args.json and not args.out:
         raise cli.UsageError("--json prints a summary where the rows would go: give --out FILE.csv")
     if args.out:
@@ -87,6 +102,20 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
         cli.emit_json(summary)
     else:
         cli.note(f"{summary['subnets']:,} subnets in {summary['seconds']} s: {args.out}")
+    return cli.OK
+
+
+def _predict_onnx(args: argparse.Namespace) -> int:
+    from backends.kernels.files import read_model
+    from hwbench import shipped
+    from hwbench.profiling.predicting import predict_model, print_predicted, to_dict
+
+    model = read_model(args.onnx, dict(args.input), args.batch)
+    found = predict_model(model, args.lut or shipped.kernels(), args.coverage, args.force)
+    if args.json:
+        cli.emit_json(to_dict(found, args.coverage))
+    else:
+        print_predicted(found, args.coverage)
     return cli.OK
 
 

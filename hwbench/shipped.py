@@ -53,6 +53,11 @@ def reference_table(family: str) -> Path:
     return artefact(f"{family}-reference.jsonl")
 
 
+def kernels() -> Path:
+    """A table of kernels, measured on the machine that its header names."""
+    return artefact("kernels-reference.jsonl")
+
+
 def accuracies_of(family: str, supernet_sha256: str) -> Path:
     """The shipped accuracies that were measured in the supernet of that hash.
 

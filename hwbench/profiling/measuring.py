@@ -1,0 +1,196 @@
+"""Profiling: a model is optimised, its kernels are timed, and so is the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backends.base import Measurement, Settings, no_progress, nobody_hears
+from backends.kernels import layers
+from backends.kernels.bench import KernelBench, KernelTimes
+from backends.kernels.files import ModelFile
+from backends.kernels.graph import Cut, OptimisedModel, optimised
+from backends.kernels.sessions import open_model, run
+from backends.measuring.timing import TimingSettings
+from backends.onnxruntime_cpu import OnnxRuntimeBackend
+from compofa.errors import InputError
+from hwbench.profiling.profiles import Ceilings, Node, Profile
+
+if TYPE_CHECKING:
+    from backends.base import Progress
+    from backends.kernels.kernel import Kernel
+
+CEILING_TIMING = TimingSettings(rounds=5, rotation=1, round_ms=4.0)
+PRODUCT_SIDE = 512
+MEMORY_BYTES, CACHE_BYTES = 2**25, 2**18
+"""Read, and as much written: what no cache holds, and what the core's own does."""
+BACKENDS = ("onnxruntime",)
+
+
+class Profiler:
+    """Profiles models on this machine, one after the other, beside one reference.
+
+    Args:
+        threads: of one run.
+        seed: of inputs and the order of visits.
+        progress: told of kernels that are done.
+        say: told what whoever measures should know.
+
+    Raises:
+        BackendUnavailable: ONNX Runtime is not there.
+    """
+
+    def __init__(
+        self,
+        threads: int = 1,
+        seed: int = 0,
+        progress: Progress = no_progress,
+        say: Callable[[str], None] = nobody_hears,
+        backend: str = BACKENDS[0],
+    ) -> None:
+        if backend not in BACKENDS:
+            raise InputError(
+                f"kernels are cut from what {', '.join(BACKENDS)} makes of a model, not {backend}"
+            )
+        self.backend = OnnxRuntimeBackend(Settings(threads=threads, seed=seed))
+        self.backend.say = say
+        self.threads, self.seed, self.progress = threads, seed, progress
+
+    @cached_property
+    def bench(self) -> KernelBench:
+        """Made when something is timed first: until then a table may tell the reference."""
+        backend = self.backend
+        return KernelBench(backend.beside, backend.clocks, self.threads, self.seed, self.progress)
+
+    @cached_property
+    def ceilings(self) -> Ceilings:
+        """Of this machine, measured when they are asked for first."""
+        models = [_product_model(), _memory_model(MEMORY_BYTES), _memory_model(CACHE_BYTES)]
+        cases = [self.bench.case(*model) for model in models]
+        product, memory, cache = (m.latency_ms for m in self.bench.networks(cases, CEILING_TIMING)[0])
+        return Ceilings(
+            2 * PRODUCT_SIDE**3 / product / 1e6,
+            2 * MEMORY_BYTES / memory / 1e6,
+            2 * CACHE_BYTES / cache / 1e6,
+        )
+
+    def profile(
+        self, model: ModelFile, precision: str = "fp32", clock: Callable[[], float] = time.monotonic
+    ) -> Profile:
+        """Where the time of `model` goes.
+
+        Raises:
+            InputError: the runtime cannot run it.
+        """
+        start = clock()
+        with optimised(model, self.threads, self.seed) as made:
+            latency, differs = self._whole(model, made)
+            times = self.bench.kernels(made)
+            again, _ = self._whole(model, made)
+            nodes = _nodes(model, made, times)
+        notes = _notes(nodes)
+        if differs:
+            notes.append("its output is not deterministic: two runs on the same input differ")
+        if precision == "fp16" and not any(_computes_in_half(node) for node in nodes):
+            notes.append(
+                "ONNX Runtime computes this model in fp32 on this processor: it has no kernels in fp16 for it"
+            )
+        return Profile(
+            model=model.name,
+            target=replace(self.backend.target, precision=precision),
+            precision=precision,
+            latency=latency,
+            again=again,
+            nodes=nodes,
+            kernels=times.measured,
+            failed=times.failed,
+            ceilings=self.ceilings,
+            notes=tuple(notes),
+            seconds=clock() - start,
+        )
+
+    def whole(self, model: ModelFile, made: OptimisedModel) -> Measurement:
+        """The latency of `model`, of which `made` is the optimised one; nothing else."""
+        return self._whole(model, made)[0]
+
+    def _whole(self, model: ModelFile, made: OptimisedModel) -> tuple[Measurement, bool]:
+        """The latency, and whether two runs give different outputs."""
+        session = open_model(model, self.threads)
+        one, other = (run(session, made.feeds) for _ in range(2))
+        differs = any(not _equal(one[name], other[name]) for name in one)
+        (found,), _ = self.bench.networks([self.bench.network_case(session, made.feeds)])
+        return found, differs
+
+
+def _computes_in_half(node: Node) -> bool:
+    tensors = node.kernel.inputs if node.kernel and node.op != "Cast" else ()
+    return any(t.dtype == "float16" for t in tensors if t)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if not isinstance(one, np.ndarray):
+        return True  # a list of tensors: not looked at
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+
+
+def _nodes(model: ModelFile, made: OptimisedModel, times: KernelTimes) -> tuple[Node, ...]:
+    names = layers.layers(model.proto.graph, made.nodes)
+    return tuple(
+        _node(cut, layer, node.op_type, times)
+        for cut, layer, node in zip(made.cuts, names, made.nodes, strict=True)
+    )
+
+
+def _node(cut: Cut, layer: str, op: str, times: KernelTimes) -> Node:
+    found = times.measured.get(cut.kernel) if cut.kernel else None
+    why_not = cut.why_not or (times.failed.get(cut.kernel, "") if cut.kernel else "")
+    return Node(cut.name, layer, op, cut.kernel, found.latency_ms if found else None, why_not)
+
+
+def _notes(nodes: Sequence[Node]) -> list[str]:
+    unknown = {node.op: node for node in nodes if node.why_not}
+    return [f"{op} ({node.name}) is not timed alone: {node.why_not}" for op, node in unknown.items()]
+
+
+def network_kernels(made: OptimisedModel) -> Mapping[Kernel, int]:
+    """How often a model runs which kernel."""
+    counts: dict[Kernel, int] = {}
+    for cut in made.cuts:
+        if cut.kernel:
+            counts[cut.kernel] = counts.get(cut.kernel, 0) + 1
+    return counts
+
+
+# --- ceilings ---
+
+
+def _product_model() -> tuple[bytes, dict[str, Any]]:
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    shape = (PRODUCT_SIDE, PRODUCT_SIDE)
+    one, other = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return _model(node, shape, [numpy_helper.from_array(other, "w")]), {"x": one}
+
+
+def _memory_model(size_bytes: int) -> tuple[bytes, dict[str, Any]]:
+    from onnx import helper
+
+    shape = (size_bytes // 4,)
+    return _model(helper.make_node("Neg", ["x"], ["y"]), shape, []), {"x": np.ones(shape, np.float32)}
+
+
+def _model(node: Any, shape: Sequence[int], constants: Sequence[Any]) -> bytes:
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y"))
+    graph = helper.make_graph([node], "ceiling", [x], [y], constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    content: bytes = made.SerializeToString()
+    return content
