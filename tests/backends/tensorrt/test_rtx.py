@@ -14,6 +14,7 @@ from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from compofa.blocks import Block
 from compofa.errors import InputError
+from compofa.spaces.making import CLASSIFIERS
 from compofa.spaces.registry import FAMILIES, get_family
 from compofa.spaces.space import get_space
 
@@ -57,7 +58,7 @@ def refusals(blocks: list[Block], precision: str, *capabilities: str) -> dict[st
 @pytest.mark.parametrize("precision", ["fp16", "int8", "fp32"])
 def test_every_sort_of_block_is_built_for_every_gpu(family: str, precision: str) -> None:
     blocks = sorts(family)
-    assert len(blocks) >= 30
+    assert len(blocks) >= 8
     # One engine for all of them: the library refuses it if it refuses one.
     everywhere = OTHERS if precision == "fp32" else (TURING, *OTHERS)
     assert refusals(blocks, precision, *everywhere) == {}
@@ -66,8 +67,9 @@ def test_every_sort_of_block_is_built_for_every_gpu(family: str, precision: str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_turing_refuses_the_classifier_in_fp32_and_nothing_else(family: str) -> None:
     refused = refusals(sorts(family), "fp32", TURING)
-    assert refused.keys() == {"linear"}
-    assert "FP32 GEMM is not supported" in refused["linear"]
+    (kind,) = refused
+    assert kind in CLASSIFIERS
+    assert "FP32 GEMM is not supported" in refused[kind]
 
 
 @pytest.mark.parametrize("capability", [TURING, *OTHERS])

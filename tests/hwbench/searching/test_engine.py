@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compofa.blocks import Block
-from compofa.network import arch_blocks
+from compofa.network import frame
 from compofa.spaces.family import Family
-from compofa.spaces.layout import decode
+from compofa.spaces.layout import layout
 from hwbench.searching import breed, engine, polish
 from hwbench.searching.engine import Infeasible, search
 from hwbench.searching.problem import Evaluated, Latency, Problem
@@ -187,11 +187,16 @@ def crippled(problem: Problem, seed: int, share: float = 0.25) -> Problem:
     return replace(problem, space=space, latencies=lookups, resolutions=kept)
 
 
+def blocks(family: Family, row: list[int]) -> set[Block]:
+    """The elastic blocks of a genotype, of a family without widths to choose."""
+    return {_block(family, row[0], slot, choice) for slot, choice in enumerate(row[1:]) if choice}
+
+
 @functools.cache
-def blocks(family: Family, row: tuple[int, ...]) -> frozenset[Block]:
-    """The blocks of a genotype."""
-    (arch,) = decode(family, np.array([row], dtype=np.int16))
-    return frozenset(arch_blocks(family, arch))
+def _block(family: Family, resolution: int, slot: int, choice: int) -> Block:
+    unit, position = layout(family).slot(slot)
+    around = frame(family, family.resolutions[resolution])
+    return around.block(unit, position, family.elastic_units[unit].choices[choice - 1])
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.02])
@@ -210,7 +215,7 @@ def test_what_cannot_run_is_never_found_and_the_best_of_the_rest_is(
         # Brute force that knows nothing of spaces with holes: look at the blocks of each subnet.
         every = whole.space.enumerate_genotypes()
         family, forbidden = whole.space.family, problem.space.forbidden
-        runs = np.array([forbidden.isdisjoint(blocks(family, tuple(row))) for row in every.tolist()])
+        runs = np.array([forbidden.isdisjoint(blocks(family, row)) for row in every.tolist()])
         assert 0 < runs.sum() < len(runs) and runs.sum() == problem.space.count()
         subnets = whole.evaluate(every[runs])
         wanted = np.quantile(subnets.latency_ms, [0.1, 0.4, 0.8], axis=0) + 1e-9
