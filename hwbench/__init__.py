@@ -1,10 +1,17 @@
-"""Hardware-aware neural architecture search: the commands."""
+"""Hardware-aware neural architecture search. Commands are run as ``python -m hwbench.NAME``; in Python, the names of
+:data:`__all__` are loaded when they are first used.
+
+Errors are one tree: ``HwbenchError``, of which ``InputError`` (what was given is wrong), ``RunFailed`` (it could not be
+done) and ``Unavailable`` (what it needs is not here) are kinds.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _HOME = Path(__file__).resolve().parent.parent
 _FILES = {"compofa": "errors.py", "backends": "base.py", "lut": "table.py"}
@@ -35,3 +42,35 @@ if _found := _foreign():
         print(f"hwbench: error: {_found}", file=sys.stderr)
         raise SystemExit(2)
     raise ImportError(_found, name=__name__)
+
+_PUBLIC = {
+    "Arch": "compofa.spaces.arch",
+    "Block": "compofa.blocks",
+    "Family": "compofa.spaces.family",
+    "HwbenchError": "compofa.errors",
+    "InputError": "compofa.errors",
+    "Network": "hwbench.api",
+    "RunFailed": "compofa.errors",
+    "Unavailable": "compofa.errors",
+    "families": "hwbench.api",
+    "get_family": "compofa.spaces.registry",
+    "get_space": "compofa.spaces.space",
+    "network": "hwbench.api",
+    "open_table": "hwbench.api",
+    "reference_table": "hwbench.api",
+}
+"""Where each public name lives."""
+
+__all__ = tuple(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'hwbench' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")
+    found = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

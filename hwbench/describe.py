@@ -24,7 +24,8 @@ def parser() -> cli.Parser:
     p = cli.command_parser("describe")
     p.add_argument(
         "network",
-        help="a subnet as search prints it (r32-k3e6_...), or a file: a net.config as OFA publishes it",
+        help="a subnet as search prints it (r32-k3e6_...), or a file: a net.config as OFA publishes it, alone or "
+        "beside the side of its images, or a subnet as {ks, e, d, r}",
     )
     p.add_argument(
         "--family", type=cli.family, default="glyphs", help="whose subnet it is; a net.config needs none"
@@ -73,21 +74,30 @@ def read_network(args: argparse.Namespace) -> tuple[Block, ...]:
 
     path = Path(args.network)
     if path.is_file():
-        return _read_config(path, args.resolution)
+        return _read_file(path, args.resolution, args.family)
     if args.resolution:
         raise InputError("a subnet says its resolution itself: leave --resolution out")
     return arch_blocks(get_family(args.family), Arch.parse(args.network))
 
 
-def _read_config(path: Path, resolution: int | None) -> tuple[Block, ...]:
+def _read_file(path: Path, resolution: int | None, family: str) -> tuple[Block, ...]:
+    """The network in a file of JSON: a net.config, alone or beside the side of its images, or a subnet of the family in
+    any of the forms of :mod:`compofa.configs`."""
+    from compofa.configs import SIDES, parse_config
     from compofa.files import parse_json, read_text
+    from compofa.network import arch_blocks
     from compofa.published_networks import published_network
+    from compofa.spaces.registry import get_family
 
     try:
-        config = parse_json(read_text(path, MOST_CONFIG_BYTES))
-        if resolution is None:
+        value = parse_json(read_text(path, MOST_CONFIG_BYTES))
+        known = value if isinstance(value, dict) else {}
+        if known.keys() & {"arch", "ks", "w"}:
+            return arch_blocks(get_family(family), parse_config(get_family(family), value))
+        side = resolution or next((known[key] for key in SIDES if key in known), None)
+        if type(side) is not int:
             raise InputError("a net.config does not say its resolution: give --resolution")
-        return published_network(config, resolution)
+        return published_network(known.get("config", value), side)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

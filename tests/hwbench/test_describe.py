@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ofa_configs import config_of
 
 from compofa.network import arch_blocks
 from compofa.spaces.arch import Arch
@@ -55,3 +56,27 @@ def test_a_file_that_is_no_network(
 def test_what_is_neither_a_file_nor_a_subnet(capsys: pytest.CaptureFixture[str]) -> None:
     assert describe.main(["nothing.config"]) == 2
     assert "not a subnet" in capsys.readouterr().err
+
+
+def test_a_file_may_hold_any_form_of_a_subnet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    family = get_family("glyphs")
+    arch = Arch.parse(ARCH)
+    blocks = arch_blocks(family, arch)
+    config = config_of(blocks)
+    lists = {
+        "ks": [k for unit in arch.units for k, _ in (*unit, *((3, 3),) * (4 - len(unit)))],
+        "e": [e for unit in arch.units for _, e in (*unit, *((3, 3),) * (4 - len(unit)))],
+        "d": list(arch.depths),
+        "r": arch.resolution,
+    }
+    for value, given in (
+        (config, ["--resolution", str(arch.resolution)]),
+        ({"config": config, "image_size": arch.resolution}, []),
+        ({"arch": ARCH}, []),
+        (lists, []),
+    ):
+        path = tmp_path / "net.json"
+        path.write_text(json.dumps(value))
+        assert describe.main([str(path), *given, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert [row["block"] for row in document["blocks"]] == list(map(str, blocks))
