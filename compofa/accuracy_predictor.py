@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from compofa.accuracy_origin import AccuracyOrigin
 from compofa.errors import InputError
 from compofa.files import parse_json, read_bounded, write_atomically
+from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
 from compofa.spaces.features import column_features, feature_count, one_hot
-from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.layout import Genotypes
 from compofa.spaces.registry import family_fields, family_name, get_family
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,9 @@ from compofa.accuracy_origin import AccuracyOrigin
 from compofa.accuracy_predictor import AccuracyPredictor, NoPredictor
 from compofa.errors import InputError
 from compofa.published_accuracy import load_published
+from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
-from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.layout import Genotypes
 from compofa.spaces.space import Space
 from hwbench import cli, shipped
 from hwbench.measured_accuracies import MeasuredAccuracies, is_measured, load_measured

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from compofa.errors import InputError
+from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
-from compofa.spaces.layout import Coverage, Genotypes
+from compofa.spaces.layout import Genotypes
 from compofa.spaces.space import Space
 from hwbench import cli
 from lut.predictors.base import Floats
