@@ -450,6 +450,14 @@ def read_recipe(path: Path) -> Any:
     return Recipe.load(str(path))
 
 
+def read_family(path: Path) -> Any:
+    from compofa.files import parse_toml, read_text
+    from compofa.spaces.registry import _document
+    from compofa.spaces.toml import parse_family
+
+    return parse_family("mine", parse_toml(read_text(path)), _document)
+
+
 def read_fpga_target(path: Path) -> Any:
     from backends.fpga.target import load_target
 
@@ -598,6 +606,7 @@ READERS: dict[str, Reader] = {
     ),
     "published-supernet": Reader(make_published_supernet, read_published_supernet, BINARY),
     "recipe": Reader(_copied(ROOT / "compofa/recipes/glyphs-ofa.toml"), read_recipe),
+    "family": Reader(_copied(ROOT / "compofa/spaces/families/glyphs-resnet.toml"), read_family),
     "fpga-target": Reader(_copied(ROOT / "backends/fpga/targets/zcu102-b4096.toml"), read_fpga_target),
     "tvm-target": Reader(_copied(ROOT / "backends/tvm/targets/raspberry-pi4.toml"), read_tvm_target),
     "golden-sets": Reader(make_golden, read_manifest, (*TEXT, json_edited)),
