@@ -45,18 +45,19 @@ class Farm:
         """Send a signal to a server with all that it started."""
         os.killpg(self.servers[server].pid, number)
 
-    def wait_until_free(self) -> None:
-        """Until the tracker has all boards to give away: one takes a moment to notice that a session has ended.
+    def wait_until_free(self, within_s: float = START_S) -> None:
+        """Until the tracker has all boards to give away: one takes a moment to notice that a session has ended, and
+        never does where the process that served it ended badly, which ends TVM's server, too.
 
         Raises:
             TimeoutError: one is not free in time.
         """
         host, _, port = self.address.rpartition(":")
         tracker = Address(host, int(port), self.key)
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + within_s
         while _count_free(tracker) < len(self.servers):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not all of {len(self.servers)} boards were free within {START_S:g} s")
+                raise TimeoutError(f"not all of {len(self.servers)} boards were free within {within_s:g} s")
             time.sleep(0.1)
 
 

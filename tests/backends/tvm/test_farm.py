@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +132,13 @@ def test_three_boards_sixty_blocks_one_killed(caplog: pytest.LogCaptureFixture) 
         assert len(some.boards.workers) == 2
         assert re.search("is dropped: went away", caplog.text)
         some.boards.close()
+
+
+def test_a_board_that_did_not_survive_is_replaced_for_the_next_test(free_farm: Callable[..., Farm]) -> None:
+    """As when the process that served a session ended badly: TVM's server is then gone, but for its open port."""
+    first = free_farm()
+    first.signal(0, signal.SIGKILL)
+    while (second := free_farm(1.0)) is first:  # until the tracker has noticed
+        time.sleep(0.1)
+    assert second.address != first.address
+    second.wait_until_free(60.0)
