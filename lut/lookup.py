@@ -98,8 +98,7 @@ class Lookup:
             part = genotypes[start : start + CHUNK]
             index = part.T[1 : 1 + slots].astype(np.intp, order="C")
             index += offsets
-            contexts = at.contexts_of(part) * (slots * choices)
-            index += contexts if len(contexts) == 1 else contexts[at.unit_of_slot]
+            index += at.contexts_of_slots(part) * (slots * choices)
             # "clip" only because it skips a second check of the bounds.
             latency[start : start + CHUNK] = table.take(index, mode="clip").sum(axis=0)
         latency += self.fixed_ms[genotypes[:, 0]]
@@ -114,10 +113,11 @@ class Lookup:
         text = f"the table cannot answer for {len(genotypes)} of the subnets: first missing, at {resolution} px, "
         if np.isnan(self.fixed_ms[row[0]]):
             return text + "the blocks that every subnet has (no table of this resolution?)"
-        contexts, widths = at.contexts_of(genotypes[:1])[:, 0], at.widths_of(genotypes[:1])[:, 0]
+        contexts = np.broadcast_to(at.contexts_of_slots(genotypes[:1])[:, 0], at.slots)
+        widths = at.widths_of(genotypes[:1])[:, 0]
         for slot, choice in enumerate(row[1 : 1 + at.slots]):
             unit, position = at.slot(slot)
-            if choice and np.isnan(self.slot_ms[contexts[unit if len(contexts) > 1 else 0], slot, choice]):
+            if choice and np.isnan(self.slot_ms[contexts[slot], slot, choice]):
                 break
         before = int(widths[unit - 1]) if unit else 0
         chosen = at.units[unit].choices[choice - 1]

@@ -59,9 +59,7 @@ class Arch:
         parts = [f"r{self.resolution}"]
         for number, unit in enumerate(self.units):
             letters, width = self.axes(number), self.width(number)
-            blocks = [
-                "".join(f"{a}{v:g}" for a, v in zip(letters, choice, strict=True)) or "b" for choice in unit
-            ]
+            blocks = [choice_text(letters, choice) for choice in unit]
             parts.append("_".join(blocks if width is None else [f"w{width:g}", *blocks]))
         return "-".join(parts)
 
@@ -79,6 +77,11 @@ class Arch:
             raise InvalidArch(f"not a subnet: {_short(text)}; it reads like {_EXAMPLE}")
         widths, letters, units = zip(*(_parse_unit(part, text) for part in parts), strict=True)
         return cls(int(match[1]), units, widths, letters)
+
+
+def choice_text(letters: tuple[str, ...], choice: Choice) -> str:
+    """What is chosen for a block, as ``k3e6``; ``b`` where its unit has no axes."""
+    return "".join(f"{letter}{value:g}" for letter, value in zip(letters, choice, strict=True)) or "b"
 
 
 _NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
@@ -151,11 +154,11 @@ def check_arch(family: Family, arch: Arch) -> None:
             known = ", ".join(f"w{each:g}" for each in unit.width_mults) if several else "one width"
             raise InvalidArch(f"{arch}: unit {number + 1} of {family.name} has {known}")
         if arch.axes(number) != tuple(axis.letter for axis in unit.axes):
-            like = "".join(f"{axis.letter}{axis.values[0]:g}" for axis in unit.axes) or "b"
+            like = choice_text(tuple(axis.letter for axis in unit.axes), unit.choices[0])
             raise InvalidArch(f"{arch}: blocks of unit {number + 1} of {family.name} read like {like}")
         for choice in chosen:
             if choice not in unit.choices:
-                what = "".join(f"{a.letter}{v:g}" for a, v in zip(unit.axes, choice, strict=True))
+                what = choice_text(arch.axes(number), choice)
                 allowed = ", ".join(f"{axis.name}s {axis.values}" for axis in unit.axes)
                 raise InvalidArch(f"{arch}: {what} is not of {allowed}")
 

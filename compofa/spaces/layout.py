@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.errors import InputError
-from compofa.spaces.arch import Arch, InvalidArch, check_arch, make_arch, width_index
+from compofa.spaces.arch import Arch, InvalidArch, check_arch, choice_text, make_arch, width_index
 from compofa.spaces.family import Choice, Family, Unit
 
 Genotypes = NDArray[np.int16]
@@ -120,6 +120,11 @@ class GenotypeLayout:
         found: NDArray[np.intp] = (resolution * self.most_widths + before) * self.most_widths + widths
         return found
 
+    def contexts_of_slots(self, genotypes: Genotypes) -> NDArray[np.intp]:
+        """The context of each slot, that of its unit, shape (slots, n); (1, n) where no unit has several widths."""
+        contexts = self.contexts_of(genotypes)
+        return contexts[self.unit_of_slot] if self.wide_units else contexts
+
     def widths_of(self, genotypes: Genotypes) -> NDArray[np.intp]:
         """Which width each unit has, shape (units, n)."""
         widths = np.zeros((len(self.units), len(genotypes)), dtype=np.intp)
@@ -155,8 +160,8 @@ class GenotypeLayout:
         if not choice:
             return f"{position} blocks in unit {unit + 1}"
         spec = self.units[unit]
-        chosen = zip(spec.axes, spec.choices[choice - 1], strict=True)
-        what = "".join(f"{axis.letter}{value:g}" for axis, value in chosen) or "a block"
+        letters = tuple(axis.letter for axis in spec.axes)
+        what = choice_text(letters, spec.choices[choice - 1]) if letters else "a block"
         return f"{what} as block {position + 1} of unit {unit + 1}"
 
 

@@ -118,8 +118,7 @@ class Space:
     def unit_genotypes(self, unit: int) -> Genotypes:
         """Every way to fill `unit`, in the order of :meth:`unit_choices`, shape (unit_size, most blocks)."""
         parts = []
-        for (depth, values), (_, choices) in zip(self.shapes[unit], self.allowed[unit], strict=True):
-            assert len(choices) == math.prod(map(len, values))
+        for depth, choices in self.allowed[unit]:
             index = np.indices((len(choices),) * depth).reshape(depth, -1)
             rows = np.zeros((index.shape[1], self.family.elastic_units[unit].max_depth), dtype=np.int16)
             rows[:, :depth] = choices[index.T]
@@ -245,8 +244,7 @@ class Space:
         if not self.forbidden:
             return np.ones(len(genotypes), dtype=np.bool_)
         at = self.layout
-        contexts = at.contexts_of(genotypes)
-        rows = contexts[at.unit_of_slot if len(contexts) > 1 else np.zeros(at.slots, dtype=np.intp)].T
+        rows = at.contexts_of_slots(genotypes).T
         runs = self.runs[rows, np.arange(at.slots), genotypes[:, 1 : 1 + at.slots]]
         fits: NDArray[np.bool_] = np.all(runs, axis=1)
         return fits

@@ -68,7 +68,6 @@ class ElasticBlock(StaticBlock):
         bn_eps: float = BN_EPS,
     ) -> None:
         super().__init__(block, bn_eps=bn_eps)
-        self._largest = {operation.name: operation for operation in block.operations}
         self._kernels: dict[str, list[int]] = {}
         for name, sizes in self._sizes(smaller).items():
             self._kernels[name] = sorted(sizes, reverse=True)
@@ -79,8 +78,9 @@ class ElasticBlock(StaticBlock):
     def _sizes(self, smaller: Sequence[Block]) -> dict[str, set[int]]:
         """The kernels of each convolution."""
         sizes: dict[str, set[int]] = {}
+        names = [operation.name for operation in self.block.operations]
         for block in (self.block, *smaller):
-            if [operation.name for operation in block.operations] != list(self._largest):
+            if [operation.name for operation in block.operations] != names:
                 raise InputError(
                     f"no weights can be shared by {self.block} and {block}: they are made of different operations"
                 )

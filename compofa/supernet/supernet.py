@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from compofa.blocks import Block
 from compofa.blocks.operations import INPUT, Add, Convolution
 from compofa.network import Frame, frame, place_blocks
 from compofa.spaces.arch import Arch, check_arch, extreme
-from compofa.spaces.family import Family
+from compofa.spaces.family import Choice, Family, Unit
 from compofa.supernet.elastic import ElasticBlock
 from compofa.supernet.sorting import sort_channels
 from compofa.supernet.static import build_network
@@ -59,9 +60,10 @@ class Supernet(nn.Module):
         before = range(len(around.shapes[number]))
         places = []
         for position in range(unit.max_depth):
+            # Choices, widths and widths before all ascend.
             *smaller, largest = (
                 around.block(number, position, choice, width, earlier)
-                for earlier, width, choice in itertools.product(before, widths, _rising(unit.choices))
+                for earlier, width, choice in itertools.product(before, widths, unit.choices)
             )
             places.append(self._place(largest, smaller))
         return nn.ModuleList(places)
@@ -122,8 +124,7 @@ class Supernet(nn.Module):
             InvalidArch: the family does not hold `arch`.
         """
         check_arch(self.family, arch)
-        largest = Arch(self.family.resolutions[-1], arch.units, arch.widths, arch.letters)
-        return self._blocks(largest)
+        return self._blocks(replace(arch, resolution=self.family.resolutions[-1]))
 
     def _network(self, arch: Arch) -> list[tuple[ElasticBlock, Block]]:
         found, elastic = [], -1
@@ -148,7 +149,7 @@ class Supernet(nn.Module):
         """A static network with a copy of the subnet's weights and BN statistics.
 
         The statistics are the supernet's, of other subnets too: recalibrate them before evaluating
-        (:func:`compofa.evaluate.recalibrate`).
+        (:func:`compofa.recalibration.recalibrate`).
 
         Raises:
             InvalidArch: the family does not hold `arch`.
@@ -179,29 +180,21 @@ class Supernet(nn.Module):
         """The largest subnet with each of some expand ratios."""
         whole = extreme(self.family, largest=True)
         for expand in expands:
-            units = []
-            for unit, chosen in zip(self.family.elastic_units, whole.units, strict=True):
-                names = [axis.name for axis in unit.axes]
-                at = names.index("expand") if "expand" in names else None
-                units.append(
-                    tuple(
-                        choice if at is None else (*choice[:at], expand, *choice[at + 1 :])
-                        for choice in chosen
-                    )
-                )
-            yield Arch(whole.resolution, tuple(units), whole.widths, whole.letters)
+            units = tuple(
+                tuple(_with_expand(unit, choice, expand) for choice in chosen)
+                for unit, chosen in zip(self.family.elastic_units, whole.units, strict=True)
+            )
+            yield replace(whole, units=units)
+
+
+def _with_expand(unit: Unit, choice: Choice, expand: float) -> Choice:
+    """A choice with another expand ratio, where its unit has one."""
+    return tuple(expand if axis.name == "expand" else v for axis, v in zip(unit.axes, choice, strict=True))
 
 
 def _list(module: nn.Module) -> nn.ModuleList:
     assert isinstance(module, nn.ModuleList)
     return module
-
-
-def _rising(choices: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    """The choice of all largest values last."""
-    return sorted(
-        choices, key=lambda choice: choice == tuple(map(max, zip(*choices, strict=True))) if choice else True
-    )
 
 
 def _zero_last_norm(place: ElasticBlock, value: str) -> None:

@@ -39,8 +39,7 @@ class Additive:
     def __call__(self, genotypes: Genotypes) -> Floats:
         """Values (n,) of genotypes (n, columns)."""
         at = layout(self.family)
-        contexts = at.contexts_of(genotypes)
-        context = contexts[at.unit_of_slot].T if len(contexts) > 1 else contexts.T
+        context = at.contexts_of_slots(genotypes).T
         choices = genotypes[:, 1 : 1 + at.slots]
         return self.fixed[genotypes[:, 0].astype(np.intp)] + self.slots[
             context, np.arange(at.slots), choices

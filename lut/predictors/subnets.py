@@ -57,8 +57,7 @@ def subnet_rows(family: Family, genotypes: Genotypes) -> Rows:
     n, slots = len(genotypes), np.arange(at.slots)
     resolution = genotypes[:, 0].astype(np.intp)
     choice = genotypes[:, 1 : 1 + at.slots].astype(np.intp)
-    contexts = at.contexts_of(genotypes)
-    context = contexts[at.unit_of_slot].T if len(contexts) > 1 else contexts.T
+    context = at.contexts_of_slots(genotypes).T
     starts = list(at.starts[:-1])
     slot_costs = arrays.slot_costs[context, slots, choice]
     unit_costs = np.add.reduceat(slot_costs, starts, axis=1)
