@@ -21,7 +21,7 @@ from compofa.spaces.layout import layout
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from hwbench import shipped
-from hwbench.frontier import Cloud
+from hwbench.frontiers.cloud import Cloud
 from lut.calibration import load_model
 
 SUBNETS = 1_000_000
@@ -55,10 +55,10 @@ def main() -> None:
     """Print the figures."""
     model = load_model(shipped.reference_table("glyphs"))
     genotypes = random_genotypes(SUBNETS)
-    model.predict_ms(genotypes[:10])  # the lookup arrays are made once per table
+    model.predict(genotypes[:10])  # the lookup arrays are made once per table
     flat = np.random.default_rng(0).standard_normal(4096)
     index = np.random.default_rng(1).integers(0, 4096, (SUBNETS, layout(GLYPHS).slots))
-    lookup, gather = median_s(lambda: model.predict_ms(genotypes), lambda: flat[index].sum(1))
+    lookup, gather = median_s(lambda: model.predict(genotypes), lambda: flat[index].sum(1))
     print(f"table lookups     {SUBNETS / lookup / 1e6:.1f} million subnets a second, one core")
     print(f"  floor: gather   {SUBNETS / gather / 1e6:.1f} million a second")
 
@@ -68,7 +68,7 @@ def main() -> None:
 
     def frontier() -> Cloud:
         genotypes = space.enumerate_genotypes()
-        return Cloud(GLYPHS, genotypes, model.predict_ms(genotypes), accuracy).frontier()
+        return Cloud(GLYPHS, genotypes, model.predict(genotypes), accuracy).frontier()
 
     exact, sort = median_s(frontier, lambda: np.sort(accuracy))
     print(

@@ -63,7 +63,7 @@ def modelled_lookup(family: Family) -> Lookup:
 def problem(space: Space, lookup: Lookup, predictor: AccuracyPredictor) -> Problem:
     """What is searched, at every resolution that both know."""
     known = enumerate(space.family.resolutions)
-    both = tuple(i for i, r in known if r in predictor.resolutions and np.isfinite(lookup.fixed_ms[i]))
+    both = tuple(i for i, r in known if r in predictor.resolutions and np.isfinite(lookup.fixed[i]))
     return Problem(space, (lookup,), predictor.predict, both)
 
 
@@ -120,13 +120,13 @@ def compare(
     lookup: Lookup,
     predictor: AccuracyPredictor,
     block_ms,
-    limits_ms,
+    limits,
     args: argparse.Namespace,
     package: PublishedSearch | None = None,
 ) -> None:
     """Print one comparison."""
     space = get_space(name, FAMILY)
-    limits = np.array(limits_ms, dtype=float)[:, None]
+    limits = np.array(limits, dtype=float)[:, None]
     found, seconds = timed_search(space, lookup, predictor, limits, args.seed)
     whole, whole_s = timed_search(space, lookup, predictor, limits[:0], args.seed)
     resolutions = tuple(FAMILY.resolutions[i] for i in problem(space, lookup, predictor).resolutions)
@@ -135,7 +135,7 @@ def compare(
         return sum(block_ms[block] for block in arch_blocks(FAMILY, arch))
 
     def by_arrays(arch: Arch) -> float:
-        return float(lookup.predict_ms(encode(FAMILY, [arch]))[0])
+        return float(lookup.predict(encode(FAMILY, [arch]))[0])
 
     print(f"{name} on {FAMILY.name}, {len(resolutions)} resolutions; seed {args.seed}")
     print(
@@ -143,7 +143,7 @@ def compare(
         f"{'package':>9} {'s, package':>10}"
     )
     total = total_arrays = total_package = 0.0
-    for i, limit in enumerate(limits_ms):
+    for i, limit in enumerate(limits):
         accuracy, by_block_s = timed_evolution(
             space, by_blocks, predictor, resolutions, limit, args.seed, args.generations
         )
@@ -179,7 +179,7 @@ def by_resolutions(predictor: AccuracyPredictor, seed: int) -> None:
     limits = np.array([[30.0], [60.0]])
     print("OFA, two limits, by number of resolutions")
     for count in (5, 10, 15, 20, 25):
-        part = Lookup(FAMILY, np.where(np.arange(25) < count, lookup.fixed_ms, np.nan), lookup.slot_ms)
+        part = Lookup(FAMILY, np.where(np.arange(25) < count, lookup.fixed, np.nan), lookup.slots)
         _, seconds = timed_search(get_space("ofa", FAMILY), part, predictor, limits, seed)
         _, whole = timed_search(get_space("ofa", FAMILY), part, predictor, limits[:0], seed)
         print(f"{count:4} {1e3 * seconds:7.1f} ms, whole frontier {1e3 * whole:7.1f} ms")

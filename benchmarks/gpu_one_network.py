@@ -12,7 +12,7 @@ from backends.tensorrt.backend import TensorRTBackend
 from compofa.errors import HwbenchError, Unavailable
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
-from hwbench.validate import draw_at
+from hwbench.validating.subnets import draw_at
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _HOME = Path(__file__).resolve().parent.parent
@@ -46,18 +47,25 @@ if _found := _foreign():
 _PUBLIC = {
     "Arch": "compofa.spaces.arch",
     "Block": "compofa.blocks",
+    "CostModel": "lut.costs",
     "Family": "compofa.spaces.family",
     "HwbenchError": "compofa.errors",
     "InputError": "compofa.errors",
     "Network": "hwbench.api",
     "RunFailed": "compofa.errors",
     "Unavailable": "compofa.errors",
+    "build_table": "hwbench.building",
     "families": "hwbench.api",
     "get_family": "compofa.spaces.registry",
     "get_space": "compofa.spaces.space",
     "network": "hwbench.api",
     "open_table": "hwbench.api",
+    "pareto": "hwbench.frontiers.compare",
     "reference_table": "hwbench.api",
+    "search": "hwbench.searching.run",
+    "showing": "hwbench.telling",
+    "specialize": "hwbench.specializing.run",
+    "validate": "hwbench.validating.run",
 }
 """Where each public name lives."""
 
@@ -70,6 +78,18 @@ def __getattr__(name: str) -> Any:
     found = getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = found
     return found
+
+
+class _Package(ModuleType):
+    """Some public names are those of commands, too: importing such a command's module, as ``hwbench search`` does, must
+    not put the module in the place of the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -75,20 +75,24 @@ def backend_named(arguments: Sequence[str]) -> str | None:
     return known.backend or (None if known.help else DEFAULT_BACKEND)
 
 
+def options_of(args: argparse.Namespace) -> dict[str, str]:
+    """The options of its own that parsed arguments give the backend."""
+    from backends import registry
+
+    given = {
+        option.name: getattr(args, PREFIX + option.name, None)
+        for option in registry.load(args.backend).options
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def make_backend(args: argparse.Namespace) -> Backend:
     """The backend that parsed arguments ask for.
 
     Raises:
         BackendUnavailable: it cannot run here.
-        ValueError: there is no such backend, or it cannot do what is asked.
+        InputError: there is no such backend, or it cannot do what is asked.
     """
-    from backends import registry
-    from backends.base import Settings
+    from hwbench.building import open_backend
 
-    kind = registry.load(args.backend)
-    given = {option.name: getattr(args, PREFIX + option.name, None) for option in kind.options}
-    options = {name: value for name, value in given.items() if value is not None}
-    precision = args.precision or kind.default_precision
-    backend = kind(Settings(precision, args.batch, args.threads, args.seed, options))
-    backend.progress, backend.say = cli.progress_lines, cli.note
-    return backend
+    return open_backend(args.backend, args.precision, args.batch, args.threads, args.seed, options_of(args))

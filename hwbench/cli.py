@@ -12,12 +12,11 @@ import json
 import os
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from compofa.errors import HwbenchError, InputError, Unavailable
 from compofa.stopping import interrupting
@@ -32,9 +31,14 @@ from hwbench.argument_types import (
     resolutions,
     seed,
 )
-from hwbench.streams import note, plain
+from hwbench.parser import HelpFormatter, Parser, UsageError
+from hwbench.streams import plain
+from hwbench.telling import Advance, note, progress, progress_lines, showing, warn
 
 __all__ = [
+    "Advance",
+    "Parser",
+    "UsageError",
     "family",
     "fraction",
     "name_and_value",
@@ -43,8 +47,12 @@ __all__ = [
     "plain",
     "positive_int",
     "positive_number",
+    "progress",
+    "progress_lines",
     "resolutions",
     "seed",
+    "showing",
+    "warn",
 ]
 
 OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -77,89 +85,12 @@ COMMANDS = {
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
-class UsageError(InputError):
-    """The command line is wrong."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises :class:`UsageError` instead of ending the process, also where an option is
-    given twice that counts once: the first would be dropped without a word."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self.given: dict[str, str] = {}
-        self.exclusive: list[tuple[str, str]] = []
-        super().__init__(*args, **options)
-        for name in (None, "store"):
-            self.register("action", name, _StoreOnce)
-        self.register("action", "append", _AppendOnce)
-
-    def excludes(self, one: str, *others: str) -> None:
-        """Options that `one` would leave without effect: giving both is refused. (A mutually exclusive group does
-        the same for options of which each excludes each.)"""
-        self.exclusive += [
-            (one.lstrip("-").replace("-", "_"), o.lstrip("-").replace("-", "_")) for o in others
-        ]
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.given.clear()
-        found = super().parse_known_args(args, namespace)
-        for one, other in self.exclusive:
-            if one in self.given and other in self.given:
-                self.error(f"{self.given[other]} has no effect beside {self.given[one]}: give one of the two")
-        return found
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
-
-
-class _StoreOnce(argparse._StoreAction):
-    """Keeps the value of an argument that may be given once."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
-        if self.dest in parser.given:
-            parser.error(f"{option_string} is given twice: it counts once")
-        parser.given[self.dest] = str(option_string)
-        super().__call__(parser, namespace, values, option_string)
-
-
-class _AppendOnce(argparse._AppendAction):
-    """Collects values; of those that are NAME=VALUE, each name once."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
-        if self.type is name_and_value and values[0] in dict(getattr(namespace, self.dest) or ()):
-            parser.error(f"{option_string} {values[0]} is given twice: it counts once")
-        parser.given[self.dest] = str(option_string)
-        super().__call__(parser, namespace, values, option_string)
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds each default to the help, where there is one and the text does not tell it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        tells = action.default is None or action.default is False or "(default" in (action.help or "")
-        return action.help if tells else super()._get_help_string(action)
-
-
 def command_parser(name: str, kind: type[Parser] = Parser, **options: Any) -> Parser:
     """The parser of the command `name`, its help text from :data:`COMMANDS`."""
     return kind(
         prog=f"hwbench {name}",
         description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
         **options,
     )
 
@@ -213,7 +144,7 @@ def run(
 def _orderly(prog: str, work: Callable[[], int | None]) -> int:
     if trouble := streams.trouble():
         return _complain(prog, trouble, USAGE)
-    with interrupting() as stop, _warnings_in_one_line(prog):
+    with interrupting() as stop, _warnings_in_one_line(prog), showing():
         try:
             with streams.named_stdout():
                 code = _code_of(work)
@@ -221,7 +152,7 @@ def _orderly(prog: str, work: Callable[[], int | None]) -> int:
             return code
         except KeyboardInterrupt as interrupt:
             stop.heeding = False
-            note(f"{prog}: interrupted{f': {interrupt}' if str(interrupt) else ''}")
+            streams.tell(f"{prog}: interrupted{f': {interrupt}' if str(interrupt) else ''}")
             return stop.exit_code
         except Exception as error:
             if isinstance(error, BrokenPipeError) and error.filename == streams.STDOUT:
@@ -251,7 +182,7 @@ def _warnings_in_one_line(prog: str) -> Iterator[None]:
         line = f"{prog}: warning: {category.__name__}: {plain(' '.join(str(message).split()))}"
         if not issubclass(category, (FutureWarning, DeprecationWarning)) and line not in told:
             told.add(line)
-            note(line)
+            streams.tell(line)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]
@@ -279,7 +210,7 @@ def _describe(error: Exception) -> str:
 
 
 def _complain(prog: str, message: str, code: int) -> int:
-    note(f"{prog}: error: {message}")
+    streams.tell(f"{prog}: error: {message}")
     return code
 
 
@@ -315,59 +246,6 @@ def check_writable(path: Path, suffixes: Sequence[str] = ()) -> None:
 def emit_json(document: dict[str, Any]) -> None:
     """Print the one JSON document of ``--json``."""
     print(json.dumps(document, indent=2, allow_nan=False))
-
-
-Advance = Callable[[int], None]
-
-
-@contextmanager
-def progress(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
-    """Show how far the work is and how long it will still take; gives a function to call with each number
-    of steps done. A bar on a terminal, elsewhere a line every ten seconds, on stderr."""
-    if sys.stderr and sys.stderr.isatty():
-        with _bar(label, total) as advance:
-            yield advance
-    else:
-        yield _PlainProgress(label, total, clock)
-
-
-@contextmanager
-def progress_lines(label: str, total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
-    """:func:`progress` in lines, also on a terminal: for work within work that has a bar already."""
-    yield _PlainProgress(label, total, clock)
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(plain(label), total=total)
-        yield lambda steps: bar.advance(task, steps)
-
-
-class _PlainProgress:
-    """Lines such as ``measuring 120/403, 35 s left``, not more often than every ten seconds."""
-
-    def __init__(self, label: str, total: int, clock: Callable[[], float]) -> None:
-        self.label, self.total, self.clock = label, total, clock
-        self.done, self.start = 0, clock()
-        self.last = self.start
-
-    def __call__(self, steps: int) -> None:
-        self.done += steps
-        now = self.clock()
-        if now - self.last >= 10:
-            self.last = now
-            left_s = (now - self.start) / self.done * (self.total - self.done)
-            note(f"{self.label} {self.done}/{self.total}, {left_s:.0f} s left")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

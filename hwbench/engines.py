@@ -128,9 +128,7 @@ def _engines(args: argparse.Namespace) -> Engines:
     engines = ahead.engines_for(args.compute_capability, args.out or default_folder())
     _make_folder(engines.folder)
     if damaged := engines.damaged():
-        cli.note(
-            f"warning: {damaged} of the engines in {engines.home} are cut or damaged: they are built anew"
-        )
+        cli.warn(f"{damaged} of the engines in {engines.home} are cut or damaged: they are built anew")
     return engines
 
 
@@ -158,7 +156,7 @@ def _subnets(args: argparse.Namespace, space: Space, resolutions: Sequence[int])
         return {}
     import numpy as np
 
-    from hwbench.validate import draw_at
+    from hwbench.validating.subnets import draw_at
 
     archs = draw_at(resolutions, space, args.subnets, np.random.default_rng(args.seed))
     return {space.blocks(arch): str(arch) for arch in archs}

@@ -120,7 +120,7 @@ def read_measured(path: Path, family: Family, column: str) -> tuple[Genotypes, F
             f"do not count): their median is taken; repeats differ from it by {spread_pct:.2f} % in the mean"
         )
     if warning := odd_units(family, genotypes, merged_ms):
-        cli.note(f"warning: {column}: {warning}")
+        cli.warn(f"{column}: {warning}")
     return genotypes, merged_ms, file.target
 
 
@@ -179,7 +179,7 @@ def assess(model: SubnetModel, genotypes: Genotypes, measured_ms: Floats) -> dic
 
     from lut.scores import scores
 
-    predicted, low, high = model.predict(genotypes, COVERAGE)
+    predicted, low, high = model.interval(genotypes, COVERAGE)
     return {
         "subnets": len(genotypes),
         **scores(measured_ms, predicted),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from hwbench.frontier import Cloud
+    from hwbench.frontiers.cloud import Cloud
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Row:
 def rows_of(runs: Sequence[Run]) -> list[Row]:
     """The rows, with hypervolumes from the slowest latency and the lowest accuracy of all."""
     reference = (
-        max(float(run.own.latency_ms.max()) for run in runs),
+        max(float(run.own.cost.max()) for run in runs),
         min(float(run.own.accuracy.min()) for run in runs),
     )
     return [

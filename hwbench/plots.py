@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ BLUE, GREY = "#0072b2", "#767676"
 """From the palette of Okabe and Ito, told apart by colour-blind readers."""
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure to `path` at once; names in it are text, whatever signs they hold (``$`` begins no formula).
+def save(figure: Figure, path: Path | io.BytesIO) -> None:
+    """Write a figure to `path` at once, or as a png into memory; names in it are text, whatever signs they hold (``$``
+    begins no formula).
 
     Raises:
         OSError: the file cannot be written.
@@ -31,6 +33,9 @@ def save(figure: Figure, path: Path) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
+    if isinstance(path, io.BytesIO):
+        figure.savefig(path, dpi=110, format="png")
+        return
     with replacing(path) as beside:
         figure.savefig(beside, dpi=200)
 
@@ -117,7 +122,7 @@ class FrontierSeries:
 
 
 def draw_frontiers(
-    path: Path, *, series: Sequence[FrontierSeries], title: str, target: str, latency: str
+    path: Path | io.BytesIO, *, series: Sequence[FrontierSeries], title: str, target: str, cost: str
 ) -> None:
     """Clouds and frontiers of several spaces, accuracy over latency.
 
@@ -125,7 +130,7 @@ def draw_frontiers(
         path: the file to write.
         series: the spaces.
         title: first line above the panel; `target` comes below it.
-        latency: how the latency was come by, for the axis.
+        cost: what the first column is, for the axis.
 
     Raises:
         OSError: the file cannot be written.
@@ -175,7 +180,7 @@ def draw_frontiers(
             zorder=5,
             label=name,
         )
-    ax.set(xlabel=f"latency (ms, {latency})", ylabel="test accuracy (%, fp32)")
+    ax.set(xlabel=cost, ylabel="test accuracy (%, fp32)")
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     legend = ax.legend(loc="lower right", frameon=False, fontsize=8)

@@ -75,7 +75,7 @@ def execute(args: argparse.Namespace, clock: Callable[[], float] = time.monotoni
     if there := [name for name in ADDED if name in file.header]:
         raise InputError(f"{args.subnets} has a column {there[0]} already: delete or rename it")
     read = clock()
-    prediction = model.predict(file.genotypes, args.coverage)
+    prediction = model.interval(file.genotypes, args.coverage)
     predicted = clock()
     _notes(model, file.genotypes)
     added = dict(zip(ADDED, prediction, strict=True))
@@ -131,8 +131,8 @@ def _notes(model: SubnetModel, genotypes: Genotypes) -> None:
             "another version of hwbench wrote the model: it was chosen and fitted anew; fit writes it again"
         )
     if new := model.unseen_resolutions(genotypes):
-        cli.note(
-            f"warning: nothing was measured at {', '.join(map(str, new))} px: the intervals promise nothing there"
+        cli.warn(
+            f"nothing was measured at {', '.join(map(str, new))} px: the intervals promise nothing there"
         )
 
 

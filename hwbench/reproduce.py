@@ -20,7 +20,7 @@ from hwbench.papers_table import FAST, FULL, METHODS, Run, Setting, describe, ro
 if TYPE_CHECKING:
     from compofa.recipe import Recipe
     from compofa.spaces.arch import Arch
-    from hwbench.frontier import Cloud
+    from hwbench.frontiers.cloud import Cloud
 
 FAMILY = "glyphs"
 TEACHER = "glyphs-teacher"
@@ -84,10 +84,9 @@ def find_table(args: argparse.Namespace) -> Path:
     if args.fast:
         return shipped.reference_table(FAMILY)
     path: Path = args.out / "table.jsonl"
-    from hwbench import build_lut
+    from hwbench.building import build_table
 
-    build_lut.execute(build_lut.parser().parse_args(["--family", FAMILY, "--out", str(path)]))
-    return path
+    return build_table(family=FAMILY, out=path).path
 
 
 def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: int) -> list[Run]:
@@ -171,24 +170,23 @@ def cloud(archs: Sequence[Arch], accuracy: Callable[[Arch], float], table: Path)
 
     from compofa.spaces.layout import encode
     from compofa.spaces.registry import get_family
-    from hwbench.frontier import Cloud
-    from hwbench.sources import load_latency_model
+    from hwbench.frontiers.cloud import Cloud
+    from hwbench.inputs.costs import open_source
 
-    model = load_latency_model(table, get_family(FAMILY))
+    model = open_source(table, get_family(FAMILY)).cost
     genotypes = encode(model.family, list(archs))
     return Cloud(
-        model.family, genotypes, model.predict_ms(genotypes), np.array([accuracy(arch) for arch in archs])
+        model.family, genotypes, model.predict(genotypes), np.array([accuracy(arch) for arch in archs])
     )
 
 
 def search_s(space: str, seed: int, table: Path) -> float:
     """Seconds of a search of a space's whole frontier, by the shipped accuracies: what they are does not change it."""
-    from hwbench import search, shipped
+    from hwbench import shipped
+    from hwbench.searching.run import search
 
-    arguments = ["--space", space, "--lut", str(table), "--seed", str(seed)]
-    if space == "compofa-elastic":
-        arguments += ["--accuracy", str(shipped.predictor(FAMILY))]
-    return search.run_search(search.parser().parse_args(arguments)).seconds
+    accuracy = shipped.predictor(FAMILY) if space == "compofa-elastic" else None
+    return search(table, space=space, accuracy=accuracy, seed=seed).seconds
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def trouble() -> str | None:
     return "stdout is closed: send it to a file or to /dev/null" if closed else None
 
 
-def note(message: str) -> None:
+def tell(message: str) -> None:
     """Print a line for people, on stderr; nowhere if there is none any more."""
     if sys.stderr is not None:  # print() would take None for stdout
         with contextlib.suppress(OSError):

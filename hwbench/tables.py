@@ -195,7 +195,7 @@ def _read_and_look(path: Path, family: str | None) -> Table:
     table = _read(path, family)
     for doubt in doubts(table):
         if doubt.kind in ("implausible", "noisy"):
-            cli.note(f"warning: {path}: {doubt.text}")
+            cli.warn(f"{path}: {doubt.text}")
     return table
 
 
@@ -222,9 +222,7 @@ def _write(args: argparse.Namespace, table: Table, document: dict[str, Any]) -> 
         cannot = f"; {failed} blocks that cannot run" if failed else ""
         print(f"{', '.join(files)}: {len(table.entries)} entries, {in_words(table.origins)}{cannot}")
     if failed and args.out.is_dir():
-        cli.note(
-            f"warning: OFA's layout has no place for the {failed} blocks that cannot run: they were left out"
-        )
+        cli.warn(f"OFA's layout has no place for the {failed} blocks that cannot run: they were left out")
     return cli.OK
 
 

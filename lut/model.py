@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,9 @@ from backends.base import Network, Target
 from compofa.blocks import Block
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
-from lut.lookup import Lookup
+from compofa.spaces.space import Space
+from lut.costs import Setting
+from lut.lookup import Lookup, MissingEntry
 from lut.table import Table
 
 Floats = NDArray[np.float64]
@@ -103,19 +107,79 @@ class LatencyModel:
         resolution = self.table.resolution_of(blocks)
         return self._weight("call") + math.fsum(self.block_ms(block, resolution) for block in blocks)
 
+    # --- as a lut.costs.CostModel ---
+
+    name = "latency_ms"
+    label = "latency (ms)"
+    unit = "ms"
+
+    @property
+    def of(self) -> str:
+        """The target, in words."""
+        return str(self.target)
+
+    @property
+    def setting(self) -> Setting:
+        """How its networks run."""
+        return Setting(self.target.precision, self.target.batch, self.family.classes)
+
     @cached_property
     def lookup(self) -> Lookup:
         """The model as arrays over the genotypes of its family."""
         return Lookup.build(self.family, self.block_ms, self._weight("call"))
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
-        """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, 1 + slots).
+    def as_lookup(self) -> Lookup:
+        """The model as arrays over the genotypes of its family."""
+        return self.lookup
+
+    def predict(self, genotypes: Genotypes) -> Floats:
+        """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, columns).
 
         Raises:
             MissingEntry: a subnet has a block that is not in the table.
-            ValueError: they are not genotypes of the family.
+            InputError: they are not genotypes of the family.
         """
-        return self.lookup.predict_ms(genotypes)
+        return self.lookup.predict(genotypes)
+
+    def failures_in(self, space: Space) -> dict[Block, str]:
+        """Blocks of `space` that the target cannot run, and why."""
+        failures = self.table.failures
+        return {block: failures[block] for block in space.all_blocks() if block in failures}
+
+    def resolutions_in(self, space: Space) -> tuple[int, ...]:
+        """Those that the table was built for, at which it must know every block of `space`, and those at which it does.
+
+        Raises:
+            MissingEntry: it lacks blocks there; names the first and says how many.
+        """
+        table = self.table
+        if not table.entries:
+            raise MissingEntry("the table has no entry: finish it with hwbench build_lut")
+        wanted = {*table.complete_resolutions(space), *table.header.resolutions}.intersection(
+            space.resolutions
+        )
+        covered = tuple(resolution for resolution in space.family.resolutions if resolution in wanted)
+        known = {*table.entries, *table.failures}
+        missing = [block for block in space.all_blocks(covered) if block not in known] if covered else []
+        if missing:
+            raise MissingEntry(
+                f"the table lacks {len(missing)} blocks of space {space.name}, the first being {missing[0]}: add them "
+                f"with hwbench build_lut --space {space.name}"
+            )
+        return covered
+
+    def unknown_in(self, space: Space) -> str | None:
+        """Nothing that :meth:`resolutions_in` does not tell."""
+        return None
+
+    def describe(self, file: Path | None) -> dict[str, Any]:
+        """File, target, and how the latencies come about, JSON-ready."""
+        return {
+            "lut": file and str(file),
+            "latency": self.provenance,
+            "blocks": self.table.origins,
+            **self.target.to_dict(),
+        }
 
     def _weight(self, term: str) -> float:
         return self.coefficients.get(term, 0.0)

@@ -16,12 +16,17 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.files import SEAL, check_seal, parse_json, read_bounded, reading, sealed, write_atomically
 from compofa.spaces.arch import Arch
+from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes, decode, encode
 from compofa.spaces.registry import family_fields, family_name, get_family
+from compofa.spaces.space import Space
+from lut.costs import Setting
+from lut.lookup import Lookup
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.base import Floats, Rows
 from lut.predictors.subnets import subnet_rows
@@ -76,7 +81,7 @@ class SubnetModel:
         predictor.fit(subnet_rows(family, genotypes), latency_ms)
         return cls(family, column, genotypes, latency_ms, predictor)
 
-    def predict(self, genotypes: Genotypes, coverage: float = 0.9) -> Prediction:
+    def interval(self, genotypes: Genotypes, coverage: float = 0.9) -> Prediction:
         """Latencies of subnets, shape (n, 1 + slots), and bounds that hold the measured one with probability
         `coverage`, for subnets drawn like those of the fit.
 
@@ -88,8 +93,8 @@ class SubnetModel:
             return Prediction(*(np.empty(0) for _ in range(3)))
         return Prediction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
-        """Latencies in milliseconds, shape (n,), without the cost of bounds."""
+    def predict(self, genotypes: Genotypes) -> Floats:
+        """Latencies in milliseconds, shape (n,), without bounds, which take longer."""
         return np.concatenate([np.empty(0), *map(self.predictor.predict, self._rows(genotypes))])
 
     def _rows(self, genotypes: Genotypes) -> Iterator[Rows]:
@@ -101,6 +106,58 @@ class SubnetModel:
         """Resolutions in `genotypes` that nothing was measured at: the intervals promise nothing there."""
         new = np.setdiff1d(genotypes[:, 0], self.genotypes[:, 0])
         return tuple(self.family.resolutions[i] for i in new)
+
+    # --- as a lut.costs.CostModel ---
+
+    name = "latency_ms"
+    label = "latency (ms)"
+    unit = "ms"
+
+    @property
+    def of(self) -> str:
+        """What the latencies are of, as far as the measured file told."""
+        told = self.about.get("target")
+        return f"{told}, column {self.column}" if told else f"column {self.column}"
+
+    @property
+    def provenance(self) -> str:
+        """How the answers come about."""
+        weights = " + ".join(f"{weight:.1f} {name}" for name, weight in self.predictor.weights.items())
+        return f"predicted by {weights}, fitted on {len(self.genotypes)} measured subnets"
+
+    @property
+    def setting(self) -> Setting | None:
+        """None: measured files do not tell."""
+        return None
+
+    def as_lookup(self) -> Lookup | None:
+        """None: it is no sum over blocks."""
+        return None
+
+    def failures_in(self, space: Space) -> dict[Block, str]:
+        """None: it knows no blocks."""
+        return {}
+
+    def resolutions_in(self, space: Space) -> tuple[int, ...]:
+        """Those that something was measured at."""
+        measured = {self.family.resolutions[i] for i in self.genotypes[:, 0]}
+        return tuple(r for r in self.family.resolutions if r in measured and r in space.resolutions)
+
+    def unknown_in(self, space: Space) -> str | None:
+        """A choice of `space` that nothing measured had, anywhere in its unit."""
+        seen = Coverage.of(self.family, self.genotypes, by_unit=True)
+        return seen.lacks_of_space(space.used_choices())
+
+    def describe(self, file: Path | None) -> dict[str, Any]:
+        """File, target, and how the latencies come about, JSON-ready."""
+        return {
+            "model": file and str(file),
+            "latency": self.provenance,
+            "origin": "predicted",
+            "column": self.column,
+            "target": self.about.get("target"),
+            "device": self.of,
+        }
 
     # --- files ---
 

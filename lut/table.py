@@ -135,14 +135,14 @@ class Table:
         """The table's sums as arrays over the genotypes of its family."""
         return Lookup.build(self.family, self.block_ms)
 
-    def predict_ms(self, genotypes: Genotypes) -> NDArray[np.float64]:
+    def predict(self, genotypes: Genotypes) -> NDArray[np.float64]:
         """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, 1 + slots).
 
         Raises:
             MissingEntry: a subnet has a block that is not in the table.
             ValueError: they are not genotypes of the table's family.
         """
-        return self.lookup.predict_ms(genotypes)
+        return self.lookup.predict(genotypes)
 
     # --- what the table can answer ---
 

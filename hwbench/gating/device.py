@@ -115,7 +115,7 @@ def check(golden: GoldenSet, fresh: Calibration) -> list[Finding]:
 
 
 def _sample(golden: GoldenSet, measured: Calibration) -> Sample:
-    predicted = golden.training.model.predict_ms(encode(golden.table.family, measured.archs))
+    predicted = golden.training.model.predict(encode(golden.table.family, measured.archs))
     return Sample(np.array(measured.first_ms), np.array(measured.second_ms), predicted)
 
 

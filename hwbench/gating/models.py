@@ -24,7 +24,7 @@ from lut.predictors.subnets import subnet_rows
 class Model(Protocol):
     """What answers for subnets."""
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
+    def predict(self, genotypes: Genotypes) -> Floats:
         """Latency of each subnet in milliseconds, shape (n,), from genotypes of shape (n, 1 + slots)."""
 
 
@@ -40,7 +40,7 @@ class Learned:
         self.family = training.table.family
         self.model = ESTIMATORS[name](seed=0).fit(_rows(training), training.measured_ms)
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
+    def predict(self, genotypes: Genotypes) -> Floats:
         """Shape (n,)."""
         return self.model.predict(subnet_rows(self.family, genotypes))
 
@@ -52,7 +52,7 @@ class Bounded:
         self.family = training.table.family
         self.model = AutoPredictor((name,)).fit(_rows(training), training.measured_ms)
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
+    def predict(self, genotypes: Genotypes) -> Floats:
         """Shape (n,)."""
         return self.model.predict(subnet_rows(self.family, genotypes))
 
@@ -99,7 +99,7 @@ def answer(name: str, golden: GoldenSet) -> Answers:
     genotypes = encode(golden.table.family, golden.asked)
     try:
         model = MODELS[name](golden.training)
-        predicted = model.predict_ms(genotypes)
+        predicted = model.predict(genotypes)
     except MissingEntry as error:
         predicted = np.array([_one(model, row) for row in genotypes])
         return Answers(predicted, str(error))
@@ -120,6 +120,6 @@ def _covered(model: Model, golden: GoldenSet, genotypes: Genotypes) -> int | Non
 
 def _one(model: Model, genotype: Genotypes) -> float:
     try:
-        return float(model.predict_ms(genotype[None])[0])
+        return float(model.predict(genotype[None])[0])
     except MissingEntry:
         return math.nan

@@ -1,8 +1,7 @@
-"""Functions that are additive over a subnet's blocks, as latency is and accuracy nearly is."""
+"""Functions that are additive over a subnet's blocks, as most costs are and accuracy nearly is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes, layout
+from lut.lookup import Lookup
 
 if TYPE_CHECKING:
     from hwbench.searching.problem import Problem
@@ -21,37 +21,7 @@ EXACT = 2e-6
 """The largest error of an accuracy in single precision that still counts as rounding."""
 
 
-@dataclass(frozen=True)
-class Additive:
-    """``fixed[resolution] + sum over slots of slots[context, slot, choice]``.
-
-    Args:
-        family: of whose genotypes.
-        fixed: shape (resolutions,).
-        slots: shape (contexts, slots, 1 + most choices); choice 0 is an inactive slot. Contexts are those of
-            :class:`~compofa.spaces.layout.GenotypeLayout`.
-    """
-
-    family: Family
-    fixed: Floats
-    slots: Floats
-
-    def __call__(self, genotypes: Genotypes) -> Floats:
-        """Values (n,) of genotypes (n, columns)."""
-        at = layout(self.family)
-        context = at.contexts_of_slots(genotypes).T
-        choices = genotypes[:, 1 : 1 + at.slots]
-        return self.fixed[genotypes[:, 0].astype(np.intp)] + self.slots[
-            context, np.arange(at.slots), choices
-        ].sum(1)
-
-    def of_unit(self, context: int, unit: int) -> Floats:
-        """What each choice of each of a unit's slots adds, shape (most blocks, 1 + most choices)."""
-        at = layout(self.family)
-        return self.slots[context, at.starts[unit] : at.starts[unit + 1]]
-
-
-def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
+def weighted(parts: tuple[Lookup, ...], weights: Floats) -> Lookup:
     """The weighted sum of some additive functions; infinite where one of them is, whatever its weight."""
 
     def add(values: list[Floats]) -> Floats:
@@ -59,10 +29,10 @@ def weighted(parts: tuple[Additive, ...], weights: Floats) -> Additive:
         total: Floats = sum(finite, start=np.zeros_like(values[0]))
         return np.where(np.any(np.isinf(values), axis=0), np.inf, total)
 
-    return Additive(parts[0].family, add([part.fixed for part in parts]), add([part.slots for part in parts]))
+    return Lookup(parts[0].family, add([part.fixed for part in parts]), add([part.slots for part in parts]))
 
 
-def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) -> Additive:
+def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) -> Lookup:
     """The additive function closest to the accuracies of some subnets, by ridge regression.
 
     Each choice of each slot, and each width, has an effect, and one that grows linearly with the resolution.
@@ -96,7 +66,7 @@ def fit(family: Family, genotypes: Genotypes, accuracy: Floats, weight: Floats) 
     return _in_contexts(family, mean + weights[:resolutions], slots, widths)
 
 
-def _in_contexts(family: Family, fixed: Floats, slots: Floats, widths: Floats) -> Additive:
+def _in_contexts(family: Family, fixed: Floats, slots: Floats, widths: Floats) -> Lookup:
     """The function of what each choice (resolutions, slots, 1 + most choices) and each width (resolutions, units of
     several widths, most widths) adds: a width counts with the first block of its unit, which every subnet has."""
     at = layout(family)
@@ -105,7 +75,7 @@ def _in_contexts(family: Family, fixed: Floats, slots: Floats, widths: Floats) -
     found = np.repeat(slots, most * most, axis=0).reshape(len(fixed), most, most, *slots.shape[1:])
     for place, unit in enumerate(at.wide_units):
         found[:, :, :, at.starts[unit], 1:] += widths[:, place][:, None, :, None]
-    return Additive(family, fixed, found.reshape(at.contexts, *slots.shape[1:]))
+    return Lookup(family, fixed, found.reshape(at.contexts, *slots.shape[1:]))
 
 
 def _level(resolutions: Floats) -> Floats:
@@ -114,7 +84,7 @@ def _level(resolutions: Floats) -> Floats:
     return centred / max(float(np.abs(centred).max()), 1.0)
 
 
-def extract(problem: Problem) -> Additive | None:
+def extract(problem: Problem) -> Lookup | None:
     """The accuracy as an additive function if it is one, as a linear predictor's is; else None.
 
     Read off from subnets that differ from one of full depth in a single slot or in a unit's depth, and then
@@ -130,7 +100,7 @@ def extract(problem: Problem) -> Additive | None:
         _read_off(problem, resolution, fixed, slots[resolution], widths[resolution])
         mine = tried[tried[:, 0] == resolution]
         found = _in_contexts(family, fixed, slots, widths)
-        if len(mine) and np.abs(found(mine) - problem.accuracy(mine)).max() > EXACT:
+        if len(mine) and np.abs(found.predict(mine) - problem.accuracy(mine)).max() > EXACT:
             return None
     return _in_contexts(family, fixed, slots, widths)
 

@@ -18,30 +18,30 @@ NUDGED = 0.5
 """Share of the children of which one slot is drawn anew."""
 
 
-def breed(problem: Problem, seen: Evaluated, limits_ms: Floats, rng: np.random.Generator) -> Evaluated:
+def breed(problem: Problem, seen: Evaluated, limits: Floats, rng: np.random.Generator) -> Evaluated:
     """Everything that was evaluated on the way.
 
     Args:
         problem: what is searched.
         seen: subnets, some within each of the limits.
-        limits_ms: shape (limits, targets).
+        limits: shape (limits, costs).
         rng: of the crossings.
     """
-    pools = [_fittest(seen, limits) for limits in limits_ms]
+    pools = [_fittest(seen, limit) for limit in limits]
     born = []
     for _ in range(GENERATIONS):
         children = np.concatenate([_cross(problem, pool, rng) for pool in pools])
         brood = problem.evaluate(problem.nudge(children, NUDGED, rng))
         born.append(brood)
-        for i, (pool, limits) in enumerate(zip(pools, limits_ms, strict=True)):
+        for i, (pool, limit) in enumerate(zip(pools, limits, strict=True)):
             mine = brood.take(np.arange(i * CHILDREN, (i + 1) * CHILDREN))
-            pools[i] = _fittest(Evaluated.join([pool, mine]), limits)
+            pools[i] = _fittest(Evaluated.join([pool, mine]), limit)
     return Evaluated.join(born)
 
 
-def _fittest(subnets: Evaluated, limits_ms: Floats) -> Evaluated:
+def _fittest(subnets: Evaluated, limits: Floats) -> Evaluated:
     """The most accurate within the limits, each once."""
-    fits = np.flatnonzero(subnets.within(limits_ms))
+    fits = np.flatnonzero(subnets.within(limits))
     order = fits[np.argsort(-subnets.accuracy[fits], kind="stable")]
     # A subnet that comes twice has one accuracy; two subnets hardly ever share one.
     new = np.append(True, np.diff(subnets.accuracy[order]) != 0)

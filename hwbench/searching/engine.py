@@ -11,8 +11,8 @@ import numpy as np
 from compofa.errors import RunFailed
 from compofa.spaces.layout import Genotypes, decode
 from hwbench.searching import additive, breed, polish, programme
-from hwbench.searching.additive import Additive
 from hwbench.searching.problem import Evaluated, Floats, Problem
+from lut.lookup import Lookup
 
 ENUMERABLE = 200_000
 """Spaces of at most so many subnets are enumerated."""
@@ -31,11 +31,11 @@ APART = 4
 FRONTIER_LIMITS = 24
 """Limits that stand for a whole frontier."""
 WEIGHTINGS = 9
-"""Of two targets' latencies."""
+"""Of two costs."""
 
 
 class Infeasible(RunFailed):
-    """No subnet meets a constraint; the message names the fastest one.
+    """No subnet meets a constraint; the message names the nearest one.
 
     Args:
         unmet: for each limit that none meets, by its place among those asked for: why.
@@ -52,7 +52,7 @@ class Found:
 
     Args:
         best: the most accurate subnet within each limit that some subnet meets, in their order.
-        frontier: of all subnets looked at, by rising latency of the first target.
+        frontier: of all subnets looked at, by the first cost, rising.
         method: how it was searched, in words.
         exact: no subnet of the space is better, but for rounding.
         may_miss: accuracy by which an unseen subnet may beat each of `best`, shape (limits,); it rests on
@@ -72,22 +72,22 @@ class Found:
     unmet: dict[int, str] = field(default_factory=dict)
 
 
-def search(problem: Problem, limits_ms: Floats, seed: int = 0) -> Found:
+def search(problem: Problem, limits: Floats, seed: int = 0) -> Found:
     """The most accurate subnet within each of several limits that can be met, and the frontier.
 
     Args:
         problem: what is searched.
-        limits_ms: shape (limits, targets); without a limit the whole frontier is searched.
+        limits: shape (limits, costs); without a limit the whole frontier is searched.
         seed: of the subnets that the surrogate is fitted to.
 
     Raises:
         Infeasible: no subnet meets any of the limits.
     """
     subnets = problem.space.size() * len(problem.resolutions)
-    open_limits = np.arange(len(limits_ms))
+    open_limits = np.arange(len(limits))
     unmet: dict[int, str] = {}
     while True:
-        limits = limits_ms[open_limits]
+        limits = limits[open_limits]
         try:
             found = _exact(problem, limits) if subnets <= ENUMERABLE else _approximate(problem, limits, seed)
             return replace(found, unmet=unmet)
@@ -100,87 +100,87 @@ def search(problem: Problem, limits_ms: Floats, seed: int = 0) -> Found:
                 raise Infeasible(unmet) from None
 
 
-def _exact(problem: Problem, limits_ms: Floats) -> Found:
+def _exact(problem: Problem, limits: Floats) -> Found:
     genotypes = problem.space.enumerate_genotypes()  # without what cannot run
     if len(problem.resolutions) < len(problem.space.family.resolutions):
         genotypes = genotypes[np.isin(genotypes[:, 0], problem.resolutions)]
     every = problem.evaluate(genotypes)
-    best = _best_of_each(problem, every, limits_ms)
+    best = _best_of_each(problem, every, limits)
     return Found(
         best=Evaluated.join(best) if best else every.take(np.arange(0)),
         frontier=nondominated(every),
         method="enumeration of every subnet",
         exact=True,
-        may_miss=np.zeros(len(limits_ms)),
+        may_miss=np.zeros(len(limits)),
         residual=0.0,
         evaluations=len(every),
     )
 
 
-def _best_of_each(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> list[Evaluated]:
+def _best_of_each(problem: Problem, subnets: Evaluated, limits: Floats) -> list[Evaluated]:
     """The most accurate of `subnets` within each limit.
 
     Raises:
         Infeasible: none meets some of the limits.
     """
-    best = [subnets.best_within(limits) for limits in limits_ms]
-    if unmet := {i: _why(problem, subnets, limits_ms[i]) for i, one in enumerate(best) if not len(one)}:
+    best = [subnets.best_within(limit) for limit in limits]
+    if unmet := {i: _why(problem, subnets, limits[i]) for i, one in enumerate(best) if not len(one)}:
         raise Infeasible(unmet)
     return best
 
 
-def _why(problem: Problem, subnets: Evaluated, limits_ms: Floats) -> str:
+def _why(problem: Problem, subnets: Evaluated, limits: Floats) -> str:
     """That none of `subnets` meets the limits, and which comes nearest."""
-    nearest = int(np.argmin((subnets.latency_ms / limits_ms).max(1)))
+    nearest = int(np.argmin((subnets.costs / limits).max(1)))
     (arch,) = decode(problem.space.family, subnets.genotypes[[nearest]])
-    units = problem.units or ("ms",) * len(limits_ms)
+    units = [cost.unit for cost in problem.costs]
     limit, fastest = (
         " and ".join(f"{v:.4g} {unit}" for v, unit in zip(values, units, strict=True))
-        for values in (limits_ms, subnets.latency_ms[nearest])
+        for values in (limits, subnets.costs[nearest])
     )
-    which = "nearest" if problem.units else "fastest"
+    which = "fastest" if set(units) == {"ms"} else "nearest"
     return f"no subnet of {problem.space.name} was found within {limit}: the {which} takes {fastest} ({arch})"
 
 
 def nondominated(subnets: Evaluated) -> Evaluated:
-    """The subnets that can run and that no other beats in one objective without losing in another, by rising
-    latency of the first target; one of several equal ones."""
-    subnets = subnets.take(np.all(np.isfinite(subnets.latency_ms), axis=1))
-    if subnets.latency_ms.shape[1] == 1:
-        return subnets.take(programme.nondominated(subnets.latency_ms[:, 0], subnets.accuracy))
-    points = np.column_stack([subnets.latency_ms, subnets.accuracy])
-    maximise = [False] * subnets.latency_ms.shape[1] + [True]
+    """The subnets that can run and that no other beats in one objective without losing in another, by the
+    first cost, rising; one of several equal ones."""
+    subnets = subnets.take(np.all(np.isfinite(subnets.costs), axis=1))
+    if subnets.costs.shape[1] == 1:
+        return subnets.take(programme.nondominated(subnets.costs[:, 0], subnets.accuracy))
+    points = np.column_stack([subnets.costs, subnets.accuracy])
+    maximise = [False] * subnets.costs.shape[1] + [True]
     index = np.flatnonzero(moocore.is_nondominated(points, maximise=maximise))
-    return subnets.take(index[np.argsort(subnets.latency_ms[index, 0], kind="stable")])
+    return subnets.take(index[np.argsort(subnets.costs[index, 0], kind="stable")])
 
 
 # --- where there are too many to look at ---
 
 
-def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
+def _approximate(problem: Problem, limits: Floats, seed: int) -> Found:
     rng = np.random.default_rng(seed)
     sample = problem.evaluate(problem.sample(SAMPLES, rng))
-    scale = _scale(limits_ms, sample)
+    scale = _scale(limits, sample)
     additive_accuracy = additive.extract(problem)
     if additive_accuracy:
         surrogate, seen = additive_accuracy, sample
     else:
-        surrogate, seen = _learn(problem, sample, limits_ms, scale, rng)
+        surrogate, seen = _learn(problem, sample, limits, scale, rng)
     epsilon = 0.0 if additive_accuracy else programme.EPSILON
     candidates, ceilings = _candidates(problem, surrogate, scale, epsilon)
-    rescored = problem.evaluate(_promising(problem, candidates, surrogate, limits_ms))
+    rescored = problem.evaluate(_promising(problem, candidates, surrogate, limits))
     seen = Evaluated.join([seen, rescored])
     exact = additive_accuracy is not None and len(scale) == 1 and problem.is_additive
     if not exact:
-        targets = limits_ms if len(limits_ms) else _frontier_limits(nondominated(seen))
-        starts, start_limits = _starts(seen, targets, STARTS if len(limits_ms) else 1)
+        targets = limits if len(limits) else _frontier_limits(nondominated(seen))
+        starts, start_limits = _starts(seen, targets, STARTS if len(limits) else 1)
         seen = Evaluated.join([seen, polish.polish(problem, starts, start_limits)[1]])
         seen = Evaluated.join([seen, breed.breed(problem, seen, targets, rng)])
-    best = _best_of_each(problem, seen, limits_ms)
-    residual = max(float((seen.accuracy - surrogate(seen.genotypes)).max()), 0.0)
-    # Who meets a limit is within it for the additive latencies, too, but for what these say too much.
+    best = _best_of_each(problem, seen, limits)
+    residual = max(float((seen.accuracy - surrogate.predict(seen.genotypes)).max()), 0.0)
+    # Who meets a limit is within it for the additive costs, too, but for what these say too much.
     margin = 0.0 if problem.is_additive else problem.overestimate(seen)
-    ceiling = np.array([_ceiling(ceilings, limits) for limits in limits_ms * (1 + margin)])
+    ceiling = np.array([_ceiling(ceilings, limit) for limit in limits * (1 + margin)])
     accuracy = np.array([float(one.accuracy[0]) for one in best])
     return Found(
         best=Evaluated.join(best) if best else seen.take(np.arange(0)),
@@ -194,34 +194,34 @@ def _approximate(problem: Problem, limits_ms: Floats, seed: int) -> Found:
 
 
 def _learn(
-    problem: Problem, sample: Evaluated, limits_ms: Floats, scale: Floats, rng: np.random.Generator
-) -> tuple[Additive, Evaluated]:
+    problem: Problem, sample: Evaluated, limits: Floats, scale: Floats, rng: np.random.Generator
+) -> tuple[Lookup, Evaluated]:
     """An additive surrogate that is best where it matters, around the subnets that it finds itself; and the
     subnets that it was fitted to."""
     family = problem.space.family
     first = additive.fit(family, sample.genotypes, sample.accuracy, np.ones(len(sample)))
     candidates, _ = _candidates(problem, first, scale)
-    best = _promising(problem, candidates, first, limits_ms)
+    best = _promising(problem, candidates, first, limits)
     around = problem.mutate(best[rng.integers(len(best), size=SAMPLES)], MUTATION, rng)
     seen = Evaluated.join([sample, problem.evaluate(around)])
     weight = np.repeat([1.0, BEST_WEIGHT], [len(sample), SAMPLES])
     return additive.fit(family, seen.genotypes, seen.accuracy, weight), seen
 
 
-def _scale(limits_ms: Floats, sample: Evaluated) -> Floats:
-    """What a millisecond on each target is worth, shape (targets,)."""
-    typical = limits_ms.mean(0) if len(limits_ms) else np.median(sample.latency_ms, axis=0)
+def _scale(limits: Floats, sample: Evaluated) -> Floats:
+    """What a unit of each cost is worth, shape (costs,)."""
+    typical = limits.mean(0) if len(limits) else np.median(sample.costs, axis=0)
     scale: Floats = 1 / typical
     return scale
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best surrogate accuracies under one weighting of the latencies.
+    """The best surrogate accuracies under one weighting of the costs.
 
     Args:
-        weights: shape (targets,).
-        fronts: of the weighted latency, one a resolution.
+        weights: shape (costs,).
+        fronts: of the weighted cost, one a resolution.
         loose: accuracy that the fronts may lack.
     """
 
@@ -231,13 +231,13 @@ class Ceiling:
 
 
 def _candidates(
-    problem: Problem, surrogate: Additive, scale: Floats, epsilon: float = programme.EPSILON
+    problem: Problem, surrogate: Lookup, scale: Floats, epsilon: float = programme.EPSILON
 ) -> tuple[Genotypes, list[Ceiling]]:
     """Subnets on the surrogate's frontiers, shape (n, columns), and the frontiers."""
     genotypes, ceilings = [], []
     for weights in _weightings(len(scale)):
-        latency = additive.weighted(problem.latency, weights * scale)
-        fronts = tuple(programme.solve(problem, latency, surrogate, r, epsilon) for r in problem.resolutions)
+        cost = additive.weighted(problem.additive_costs, weights * scale)
+        fronts = tuple(programme.solve(problem, cost, surrogate, r, epsilon) for r in problem.resolutions)
         ceilings.append(Ceiling(weights * scale, fronts, epsilon * (len(problem.space.layout.units) - 1)))
         genotypes += [
             problem.assemble(r, front.choice, front.widths)
@@ -246,39 +246,39 @@ def _candidates(
     return np.unique(np.concatenate(genotypes), axis=0), ceilings
 
 
-def _weightings(targets: int) -> Floats:
-    """Weights of the targets that sum to one, on a grid, shape (n, targets)."""
+def _weightings(costs: int) -> Floats:
+    """Weights of the costs that sum to one, on a grid, shape (n, costs)."""
     steps = range(WEIGHTINGS)
-    grid = [w for w in itertools.product(steps, repeat=targets) if sum(w) == WEIGHTINGS - 1]
+    grid = [w for w in itertools.product(steps, repeat=costs) if sum(w) == WEIGHTINGS - 1]
     return np.array(grid, dtype=float) / (WEIGHTINGS - 1)
 
 
-def _promising(problem: Problem, candidates: Genotypes, surrogate: Additive, limits_ms: Floats) -> Genotypes:
+def _promising(problem: Problem, candidates: Genotypes, surrogate: Lookup, limits: Floats) -> Genotypes:
     """For each limit the candidates within it that the surrogate holds for the best; without limits all."""
-    if not len(limits_ms):
+    if not len(limits):
         return candidates
-    accuracy = surrogate(candidates)
-    subnets = Evaluated(candidates, problem.latency_ms(candidates), accuracy)
+    accuracy = surrogate.predict(candidates)
+    subnets = Evaluated(candidates, problem.costs_of(candidates), accuracy)
     chosen = np.zeros(len(candidates), dtype=bool)
-    _best_of_each(problem, subnets, limits_ms)
-    for limits in limits_ms:
-        fits = np.flatnonzero(subnets.within(limits))
+    _best_of_each(problem, subnets, limits)
+    for limit in limits:
+        fits = np.flatnonzero(subnets.within(limit))
         chosen[fits[np.argsort(-accuracy[fits], kind="stable")[:PER_LIMIT]]] = True
     return candidates[chosen]
 
 
 def _frontier_limits(frontier: Evaluated) -> Floats:
-    """Latencies spread over a frontier, shape (n, targets)."""
+    """Costs spread over a frontier, shape (n, costs)."""
     index = np.unique(np.linspace(0, len(frontier) - 1, FRONTIER_LIMITS).round().astype(int))
-    return frontier.latency_ms[index]
+    return frontier.costs[index]
 
 
-def _starts(seen: Evaluated, limits_ms: Floats, count: int) -> tuple[Evaluated, Floats]:
+def _starts(seen: Evaluated, limits: Floats, count: int) -> tuple[Evaluated, Floats]:
     """For each limit the best subnets so far, at most `count`, each unlike the others; and their limits."""
     starts: list[int] = []
     rows: list[int] = []
-    for row, limits in enumerate(limits_ms):
-        fits = np.flatnonzero(seen.within(limits))
+    for row, limit in enumerate(limits):
+        fits = np.flatnonzero(seen.within(limit))
         order = fits[np.argsort(-seen.accuracy[fits], kind="stable")]
         genotypes, free = seen.genotypes[order], np.ones(len(order), dtype=bool)
         for _ in range(count):
@@ -288,19 +288,19 @@ def _starts(seen: Evaluated, limits_ms: Floats, count: int) -> tuple[Evaluated, 
             starts.append(int(order[first]))
             rows.append(row)
             free &= (genotypes != genotypes[first]).sum(1) >= APART
-    return seen.take(np.array(starts)), limits_ms[rows]
+    return seen.take(np.array(starts)), limits[rows]
 
 
-def _ceiling(ceilings: list[Ceiling], limits_ms: Floats) -> float:
+def _ceiling(ceilings: list[Ceiling], limits: Floats) -> float:
     """The most that the surrogate gives any subnet within the limits: whoever meets all limits meets their
     weighted sum."""
     best = np.inf
     for ceiling in ceilings:
-        limit = float(ceiling.weights @ limits_ms)
+        limit = float(ceiling.weights @ limits)
         reached = [
-            front.accuracy[np.searchsorted(front.latency, limit * (1 + 1e-12), side="right") - 1]
+            front.accuracy[np.searchsorted(front.cost, limit * (1 + 1e-12), side="right") - 1]
             for front in ceiling.fronts
-            if front.latency[0] <= limit * (1 + 1e-12)
+            if front.cost[0] <= limit * (1 + 1e-12)
         ]
         best = min(best, max(reached, default=np.inf) + ceiling.loose)
     return float(best)

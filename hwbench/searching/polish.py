@@ -41,14 +41,14 @@ class Moves:
 
 
 def polish(
-    problem: Problem, starts: Evaluated, limits_ms: Floats, rounds: int = ROUNDS
+    problem: Problem, starts: Evaluated, limits: Floats, rounds: int = ROUNDS
 ) -> tuple[Evaluated, Evaluated]:
     """Improve each start under its own limits, until nothing near it is better.
 
     Args:
         problem: what is searched.
         starts: n subnets, each within its limits.
-        limits_ms: shape (n, targets).
+        limits: shape (n, costs).
         rounds: at most so many.
 
     Returns:
@@ -57,28 +57,28 @@ def polish(
     best, seen = starts.take(np.arange(len(starts))), [starts]
     active = np.arange(len(starts))
     for _ in range(rounds):
-        better = _round(problem, best.take(active), limits_ms[active], seen)
+        better = _round(problem, best.take(active), limits[active], seen)
         rose = better.accuracy > best.accuracy[active]
         active = active[rose]
-        best.genotypes[active], best.latency_ms[active] = better.genotypes[rose], better.latency_ms[rose]
+        best.genotypes[active], best.costs[active] = better.genotypes[rose], better.costs[rose]
         best.accuracy[active] = better.accuracy[rose]
         if not len(active):
             break
     return best, Evaluated.join(seen)
 
 
-def _round(problem: Problem, incumbents: Evaluated, limits_ms: Floats, seen: list[Evaluated]) -> Evaluated:
+def _round(problem: Problem, incumbents: Evaluated, limits: Floats, seen: list[Evaluated]) -> Evaluated:
     """The best subnet found near each incumbent, which may be the incumbent itself."""
     each = [incumbents.take(np.array([i])) for i in range(len(incumbents))]
     moves = [neighbours(problem, genotype) for genotype in incumbents.genotypes]
     singles = _evaluate(problem, [move.genotypes for move in moves])
-    around = zip(each, moves, singles, limits_ms, strict=True)
+    around = zip(each, moves, singles, limits, strict=True)
     combined = _evaluate(problem, [_combine(*one) for one in around])
     seen += [*singles, *combined]
     return Evaluated.join(
         [
-            Evaluated.join(parts).best_within(limits)
-            for *parts, limits in zip(each, singles, combined, limits_ms, strict=True)
+            Evaluated.join(parts).best_within(limit)
+            for *parts, limit in zip(each, singles, combined, limits, strict=True)
         ]
     )
 
@@ -120,16 +120,16 @@ def neighbours(problem: Problem, genotype: Genotypes) -> Moves:
 # --- several changes ---
 
 
-def _combine(incumbent: Evaluated, moves: Moves, singles: Evaluated, limits_ms: Floats) -> Genotypes:
+def _combine(incumbent: Evaluated, moves: Moves, singles: Evaluated, limits: Floats) -> Genotypes:
     """Combinations of changes of different units that promise most within the limits, (n, columns)."""
     gain = singles.accuracy - incumbent.accuracy
-    cost = singles.latency_ms - incumbent.latency_ms
-    slack = limits_ms - incumbent.latency_ms[0]
+    cost = singles.costs - incumbent.costs
+    slack = limits - incumbent.costs[0]
     units = [np.flatnonzero(moves.unit == unit) for unit in range(moves.unit.max() + 1)]
     chosen = [
         *_best_pairs(units, gain, cost, slack),
-        # The programme knows one latency: what the limits have left weighs the targets.
-        *_front(units, gain, (cost / limits_ms).mean(1), float((slack / limits_ms).mean())),
+        # The programme knows one cost: what the limits have left weighs them.
+        *_front(units, gain, (cost / limits).mean(1), float((slack / limits).mean())),
     ]
     # Changes of different units touch different columns, so their differences add up.
     step = moves.genotypes - incumbent.genotypes
@@ -162,9 +162,9 @@ def _front(units: list[NDArray[np.intp]], gain: Floats, cost: Floats, slack: flo
     stay = len(gain)
     front = EMPTY
     for index in units:
-        latency, accuracy = np.append(cost[index], 0.0), np.append(gain[index], 0.0)
-        keep = nondominated(latency, accuracy)
+        spent, accuracy = np.append(cost[index], 0.0), np.append(gain[index], 0.0)
+        keep = nondominated(spent, accuracy)
         chosen = np.append(index, stay)[keep].astype(np.int16)
-        front = merge(front, Front.of(latency[keep], accuracy[keep], chosen[:, None]))
-    rows = front.choice[front.latency <= slack][-COMBINATIONS:].tolist()
+        front = merge(front, Front.of(spent[keep], accuracy[keep], chosen[:, None]))
+    rows = front.choice[front.cost <= slack][-COMBINATIONS:].tolist()
     return [tuple(i for i in row if i != stay) for row in rows]

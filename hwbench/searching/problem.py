@@ -1,4 +1,4 @@
-"""What is searched: a space, the latencies that are limited, and the accuracy that is wanted."""
+"""What is searched: a space, the costs that are limited, and the accuracy that is wanted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ from numpy.typing import NDArray
 
 from compofa.spaces.layout import Genotypes
 from compofa.spaces.space import Space
-from hwbench.searching.additive import Additive, fit
+from hwbench.searching.additive import fit
 from lut.lookup import Lookup
 
 Floats = NDArray[np.float64]
-LATENCY_SAMPLES = 4_000
-"""Random subnets that an additive stand-in of a latency model is fitted to."""
+COST_SAMPLES = 4_000
+"""Random subnets that an additive stand-in of a cost that is no sum is fitted to."""
 
 
-class Latency(Protocol):
-    """A latency model of subnets; additive if it is a :class:`lut.lookup.Lookup`."""
+class Cost(Protocol):
+    """What a search asks of a cost; each :class:`lut.costs.CostModel` answers."""
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
-        """Latencies, shape (n,), of genotypes, shape (n, columns)."""
+    @property
+    def unit(self) -> str:
+        """Of what it predicts, for messages."""
+
+    def predict(self, genotypes: Genotypes) -> Floats:
+        """Costs, shape (n,), of genotypes, shape (n, columns)."""
+
+    def as_lookup(self) -> Lookup | None:
+        """The same as arrays, if it is additive over blocks."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,12 @@ class Evaluated:
 
     Args:
         genotypes: shape (n, columns).
-        latency_ms: one column a target, shape (n, targets).
+        costs: shape (n, costs).
         accuracy: fractions, shape (n,).
     """
 
     genotypes: Genotypes
-    latency_ms: Floats
+    costs: Floats
     accuracy: Floats
 
     def __len__(self) -> int:
@@ -46,77 +53,73 @@ class Evaluated:
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Evaluated:
         """The subnets at `index`."""
-        return Evaluated(self.genotypes[index], self.latency_ms[index], self.accuracy[index])
+        return Evaluated(self.genotypes[index], self.costs[index], self.accuracy[index])
 
     @classmethod
     def join(cls, parts: Sequence[Evaluated]) -> Evaluated:
         """The subnets of all `parts`, one after the other."""
         return cls(
             np.concatenate([part.genotypes for part in parts]),
-            np.concatenate([part.latency_ms for part in parts]),
+            np.concatenate([part.costs for part in parts]),
             np.concatenate([part.accuracy for part in parts]),
         )
 
-    def within(self, limits_ms: Floats) -> NDArray[np.bool_]:
-        """Which subnets meet `limits_ms`, shape (targets,)."""
-        return np.all(self.latency_ms <= limits_ms, axis=1)
+    def within(self, limits: Floats) -> NDArray[np.bool_]:
+        """Which subnets meet `limits`, shape (costs,)."""
+        return np.all(self.costs <= limits, axis=1)
 
-    def best_within(self, limits_ms: Floats) -> Evaluated:
-        """The most accurate subnet that meets `limits_ms`; the fastest of several; none if none does."""
-        fits = np.flatnonzero(self.within(limits_ms))
+    def best_within(self, limits: Floats) -> Evaluated:
+        """The most accurate subnet that meets `limits`; the cheapest of several; none if none does."""
+        fits = np.flatnonzero(self.within(limits))
         if not len(fits):
             return self.take(fits)
         accuracy = self.accuracy[fits]
         best = fits[accuracy == accuracy.max()]
-        return self.take(best[[np.argmin(self.latency_ms[best].sum(1))]])
+        return self.take(best[[np.argmin(self.costs[best].sum(1))]])
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Find the subnets of `space` that no other beats in accuracy without losing in some latency.
+    """Find the subnets of `space` that no other beats in accuracy without losing in some cost.
 
-    What the space forbids takes infinitely long: no limit is met by it, and nothing is beaten by it.
+    What the space forbids costs infinitely much: no limit is met by it, and nothing is beaten by it.
 
     Args:
         space: whose subnets.
-        latencies: one latency model a target, of the space's family.
+        costs: that are limited, of the space's family.
         accuracy: accuracies (n,) of genotypes (n, columns).
         resolutions: indices of the family's resolutions to search, ascending; some subnet can run at each.
-        units: of what `latencies` gives, for messages; milliseconds unless given, since other costs may stand there.
     """
 
     space: Space
-    latencies: tuple[Latency, ...]
+    costs: tuple[Cost, ...]
     accuracy: Callable[[Genotypes], Floats]
     resolutions: tuple[int, ...]
-    units: tuple[str, ...] = ()
 
     @cached_property
-    def latency(self) -> tuple[Additive, ...]:
-        """The latencies as arrays; where a model is not additive, what comes close to it."""
-        return tuple(self._as_additive(latency) for latency in self.latencies)
+    def additive_costs(self) -> tuple[Lookup, ...]:
+        """The costs as arrays; where one is not additive, what comes close to it."""
+        return tuple(self._as_additive(cost) for cost in self.costs)
 
     @property
     def is_additive(self) -> bool:
-        """Whether :attr:`latency` is exact for every target."""
-        return all(isinstance(latency, Lookup) for latency in self.latencies)
+        """Whether :attr:`additive_costs` are exact."""
+        return all(cost.as_lookup() is not None for cost in self.costs)
 
-    def _as_additive(self, latency: Latency) -> Additive:
-        if isinstance(latency, Lookup):
-            return Additive(
-                latency.family, latency.fixed_ms, np.where(self.space.runs, latency.slot_ms, np.inf)
-            )
-        genotypes = self.sample(LATENCY_SAMPLES, np.random.default_rng(0))
-        latency_ms = latency.predict_ms(genotypes)
-        found = fit(self.space.family, genotypes, latency_ms, (latency_ms.mean() / latency_ms) ** 2)
-        return Additive(found.family, found.fixed, np.where(self.space.runs, found.slots, np.inf))
+    def _as_additive(self, cost: Cost) -> Lookup:
+        found = cost.as_lookup()
+        if found is None:
+            genotypes = self.sample(COST_SAMPLES, np.random.default_rng(0))
+            values = cost.predict(genotypes)
+            found = fit(self.space.family, genotypes, values, (values.mean() / values) ** 2)
+        return Lookup(found.family, found.fixed, np.where(self.space.runs, found.slots, np.inf))
 
     def overestimate(self, subnets: Evaluated) -> Floats:
-        """The most by which :attr:`latency` exceeds the models' own answers for any of `subnets`, as a share of
-        these, at least 0; shape (targets,)."""
-        subnets = subnets.take(np.all(np.isfinite(subnets.latency_ms), axis=1))
-        stand_in = np.column_stack([latency(subnets.genotypes) for latency in self.latency])
-        most: Floats = np.maximum((stand_in / subnets.latency_ms).max(axis=0) - 1, 0.0)
+        """The most by which :attr:`additive_costs` exceed the models' own answers for any of `subnets`, as a share of
+        these, at least 0; shape (costs,)."""
+        subnets = subnets.take(np.all(np.isfinite(subnets.costs), axis=1))
+        stand_in = np.column_stack([cost.predict(subnets.genotypes) for cost in self.additive_costs])
+        most: Floats = np.maximum((stand_in / subnets.costs).max(axis=0) - 1, 0.0)
         return most
 
     def near(self, unit: int, mine: Genotypes) -> Genotypes:
@@ -146,17 +149,17 @@ class Problem:
             found.append((self.space.unit_genotypes(number), free))
         return tuple(found)
 
-    def latency_ms(self, genotypes: Genotypes) -> Floats:
-        """Latencies, shape (n, targets)."""
-        latency_ms = np.full((len(genotypes), len(self.latencies)), np.inf)
+    def costs_of(self, genotypes: Genotypes) -> Floats:
+        """All costs, shape (n, costs)."""
+        found = np.full((len(genotypes), len(self.costs)), np.inf)
         runs = self.space.can_run(genotypes)
         some = genotypes if runs.all() else genotypes[runs]
-        latency_ms[runs] = np.column_stack([latency.predict_ms(some) for latency in self.latencies])
-        return latency_ms
+        found[runs] = np.column_stack([cost.predict(some) for cost in self.costs])
+        return found
 
     def evaluate(self, genotypes: Genotypes) -> Evaluated:
         """`genotypes`, shape (n, columns), with the predictors' answers."""
-        return Evaluated(genotypes, self.latency_ms(genotypes), self.accuracy(genotypes))
+        return Evaluated(genotypes, self.costs_of(genotypes), self.accuracy(genotypes))
 
     def assemble(self, resolution: int, choice: Genotypes, widths: Genotypes) -> Genotypes:
         """Genotypes at one resolution, by its index, from the choices of all slots, shape (n, slots), and the widths of

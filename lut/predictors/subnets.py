@@ -132,8 +132,8 @@ class _Arrays:
 def _arrays(family: Family) -> _Arrays:
     at = layout(family)
     costs = [Lookup.build(family, lambda block, _, i=i: block_costs(block)[i]) for i in range(len(COSTS))]  # type: ignore[misc]
-    fixed = np.stack([cost.fixed_ms for cost in costs], axis=-1)
-    slots = np.stack([cost.slot_ms for cost in costs], axis=-1)
+    fixed = np.stack([cost.fixed for cost in costs], axis=-1)
+    slots = np.stack([cost.slots for cost in costs], axis=-1)
     area = np.zeros((len(family.resolutions), at.slots))
     for r, resolution in enumerate(family.resolutions):
         for slot in range(at.slots):

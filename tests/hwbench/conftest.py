@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import build_lut
 
 from backends.measuring.timing import TimingSettings
 from backends.onnxruntime_cpu import OnnxRuntimeBackend
 from compofa.spaces.registry import GLYPHS
 from compofa.stopping import SIGNALS
-from hwbench import build_lut
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import hwbench
-from hwbench import api
+from hwbench import cli
 
 NAMES = {
-    "Arch", "Block", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
-    "families", "get_family", "get_space", "network", "open_table", "reference_table",
+    "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
+    "build_table", "families", "get_family", "get_space", "network", "open_table", "pareto", "reference_table",
+    "search", "showing", "specialize", "validate",
 }  # fmt: skip
 
 
@@ -26,9 +28,34 @@ def test_the_public_names_are_these() -> None:
         hwbench.nothing  # noqa: B018
 
 
-def test_every_example_runs() -> None:
-    found = doctest.testmod(api)
-    assert found.attempted >= 10 and not found.failed
+HOMES = sorted({home for home in hwbench._PUBLIC.values() if home.startswith("hwbench")})
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_every_example_runs(home: str) -> None:
+    """And each function has one."""
+    module = import_module(home)
+    names = [name for name, where in hwbench._PUBLIC.items() if where == home]
+    assert all(">>> import hwbench" in getattr(module, name).__doc__ for name in names)
+    found = doctest.testmod(module)
+    assert found.attempted >= 2 * len(names) and not found.failed
+
+
+def test_commands_do_not_take_the_place_of_functions() -> None:
+    for name in set(hwbench.__all__) & set(cli.COMMANDS):
+        command = import_module(f"hwbench.{name}")
+        assert command.main and getattr(hwbench, name) is not command
+
+
+def test_work_is_silent_until_it_is_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    def found() -> None:
+        hwbench.search(hwbench.reference_table(), space="compofa", latency_ms=[0.2, 1e-6])
+
+    found()
+    assert capfd.readouterr() == ("", "")
+    with hwbench.showing():
+        hwbench.pareto(spaces=["compofa"])
+    assert "the shipped reference table" in capfd.readouterr().err
 
 
 def test_errors_are_one_tree() -> None:

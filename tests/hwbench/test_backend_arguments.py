@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Iterator
 
 import pytest
+from commands import build_lut, validate
 
 from backends import registry
 from backends.base import Option, Settings
 from backends.fpga.backend import FpgaBackend
-from hwbench import build_lut, cli, validate
+from hwbench import cli
 from hwbench.backend_arguments import backend_named, make_backend
+from hwbench.validating import measuring
 
 
 def options() -> Iterator[tuple[str, Option]]:
@@ -77,9 +79,9 @@ def test_validate_takes_options_that_a_target_does_not_tell() -> None:
     args = validate.parser().parse_args(["--option", "rpc=host:9190", "--option", "key=pi"])
     assert dict(args.option) == {"rpc": "host:9190", "key": "pi"}
     target = FpgaBackend(Settings("int8", options={"target": "kv260-b4096"})).target
-    opened = validate.open_backend(target, seed=3, options={})
+    opened = measuring.open_backend(target, seed=3, options={})
     assert opened.target == target and opened.settings.seed == 3
-    other = validate.open_backend(target, seed=3, options={"target": "zcu102-b4096"})
+    other = measuring.open_backend(target, seed=3, options={"target": "zcu102-b4096"})
     assert dict(other.target.details)["target"] == "zcu102-b4096"
 
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import build_lut, pareto, search, validate
 
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import build_lut, pareto, search, validate
 from lut import store
 from lut.gaps import known_entries
 from lut.table import Table

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import build_lut
 
 from backends.base import Backend, BlocksFailed, CannotRun, Measurement, Network, Settings, Target
 from compofa.blocks import Block
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import build_lut, tables
+from hwbench import building, tables
 from lut import store
 from lut.table import Table
 from lut.trust import choose_table
@@ -279,7 +280,7 @@ def test_another_number_of_classes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert table.complete_resolutions(compofa) == (SMALLEST,)
     arch = compofa.sample(np.random.default_rng(0), SMALLEST)
     expected = sum(table.entries[block].latency_ms for block in compofa.blocks(arch))
-    assert table.predict_ms(encode(ten, [arch]))[0] == pytest.approx(expected)
+    assert table.predict(encode(ten, [arch]))[0] == pytest.approx(expected)
     assert build_lut.main([*QUICK, "--out", str(path)]) == 2
     assert "family glyphs with 10 classes, not glyphs" in capsys.readouterr().err
     assert build_lut.main([*QUICK, "--classes", "62", "--out", str(tmp_path / "u.jsonl")]) == 0
@@ -314,7 +315,7 @@ class Picky(Backend):
 def test_a_block_that_cannot_be_run_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build_lut, "make_backend", lambda args: Picky(Settings()))
+    monkeypatch.setattr(building, "open_backend", lambda *args: Picky(Settings()))
     path = tmp_path / "t.jsonl"
     assert build_lut.main([*QUICK, "--out", str(path), "--json"]) == 1
     shown = capsys.readouterr()

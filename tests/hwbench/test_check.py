@@ -61,8 +61,8 @@ def five_percent_off(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, training: Calibration) -> None:
             self.model = training.model
 
-        def predict_ms(self, genotypes: Genotypes) -> Floats:
-            return 1.05 * self.model.predict_ms(genotypes)
+        def predict(self, genotypes: Genotypes) -> Floats:
+            return 1.05 * self.model.predict(genotypes)
 
     monkeypatch.setitem(models.MODELS, "calibrated", Off)
 

@@ -20,6 +20,7 @@ from compofa.errors import InputError
 from compofa.files import FileBusy
 from compofa.stopping import SIGNALS, deferred
 from hwbench import cli
+from hwbench.parser import _StoreOnce
 from lut.lookup import MissingEntry
 
 
@@ -148,7 +149,7 @@ def test_json_is_one_document_without_nan(capsys: pytest.CaptureFixture[str]) ->
 
 def test_progress_away_from_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     times = iter([0.0, 4.0, 12.0, 14.0, 25.0])
-    with cli.progress("measuring", 8, clock=lambda: next(times)) as advance:
+    with cli.showing(), cli.progress("measuring", 8, clock=lambda: next(times)) as advance:
         for _ in range(4):
             advance(2)
     assert capsys.readouterr().err == "measuring 4/8, 12 s left\nmeasuring 8/8, 0 s left\n"
@@ -377,4 +378,4 @@ def test_every_command_refuses_an_option_given_twice() -> None:
         parser = importlib.import_module(f"hwbench.{command}").parser()
         for action in parser._actions:
             single = action.nargs is None and isinstance(action, argparse._StoreAction)
-            assert not single or isinstance(action, cli._StoreOnce), (command, action.dest)
+            assert not single or isinstance(action, _StoreOnce), (command, action.dest)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import describe
 from ofa_configs import config_of
 
 from compofa.network import arch_blocks
 from compofa.spaces.arch import Arch
 from compofa.spaces.registry import get_family
-from hwbench import describe, shipped
+from hwbench import shipped
 from lut.calibration import load_model
 
 ARCH = "r24-k3e3_k3e3-k5e4_k5e4_k5e4-k3e3_k3e3-k3e6_k3e6_k3e6_k3e6-k5e3_k5e3"

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from commands import doctor
 
 from backends import registry
 from backends.measuring import steadiness
 from backends.measuring.steadiness import Steadiness
-from hwbench import doctor
 
 
 @pytest.fixture

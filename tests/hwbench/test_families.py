@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from commands import collect
 
 from backends.kernels.files import read_model
 from backends.kernels.graph import optimised
 from compofa.errors import RunFailed, Unavailable
-from hwbench import collect
 from hwbench.profiling import families
 
 needs_timm = pytest.mark.skipif(

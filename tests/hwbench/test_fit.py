@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import fit, predict
 
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import fit, predict
 from lut.predictors.subnets import subnet_rows
 from lut.subnets_csv import subnet_columns, write_csv
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import build_lut, validate
 
-from hwbench import build_lut, validate
 from lut.table import Table
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import build_lut, fit, pareto, predict, search, specialize
 
 from compofa import accuracy_predictor
 from compofa.accuracy import Header, append
@@ -23,8 +24,9 @@ from compofa.spaces.layout import decode, encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
-from hwbench import build_lut, fit, pareto, predict, search, shipped, specialize
+from hwbench import shipped
 from hwbench.measured_accuracies import load_measured
+from hwbench.specializing import card, run
 from lut import store
 from lut.calibration import Calibration, calibration_path
 from lut.table import Table
@@ -234,18 +236,18 @@ def test_a_modelled_latency_is_called_modelled(own, tmp_path, capsys) -> None:
 def test_a_missed_limit_is_on_the_card() -> None:
     measured = {"latency_ms": 0.13, "origin": "measured", "is_the_tables_target": True}
     chosen = {"constraint_ms": 0.1}
-    limit = specialize.limit_of(chosen, {"measured": measured})
+    limit = card.limit_of(chosen, {"measured": measured})
     assert limit and not limit["met"] and limit["excess_pct"] == pytest.approx(30)
-    assert specialize._limit_text(limit) == "MISSED by 30.0 % (asked for 0.1 ms, measured 0.13 ms)"
-    kept = specialize.limit_of(chosen, {"measured": {**measured, "latency_ms": 0.1}})
-    assert kept and specialize._limit_text(kept) == "met (asked for 0.1 ms, measured 0.1 ms)"
+    assert card.limit_text(limit) == "MISSED by 30.0 % (asked for 0.1 ms, measured 0.13 ms)"
+    kept = card.limit_of(chosen, {"measured": {**measured, "latency_ms": 0.1}})
+    assert kept and card.limit_text(kept) == "met (asked for 0.1 ms, measured 0.1 ms)"
     elsewhere = {**measured, "is_the_tables_target": False}
-    assert specialize.limit_of(chosen, {"measured": elsewhere}) is None
-    assert specialize.limit_of(None, {"measured": measured}) is None
+    assert card.limit_of(chosen, {"measured": elsewhere}) is None
+    assert card.limit_of(None, {"measured": measured}) is None
 
 
 def test_a_card_shows_signs_as_they_are() -> None:
-    assert specialize._cell("a|b <i>c</i>\n$x$") == "a\\|b &lt;i&gt;c&lt;/i&gt; $x$"
+    assert card._cell("a|b <i>c</i>\n$x$") == "a\\|b &lt;i&gt;c&lt;/i&gt; $x$"
 
 
 def test_a_failed_run_leaves_no_folder(own, tmp_path, capsys, monkeypatch) -> None:
@@ -253,9 +255,7 @@ def test_a_failed_run_leaves_no_folder(own, tmp_path, capsys, monkeypatch) -> No
     arch = str(COMPOFA.sample(np.random.default_rng(0), 16))
     given = ["--supernet", str(own), "--arch", arch, "--data", "digits", "--no-latency", "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(
-            specialize, "card_text", lambda card: (_ for _ in ()).throw(OSError(28, "No space left", "x"))
-        )
+        patch.setattr(run, "card_text", lambda card: (_ for _ in ()).throw(OSError(28, "No space left", "x")))
         assert specialize.main(given) == 1
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
@@ -293,7 +293,7 @@ def calibrated(path: Path, noise: float) -> Path:
     path.write_bytes(Path(LUT).read_bytes())
     table, rng = Table.load(path), np.random.default_rng(0)
     archs = tuple(drawn(40))
-    truth = table.predict_ms(encode(GLYPHS, archs))
+    truth = table.predict(encode(GLYPHS, archs))
     measured = (1 - noise) * truth + noise * rng.permutation(truth)
     Calibration(table, archs, tuple(measured.tolist()), tuple(measured.tolist())).save(calibration_path(path))
     return path
@@ -368,7 +368,7 @@ def test_a_compofa_frontier_is_exact_without_what_cannot_run(tmp_path, capsys) -
     measured = load_measured(shipped.accuracies("glyphs", "compofa"), GLYPHS)
     runs = [failed.keys().isdisjoint(arch_blocks(GLYPHS, a)) for a in decode(GLYPHS, measured.genotypes)]
     assert document["subnets_evaluated"] == sum(runs) < len(runs)
-    ms, accuracy = table.predict_ms(measured.genotypes[runs]), measured.accuracy[runs]
+    ms, accuracy = table.predict(measured.genotypes[runs]), measured.accuracy[runs]
     best = {
         (float(m), float(a))
         for m, a in zip(ms, accuracy, strict=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import build_lut, describe, evaluate, pareto, search, specialize, train
 
 from compofa.blocks import total_macs
 from compofa.checkpoint import open_supernet
@@ -17,7 +18,6 @@ from compofa.published import from_published, to_published
 from compofa.spaces.arch import Arch
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
-from hwbench import build_lut, describe, evaluate, pareto, search, specialize, train
 
 RECIPE = """
 family = "{family}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import build_lut, describe, pareto, search, validate
 
 from compofa.blocks import KINDS
 from compofa.errors import InputError
@@ -22,7 +23,6 @@ from compofa.spaces.making import MAKERS
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
-from hwbench import build_lut, describe, pareto, search, validate
 from lut.table import Table
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"

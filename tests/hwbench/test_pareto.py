@@ -6,13 +6,14 @@ import re
 
 import numpy as np
 import pytest
+from commands import pareto
 
 from compofa.accuracy import Accuracies
 from compofa.spaces.arch import Arch
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import pareto, shipped
+from hwbench import shipped
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows
 from lut.subnet_model import SubnetModel
@@ -132,7 +133,7 @@ def test_latencies_of_a_fitted_model(capsys, tmp_path):
     compofa, ofa = found["spaces"]
     assert compofa["enumerated"] and len(ofa["searched_frontier"]) > 20
     for point in (*compofa["frontier"], *ofa["searched_frontier"]):
-        (again,) = model.predict_ms(encode(GLYPHS, [Arch.parse(point["arch"])]))
+        (again,) = model.predict(encode(GLYPHS, [Arch.parse(point["arch"])]))
         assert again == pytest.approx(point["latency_ms"], rel=1e-6)
     assert picture.stat().st_size > 1000
     assert pareto.main([*given[:2], "--model", str(path)]) == 0
@@ -141,3 +142,19 @@ def test_latencies_of_a_fitted_model(capsys, tmp_path):
     assert "m.json is a model of family glyphs, not of imagenet-w1.0" in capsys.readouterr().err
     assert pareto.main(["--model", str(tmp_path / "no.json")]) == 2
     assert "no.json: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("x", ["macs", "params", "memory"])
+def test_any_cost_is_an_axis_and_needs_no_table(tmp_path, capsys, x: str) -> None:
+    out, rows = tmp_path / "p.png", tmp_path / "p.csv"
+    given = ["--space", "compofa", "--x", x, "--out", str(out), "--csv", str(rows), "--json"]
+    assert pareto.main(given) == 0
+    document = json.loads(capsys.readouterr().out)
+    cost = {"macs": "macs_m", "params": "params_m", "memory": "memory_mb"}[x]
+    assert document["cost"] == cost and document["origin"] == "counted" and "lut" not in document
+    frontier = document["spaces"][0]["frontier"]
+    values = [point[cost] for point in frontier]
+    assert values == sorted(values) and document["reference_point"][cost] >= values[-1]
+    assert out.read_bytes().startswith(b"\x89PNG") and rows.read_text().startswith(f"space,arch,{cost},")
+    assert pareto.main([*given, "--lut", "t.jsonl"]) == 2
+    assert "needs no latencies" in capsys.readouterr().err

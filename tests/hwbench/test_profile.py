@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from commands import collect, predict, profile
 from onnx import TensorProto, helper, numpy_helper
 
 from backends.base import Measurement
-from hwbench import collect, predict, profile
 from hwbench.profiling import measuring
 from lut.kernels.table import load
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import search
 
 from backends.base import Measurement, Target
 from compofa import accuracy_predictor
@@ -21,8 +22,10 @@ from compofa.spaces.arch import Arch
 from compofa.spaces.layout import encode, layout
 from compofa.spaces.registry import GLYPHS, get_family
 from compofa.spaces.space import get_space
-from hwbench import search, shipped
+from hwbench import shipped
+from hwbench.accuracy_source import open_accuracy
 from lut import store
+from lut.costs import COUNTED
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows
 from lut.subnet_model import SubnetModel
@@ -94,7 +97,7 @@ def test_compofa_is_exact_on_measured_accuracies(run, files) -> None:
     table = Table.load(files["compofa_lut"])
     archs = list(COMPOFA.enumerate())
     genotypes = encode(GLYPHS, archs)
-    latency, accuracy = table.predict_ms(genotypes), (truth(genotypes) * 10_000).round() / 10_000
+    latency, accuracy = table.predict(genotypes), (truth(genotypes) * 10_000).round() / 10_000
     assert found["exact"] and found["accuracy_is"] == "measured"
     assert "enumeration" in found["method"]
     (result,) = found["results"]
@@ -121,7 +124,7 @@ def test_results_come_in_the_order_asked(run, files, space: str) -> None:
         assert predictor.predict(encode(GLYPHS, [arch]))[0] == pytest.approx(result["accuracy"], abs=1e-6)
         assert 0 <= result["may_miss"] < 0.3
     random = encode(GLYPHS, [get_space(space, GLYPHS).sample(np.random.default_rng(i)) for i in range(300)])
-    fits = table.predict_ms(random) <= 3
+    fits = table.predict(random) <= 3
     assert predictor.predict(random)[fits].max() <= found["results"][0]["accuracy"]
 
 
@@ -178,8 +181,8 @@ def test_a_calibration_names_its_table(files, tmp_path, capsys) -> None:
     arguments = ["--accuracy", str(files["predictor"]), "--model"]
     assert search.main([*arguments, str(tmp_path / "x.calibration.json")]) == 2
     assert "x.calibration.json: No such file" in capsys.readouterr().err
-    assert search.main([*arguments, str(files["lut"])]) == 2
-    assert "a.jsonl: not JSON" in capsys.readouterr().err
+    assert search.main([*arguments, str(files["predictor"])]) == 2
+    assert "p.predictor.safetensors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def test_limits_hold_for_what_a_fitted_model_predicts(run, fitted, space: str) -
     rng, chosen = np.random.default_rng(1), get_space(space, GLYPHS)
     sides = [r for r in GLYPHS.resolutions if r != 20]
     random = encode(GLYPHS, [chosen.sample(rng, int(rng.choice(sides))) for _ in range(500)])
-    random_ms = model.predict_ms(random)
+    random_ms = model.predict(random)
     limits = np.quantile(random_ms, [0.2, 0.6])
     given = [part for limit in limits for part in ("--latency-ms", f"{limit:.6f}")]
     found = run("--space", space, "--model", str(fitted), "--accuracy", "{predictor}", *given)
@@ -282,7 +285,7 @@ def test_limits_hold_for_what_a_fitted_model_predicts(run, fitted, space: str) -
     assert (target["origin"], target["column"], target["target"]) == ("predicted", "cpu_ms", "made up")
     assert "predicted by 1.0 roofline, fitted on 120 measured subnets" in target["latency"]
     for row in (*found["results"], *found["frontier"]):
-        (again,) = model.predict_ms(encode(GLYPHS, [Arch.parse(row["arch"])]))
+        (again,) = model.predict(encode(GLYPHS, [Arch.parse(row["arch"])]))
         assert again == pytest.approx(row["latency_ms"], rel=1e-9)
     predictor = AccuracyPredictor.load(found["accuracy"])
     for result, limit in zip(found["results"], limits, strict=True):
@@ -364,3 +367,28 @@ def test_other_costs_that_nothing_meets_are_one_line(arguments, message, capsys)
     assert search.main(arguments) in (1, 2)
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("cost", "limit", "column"),
+    [
+        ("macs", "--max-macs", "macs_m"),
+        ("params", "--max-params", "params_m"),
+        ("memory", "--max-memory-mb", "memory_mb"),
+    ],
+)
+def test_a_search_by_any_cost_needs_no_table(capsys, cost: str, limit: str, column: str) -> None:
+    """And finds what enumeration finds."""
+    most = {"macs": 1.0, "params": 0.3, "memory": 0.035}[cost]
+    assert search.main(["--space", "compofa", "--cost", cost, limit, str(most), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert all(point[column] <= most for point in document["frontier"] if cost == "memory")
+    best = document["results"][-1 if cost == "memory" else 0]
+    assert best[column] <= most
+    source = open_accuracy(None, get_space("compofa", GLYPHS))
+    genotypes = get_space("compofa", GLYPHS).enumerate_genotypes()
+    fits = COUNTED[cost](GLYPHS).predict(genotypes) <= most
+    assert 0 < fits.sum() < len(fits)
+    assert best["accuracy"] == pytest.approx(source.predict(genotypes[fits]).max())
+    assert search.main(["--cost", cost, "--latency-ms", "2"]) == 2
+    assert "needs no latencies" in capsys.readouterr().err

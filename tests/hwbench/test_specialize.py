@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from commands import specialize
 from safetensors.torch import load_file
 
 from compofa.checkpoint import save_supernet
@@ -19,7 +20,6 @@ from compofa.spaces.arch import Arch
 from compofa.spaces.registry import GLYPHS
 from compofa.supernet import Supernet
 from compofa.supernet.static import build_network
-from hwbench import specialize
 
 ARCH = "r16-k3e3_k3e3-k5e3_k5e3-k3e3_k3e3-k3e3_k3e3-k5e4_k5e4_k5e4"
 

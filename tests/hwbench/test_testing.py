@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
+from commands import build_lut, validate
 
 from backends import registry
 from backends.base import Backend, Batch, Measurement, Network, Option, Settings, Target
@@ -30,7 +31,6 @@ from compofa.blocks.operations import unknown
 from compofa.errors import InputError
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import build_lut, validate
 from hwbench.rules import IN_TIME, NOTHING_ON_STDOUT, RuleBroken
 from hwbench.testing import ANSWERS, BackendConformance, broken_rules
 from lut.table import Table

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import evaluate, specialize, train
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -24,7 +25,6 @@ from compofa.supernet import Supernet
 from compofa.supernet import supernet as supernet_module
 from compofa.training.state import State
 from compofa.training.trainer import Trainer
-from hwbench import evaluate, specialize, train
 
 QUICK = ["--epoch-scale", "0.002", "--threads", "1", "--json"]
 

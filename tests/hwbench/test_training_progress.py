@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import curves, papers_table, reproduce, train
 
 from compofa.errors import InputError, Unavailable
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from hwbench import curves, papers_table, reproduce, train
-from hwbench.frontier import Cloud
+from hwbench import cli
+from hwbench.frontiers.cloud import Cloud
 from hwbench.training_progress import ImageRate, duration, training_progress
 
 
@@ -29,7 +30,7 @@ class Clock:
 def test_progress_counts_time_and_images_from_where_this_run_began(capsys):
     """A resumed run: 900 of 1,000 steps were taken before, and 57,600 images read."""
     clock = Clock()
-    with training_progress("training x", 1000, 900, clock) as advance:
+    with cli.showing(), training_progress("training x", 1000, 900, clock) as advance:
         for step in range(1, 13):
             clock.now += 2.0
             advance({"images": 57_600 + 64 * step, "loss": 1.5})
@@ -154,7 +155,8 @@ def test_the_table_holds_means_spreads_and_one_reference_for_all_hypervolumes(ca
     for words in ("1005 +- 7", "measured over 3 seeds", "for OFA, on ImageNet: 978.3 GPU hours"):
         assert words in shown.out
     assert "say anything" not in shown.err
-    papers_table.show(papers_table.describe(rows[:4], papers_table.FAST, Path("t.jsonl")))
+    with cli.showing():
+        papers_table.show(papers_table.describe(rows[:4], papers_table.FAST, Path("t.jsonl")))
     assert "trains too little" in capsys.readouterr().err
     assert papers_table.spread([1.0])["sd"] is None
 

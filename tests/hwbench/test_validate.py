@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import fit, validate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,9 @@ from compofa.network import arch_blocks
 from compofa.spaces.layout import decode, encode
 from compofa.spaces.registry import GLYPHS, get_family
 from compofa.spaces.space import get_space
-from hwbench import fit, plots, validate
+from hwbench import plots
+from hwbench.validating import measuring, run
+from hwbench.validating.subnets import draw_subnets
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
 from lut.scores import mape_pct, reference_noise_pct
@@ -143,7 +146,7 @@ def test_without_a_table_it_says_how_to_build_one(
 def test_subnets_are_distinct_and_the_table_can_answer_for_them(seed: int, count: int, name: str) -> None:
     table = synthetic(Target("none", "nowhere"), (name, (SMALLEST, SECOND)))
     space = get_space(name, GLYPHS)
-    archs = validate.draw_subnets(table, space, count, np.random.default_rng(seed))
+    archs = draw_subnets(table, space, count, np.random.default_rng(seed))
     assert len(set(archs)) == len(archs) == count
     assert all(space.contains(arch) for arch in archs)
     assert all(table.latency_ms(arch_blocks(GLYPHS, arch)) > 0 for arch in archs)
@@ -152,7 +155,7 @@ def test_subnets_are_distinct_and_the_table_can_answer_for_them(seed: int, count
 def test_all_of_a_small_space_may_be_drawn() -> None:
     table = synthetic(Target("none", "nowhere"), ("compofa", (SMALLEST,)))
     space = get_space("compofa", GLYPHS)
-    archs = validate.draw_subnets(table, space, 243, np.random.default_rng(0))
+    archs = draw_subnets(table, space, 243, np.random.default_rng(0))
     assert set(archs) == set(space.enumerate((SMALLEST,)))
 
 
@@ -161,10 +164,10 @@ def test_networks_are_measured_in_groups_that_fit_the_memory() -> None:
     space, rng = get_space("ofa", family), np.random.default_rng(0)
     networks = [space.blocks(space.sample(rng)) for _ in range(30)]
     order = rng.permutation(30).tolist()
-    groups = validate._groups(order, networks)
+    groups = measuring._groups(order, networks)
     assert [i for group in groups for i in group] == order
     sizes = [sum(total_params(networks[i]) for i in group) for group in groups]
-    assert all(size <= validate.MAX_PARAMS_AT_ONCE for size in sizes)
+    assert all(size <= measuring.MAX_PARAMS_AT_ONCE for size in sizes)
     assert 1 < len(groups) < 15
 
 
@@ -174,7 +177,7 @@ def test_ctrl_c_in_the_middle_of_a_validation(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(validate, "_one_pass", interrupted)
+    monkeypatch.setattr(measuring, "_one_pass", interrupted)
     assert validate.main(["--lut", str(copy), "--subnets", "10"]) == 130
     assert "measures everything twice or says nothing" in capsys.readouterr().err
     assert not calibration_path(copy).exists()
@@ -321,8 +324,8 @@ def test_a_csv_that_cannot_be_written_takes_no_calibration_along(
 ) -> None:
     csv = tmp_path / "networks.csv"
     write_networks(csv, Table.load(phone), 12)
-    for writer in ("write_measured", "_draw"):
-        monkeypatch.setattr(validate, writer, full)
+    monkeypatch.setattr(run, "write_measured", full)
+    monkeypatch.setattr(run.Validation, "draw", full)
     given = ["--lut", str(phone), "--measured", str(csv), "--csv", str(tmp_path / "out.csv")]
     assert validate.main(given) == 1
     shown = capsys.readouterr()
@@ -338,7 +341,7 @@ def test_what_took_long_to_measure_survives_a_full_disk(
     write_networks(csv, Table.load(phone), 12)
     rescue = tmp_path / "rescue"
     rescue.mkdir()
-    monkeypatch.setattr(validate.tempfile, "gettempdir", lambda: str(rescue))
+    monkeypatch.setattr(run.tempfile, "gettempdir", lambda: str(rescue))
     save = Calibration.save
     monkeypatch.setattr(
         Calibration,
@@ -371,5 +374,5 @@ def test_true_latencies_score_the_noise_that_is_told() -> None:
     noise = reference_noise_pct(first, second)
     assert noise == pytest.approx(mape_pct((first + second) / 2, truth), rel=0.05)
     assert noise == pytest.approx(mape_pct(first, second) / 2, rel=0.05)
-    assert validate.limit(noise, noise) == "machine" == validate.limit(1.2 * noise, noise)
-    assert validate.limit(3 * noise, noise) == "model" and validate.limit(1.0, None) is None
+    assert run.limit(noise, noise) == "machine" == run.limit(1.2 * noise, noise)
+    assert run.limit(3 * noise, noise) == "model" and run.limit(1.0, None) is None

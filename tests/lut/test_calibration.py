@@ -33,7 +33,7 @@ def test_the_calibrated_model_predicts_what_it_has_not_seen(table: Table) -> Non
     assert error.mean() < 0.015
     assert np.abs(calibration.raw_ms / calibration.measured_ms - 1).mean() > 0.2
     genotypes = encode(GLYPHS, calibration.archs)
-    np.testing.assert_allclose(calibration.model.predict_ms(genotypes), calibration.measured_ms, rtol=0.05)
+    np.testing.assert_allclose(calibration.model.predict(genotypes), calibration.measured_ms, rtol=0.05)
 
 
 def test_what_is_saved_is_loaded_and_refitted_alike(table: Table, tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ def test_the_arrays_give_the_sum_of_the_blocks(table: Table, seed: int, name: st
     rng = np.random.default_rng(seed)
     archs = [space.sample(rng) for _ in range(5)]
     expected = [table.latency_ms(space.blocks(arch)) for arch in archs]
-    np.testing.assert_allclose(table.predict_ms(encode(GLYPHS, archs)), expected, rtol=1e-12)
+    np.testing.assert_allclose(table.predict(encode(GLYPHS, archs)), expected, rtol=1e-12)
 
 
 def test_every_subnet_of_compofa_is_answered_for(table: Table) -> None:
     genotypes = get_space("compofa", GLYPHS).enumerate_genotypes()
-    latency = table.predict_ms(genotypes)
+    latency = table.predict(genotypes)
     assert latency.shape == (243 * len(GLYPHS.resolutions),)
     assert (latency > 0).all()
 
@@ -41,9 +41,9 @@ def random_genotypes(count: int) -> np.ndarray:
 
 def test_chunks_join_without_a_seam(table: Table) -> None:
     genotypes = random_genotypes(10_000)
-    one_by_one = np.concatenate([table.predict_ms(genotypes[i : i + 7]) for i in range(0, 10_000, 7)])
-    np.testing.assert_array_equal(table.predict_ms(genotypes), one_by_one)
-    assert table.predict_ms(genotypes[:0]).shape == (0,)
+    one_by_one = np.concatenate([table.predict(genotypes[i : i + 7]) for i in range(0, 10_000, 7)])
+    np.testing.assert_array_equal(table.predict(genotypes), one_by_one)
+    assert table.predict(genotypes[:0]).shape == (0,)
 
 
 def test_a_missing_entry_is_named_not_summed(table: Table) -> None:
@@ -52,7 +52,7 @@ def test_a_missing_entry_is_named_not_summed(table: Table) -> None:
     lost = space.blocks(arch)[5]
     partial = replace(table, entries={b: m for b, m in table.entries.items() if b != lost})
     with pytest.raises(MissingEntry, match=f"1 of the subnets.*at {GLYPHS.resolutions[1]} px, {lost}"):
-        partial.predict_ms(encode(GLYPHS, [arch]))
+        partial.predict(encode(GLYPHS, [arch]))
 
 
 def test_a_resolution_that_is_not_in_the_table_is_named(table: Table) -> None:
@@ -61,7 +61,7 @@ def test_a_resolution_that_is_not_in_the_table_is_named(table: Table) -> None:
     genotypes = get_space("compofa", GLYPHS).enumerate_genotypes()
     lost = 243 * (len(GLYPHS.resolutions) - 2)
     with pytest.raises(MissingEntry, match=f"{lost} of the subnets.*at {GLYPHS.resolutions[0]} px"):
-        partial.predict_ms(genotypes)
+        partial.predict(genotypes)
 
 
 @pytest.mark.parametrize(("column", "value"), [(0, -1), (0, len(GLYPHS.resolutions)), (3, -1), (3, 10)])
@@ -69,6 +69,6 @@ def test_what_is_no_genotype_is_refused(table: Table, column: int, value: int) -
     genotypes = random_genotypes(3)
     genotypes[1, column] = value
     with pytest.raises(ValueError, match="out of range"):
-        table.predict_ms(genotypes)
+        table.predict(genotypes)
     with pytest.raises(ValueError, match=r"shape \(n, 21\)"):
-        table.predict_ms(genotypes[:, :-1])
+        table.predict(genotypes[:, :-1])

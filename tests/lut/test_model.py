@@ -37,14 +37,14 @@ def test_a_model_says_the_same_of_blocks_and_of_genotypes(
     latency = LatencyModel(table, dict(zip(TERMS, weights, strict=True)))
     archs = sample(3, seed)
     by_blocks = [latency.latency_ms(arch_blocks(GLYPHS, arch)) for arch in archs]
-    np.testing.assert_allclose(latency.predict_ms(encode(GLYPHS, archs)), by_blocks, rtol=1e-9)
+    np.testing.assert_allclose(latency.predict(encode(GLYPHS, archs)), by_blocks, rtol=1e-9)
     np.testing.assert_allclose(values_of(table, archs) @ np.array(weights), by_blocks, rtol=1e-9)
 
 
 def test_without_a_calibration_a_model_is_the_table(table: Table) -> None:
     raw = LatencyModel(table)
     genotypes = encode(GLYPHS, sample(20))
-    np.testing.assert_allclose(raw.predict_ms(genotypes), table.predict_ms(genotypes), rtol=1e-12)
+    np.testing.assert_allclose(raw.predict(genotypes), table.predict(genotypes), rtol=1e-12)
     assert not raw.calibrated
     assert LatencyModel(table, {"scale": 1.1}).calibrated
     assert (raw.target, raw.family) == (table.target, table.family)
@@ -56,7 +56,7 @@ def test_a_model_does_not_answer_for_blocks_it_does_not_know(table: Table) -> No
     with pytest.raises(MissingEntry):
         empty.latency_ms(arch_blocks(GLYPHS, arch))
     with pytest.raises(MissingEntry):
-        empty.predict_ms(encode(GLYPHS, [arch]))
+        empty.predict(encode(GLYPHS, [arch]))
 
 
 @pytest.mark.parametrize("terms", model.CANDIDATES, ids="+".join)

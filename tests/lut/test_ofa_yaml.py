@@ -64,7 +64,7 @@ def test_a_folder_is_one_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     archs = [SPACE.sample(rng, 192) for _ in range(5)]
     expected = [sum(0.01 + block.macs / 1e8 for block in SPACE.blocks(arch)) for arch in archs]
-    np.testing.assert_allclose(load_model(tmp_path).predict_ms(encode(SPACE.family, archs)), expected)
+    np.testing.assert_allclose(load_model(tmp_path).predict(encode(SPACE.family, archs)), expected)
 
 
 def test_what_each_file_says_of_a_block_holds_at_its_resolution(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_each_file_says_of_a_block_holds_at_its_resolution(tmp_path: Path) 
         assert entry and entry.latency_ms == scale * (0.01 + last.macs / 1e8)
         archs = [SPACE.sample(rng, resolution) for _ in range(5)]
         expected = [sum(scale * (0.01 + b.macs / 1e8) for b in SPACE.blocks(arch)) for arch in archs]
-        for answer in (table.predict_ms, model.predict_ms):
+        for answer in (table.predict, model.predict):
             np.testing.assert_allclose(answer(encode(SPACE.family, archs)), expected)
         np.testing.assert_allclose([table.latency_ms(SPACE.blocks(arch)) for arch in archs], expected)
         np.testing.assert_allclose([model.latency_ms(SPACE.blocks(arch)) for arch in archs], expected)

@@ -42,7 +42,7 @@ def saved(model: SubnetModel, tmp_path: Path) -> Path:
 
 def test_what_was_saved_predicts_the_same(model: SubnetModel, saved: Path) -> None:
     again, (others, _) = SubnetModel.load(saved), measured(500, seed=1)
-    np.testing.assert_allclose(again.predict(others), model.predict(others), rtol=1e-6)
+    np.testing.assert_allclose(again.interval(others), model.interval(others), rtol=1e-6)
     assert (again.family, again.column, again.about) == (GLYPHS, "cpu_ms", {"measured": "s.csv"})
     assert again.predictor.candidates == model.predictor.candidates
 
@@ -57,11 +57,11 @@ def test_the_file_is_text_of_measurements(model: SubnetModel, saved: Path) -> No
 
 def test_chunks_do_not_change_the_answer(model: SubnetModel, monkeypatch: pytest.MonkeyPatch) -> None:
     others, _ = measured(50, seed=1)
-    whole = model.predict(others)
+    whole = model.interval(others)
     monkeypatch.setattr(subnet_model, "CHUNK", 7)
-    np.testing.assert_allclose(model.predict(others), whole, rtol=1e-12)
-    np.testing.assert_array_equal(model.predict_ms(others), model.predict(others).predicted_ms)
-    assert [len(part) for part in model.predict(others[:0])] == [0, 0, 0]
+    np.testing.assert_allclose(model.interval(others), whole, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(others), model.interval(others).predicted_ms)
+    assert [len(part) for part in model.interval(others[:0])] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["gp", "roofline-gp"])
@@ -73,7 +73,7 @@ def test_what_was_searched_for_is_not_searched_again(
     content = json.loads((tmp_path / "m.json").read_text())
     assert np.shape(content["searched"][name]["log_variances"])[0] == len(gaussian_process.STEPS)
     others = measured(200, seed=1)[0]
-    expected = fitted.predict(others)
+    expected = fitted.interval(others)
     searches = []
     search = gaussian_process._Kernel.most_evident
     monkeypatch.setattr(
@@ -83,12 +83,12 @@ def test_what_was_searched_for_is_not_searched_again(
     )
     again = SubnetModel.load(tmp_path / "m.json")
     assert searches == []
-    np.testing.assert_allclose(again.predict(others), expected, rtol=1e-6)
+    np.testing.assert_allclose(again.interval(others), expected, rtol=1e-6)
     assert again.predictor.searched() == fitted.predictor.searched()
     for unknown in ({}, None):
         anew = SubnetModel.load(changed(tmp_path / "m.json", searched=unknown))
         assert len(searches) == len(gaussian_process.STEPS)
-        np.testing.assert_allclose(anew.predict(others), expected, rtol=1e-6)
+        np.testing.assert_allclose(anew.interval(others), expected, rtol=1e-6)
         searches.clear()
 
 

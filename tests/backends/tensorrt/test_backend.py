@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import build_lut
 
 from backends.base import BlocksFailed, CannotRun, Settings
 from backends.chained import CPU_TIMINGS, Timings
@@ -27,7 +28,6 @@ from backends.tensorrt.build import TOLERANCES, Graph, Request
 from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
 from backends.tensorrt.worker import Builder, CannotKeep, build_command
 from compofa.blocks import Block
-from hwbench import build_lut
 from lut import store
 
 FAKE = Path(__file__).parent / "fake"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
+from commands import build_lut
 
 from backends.base import BlocksFailed, CannotRun, Network, Settings
 from backends.measuring.timing import TimingSettings
@@ -13,7 +14,6 @@ from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe
 from backends.tvm.loopback import Farm
 from compofa.blocks import Block
-from hwbench import build_lut
 from lut import store
 
 pytestmark = pytest.mark.needs_tvm

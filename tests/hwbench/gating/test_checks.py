@@ -33,8 +33,8 @@ class Wrong:
     def __init__(self, training: Calibration, change: Callable[[Floats], Floats]) -> None:
         self.model, self.change = training.model, change
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
-        return self.change(self.model.predict_ms(genotypes))
+    def predict(self, genotypes: Genotypes) -> Floats:
+        return self.change(self.model.predict(genotypes))
 
 
 @pytest.fixture
@@ -200,11 +200,11 @@ class Guess(models.Bounded):
     def __init__(self, training: Calibration, width: float) -> None:
         self.table_model, self.width = training.model, width
 
-    def predict_ms(self, genotypes: Genotypes) -> Floats:
-        return self.table_model.predict_ms(genotypes)
+    def predict(self, genotypes: Genotypes) -> Floats:
+        return self.table_model.predict(genotypes)
 
     def interval_ms(self, genotypes: Genotypes, coverage: float) -> tuple[Floats, Floats]:
-        predicted = self.predict_ms(genotypes)
+        predicted = self.predict(genotypes)
         return predicted * (1 - self.width), predicted * (1 + self.width)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,9 @@ import pytest
 from cut_families import cut
 
 from compofa.spaces.family import Family
-from compofa.spaces.layout import layout
+from compofa.spaces.layout import Genotypes, layout
 from compofa.spaces.registry import FAMILIES, GLYPHS
 from compofa.spaces.space import get_space
-from hwbench.searching.additive import Additive
 from hwbench.searching.problem import Floats, Problem
 from lut.lookup import Lookup
 
@@ -25,13 +25,27 @@ WIDE = cut(FAMILIES["glyphs-resnet"], units=4, resolutions=(16, 32), depths=(1, 
 FAMILY_OF = {"ofa": SMALL, "wide": WIDE}
 
 
-def random_additive(family: Family, rng: np.random.Generator, steps: int = 0) -> Additive:
+def random_additive(family: Family, rng: np.random.Generator, steps: int = 0) -> Lookup:
     """Random values, on a grid of `steps` if given so that many subnets tie."""
     at = layout(family)
     slots = rng.random((at.contexts, at.slots, 1 + at.max_choices))
     slots = np.floor(slots * steps) / steps if steps else slots
     slots[:, :, 0] = 0
-    return Additive(family, rng.random(len(family.resolutions)), slots)
+    return Lookup(family, rng.random(len(family.resolutions)), slots)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A cost that is what `lookup` says."""
+
+    lookup: Lookup
+    unit = "ms"
+
+    def predict(self, genotypes: Genotypes) -> Floats:
+        return self.lookup.predict(genotypes)
+
+    def as_lookup(self) -> Lookup:
+        return self.lookup
 
 
 def make_problem(
@@ -47,13 +61,14 @@ def make_problem(
 
     def accuracy(genotypes: np.ndarray) -> Floats:
         choice = genotypes[:, 1:] / 4
-        return gain(genotypes) / 10 + bend * np.tanh(((choice @ twist) * choice).sum(1))
+        return gain.predict(genotypes) / 10 + bend * np.tanh(((choice @ twist) * choice).sum(1))
 
-    lookups = tuple(Lookup(family, table.fixed, table.slots) for table in tables)
-    return Problem(get_space("ofa" if space == "wide" else space, family), lookups, accuracy, (0, 1))
+    return Problem(
+        get_space("ofa" if space == "wide" else space, family), tuple(map(Sum, tables)), accuracy, (0, 1)
+    )
 
 
 @pytest.fixture(scope="session")
 def searching() -> SimpleNamespace:
     """The helpers of this file."""
-    return SimpleNamespace(random_additive=random_additive, make_problem=make_problem)
+    return SimpleNamespace(random_additive=random_additive, make_problem=make_problem, Sum=Sum)

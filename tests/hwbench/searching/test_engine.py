@@ -16,22 +16,22 @@ from compofa.spaces.family import Family
 from compofa.spaces.layout import layout
 from hwbench.searching import breed, engine, polish
 from hwbench.searching.engine import Infeasible, search
-from hwbench.searching.problem import Evaluated, Latency, Problem
+from hwbench.searching.problem import Cost, Evaluated, Problem
 
 seeds = st.integers(0, 2**32)
 
 
 def limits(problem: Problem, count: int = 6) -> np.ndarray:
     """Quantiles of the latencies, shape (count, targets)."""
-    latency = problem.latency_ms(problem.space.enumerate_genotypes())
+    latency = problem.costs_of(problem.space.enumerate_genotypes())
     # a little more than a latency that occurs, so that rounding decides nothing
     return np.quantile(latency, np.linspace(0.05, 0.9, count), axis=0) + 1e-9
 
 
-def optimum(problem: Problem, limits_ms: np.ndarray) -> np.ndarray:
+def optimum(problem: Problem, limits: np.ndarray) -> np.ndarray:
     """Best accuracy within each limit, by looking at every subnet."""
     every = problem.evaluate(problem.space.enumerate_genotypes())
-    return np.array([every.accuracy[every.within(one)].max() for one in limits_ms])
+    return np.array([every.accuracy[every.within(one)].max() for one in limits])
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_additive_search_is_brute_force(searching, not_enumerated, space: st
         found = search(problem, wanted)
         assert found.exact
         np.testing.assert_allclose(found.best.accuracy, optimum(problem, wanted), atol=1e-9)
-        assert (found.best.latency_ms <= wanted).all()
+        assert (found.best.costs <= wanted).all()
         assert found.may_miss.max() < 1e-9
         whole = search(problem, wanted[:0]).frontier
         for limit, best in zip(wanted, optimum(problem, wanted), strict=True):
@@ -73,7 +73,7 @@ def test_what_may_be_missed_holds_what_is_missed(searching, not_enumerated) -> N
         wanted = limits(problem)
         found = search(problem, wanted)
         assert not found.exact
-        assert (found.best.latency_ms <= wanted).all()
+        assert (found.best.costs <= wanted).all()
         missed.append(optimum(problem, wanted) - found.best.accuracy)
         assert (missed[-1] <= found.may_miss + 1e-9).all()
     assert np.mean(np.array(missed) > 1e-9) < 0.05
@@ -81,22 +81,26 @@ def test_what_may_be_missed_holds_what_is_missed(searching, not_enumerated) -> N
 
 @dataclass(frozen=True)
 class Bent:
-    """A latency that is no sum: up to `share` more or less than a lookup's."""
+    """A cost that is no sum: up to `share` more or less than a lookup's."""
 
-    lookup: Latency
+    lookup: Cost
     twist: np.ndarray
     share: float
+    unit = "ms"
 
-    def predict_ms(self, genotypes: np.ndarray) -> np.ndarray:
+    def as_lookup(self) -> None:
+        return None
+
+    def predict(self, genotypes: np.ndarray) -> np.ndarray:
         choice = genotypes[:, 1:] / 4
         bend = np.tanh(((choice @ self.twist) * choice).sum(1))
-        return (1 + self.lookup.predict_ms(genotypes)) * (1 + self.share * bend)
+        return (1 + self.lookup.predict(genotypes)) * (1 + self.share * bend)
 
 
 def bent(problem: Problem, seed: int, share: float = 0.05) -> Problem:
     columns = problem.space.layout.columns - 1
     twist = np.random.default_rng(seed + 100).standard_normal((columns, columns))
-    return replace(problem, latencies=tuple(Bent(lookup, twist, share) for lookup in problem.latencies))
+    return replace(problem, costs=tuple(Bent(lookup, twist, share) for lookup in problem.costs))
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.02])
@@ -109,8 +113,8 @@ def test_latencies_that_are_no_sum(searching, not_enumerated, bend: float, targe
         wanted = limits(problem)
         found = search(problem, wanted)
         assert not found.exact and problem.overestimate(found.frontier).max() > 0.001
-        np.testing.assert_array_equal(found.best.latency_ms, problem.latency_ms(found.best.genotypes))
-        assert (found.best.latency_ms <= wanted).all()
+        np.testing.assert_array_equal(found.best.costs, problem.costs_of(found.best.genotypes))
+        assert (found.best.costs <= wanted).all()
         missed.append(optimum(problem, wanted) - found.best.accuracy)
         assert (missed[-1] <= found.may_miss + 1e-9).all()
     assert np.mean(np.array(missed) > 1e-9) < 0.1
@@ -132,7 +136,7 @@ def test_two_targets(searching, monkeypatch, enumerable: int) -> None:
         wanted = limits(problem, 4)
         for both in wanted:
             found = search(problem, both[None])
-            assert (found.best.latency_ms <= both).all()
+            assert (found.best.costs <= both).all()
             assert found.exact == bool(enumerable)
             missed.append(float(optimum(problem, both[None])[0] - found.best.accuracy[0]))
             assert missed[-1] <= found.may_miss[0] + 1e-9
@@ -143,8 +147,8 @@ def test_the_frontier_of_three_objectives_has_no_dominated_subnet(searching) -> 
     problem = searching.make_problem(2, bend=0.02, targets=2)
     front = search(problem, np.empty((0, 2))).frontier
     worse = [
-        ((front.latency_ms <= ms).all(1) & (front.accuracy >= a)).sum()
-        for ms, a in zip(front.latency_ms, front.accuracy, strict=True)
+        ((front.costs <= ms).all(1) & (front.accuracy >= a)).sum()
+        for ms, a in zip(front.costs, front.accuracy, strict=True)
     ]
     assert worse == [1] * len(front)
     assert len(front) > 10
@@ -154,7 +158,7 @@ def test_the_frontier_of_three_objectives_has_no_dominated_subnet(searching) -> 
 def test_infeasible_names_the_fastest(searching, monkeypatch, enumerable: int) -> None:
     monkeypatch.setattr(engine, "ENUMERABLE", enumerable)
     problem = searching.make_problem(3, bend=0.02)
-    fastest = problem.latency_ms(problem.space.enumerate_genotypes()).min()
+    fastest = problem.costs_of(problem.space.enumerate_genotypes()).min()
     with pytest.raises(Infeasible, match=rf"within 0\.01 ms: the fastest takes {fastest:.4g} ms \(r"):
         search(problem, np.array([[0.01], [0.001]]))
 
@@ -180,11 +184,13 @@ def crippled(problem: Problem, seed: int, share: float = 0.25) -> Problem:
     family = space.family
     elastic = [b for b in space.all_blocks() if b.hidden_channels > b.in_shape[0]]
     space = space.without(b for b in elastic if rng.random() < share)
-    lookups = tuple(
-        replace(lookup, slot_ms=np.where(space.runs, lookup.slot_ms, np.nan)) for lookup in problem.latencies
+    lookups = [cost.lookup for cost in problem.costs]
+    costs = tuple(
+        replace(cost, lookup=replace(lookup, slots=np.where(space.runs, lookup.slots, np.nan)))
+        for cost, lookup in zip(problem.costs, lookups, strict=True)
     )
     kept = tuple(i for i in problem.resolutions if family.resolutions[i] in space.resolutions)
-    return replace(problem, space=space, latencies=lookups, resolutions=kept)
+    return replace(problem, space=space, costs=costs, resolutions=kept)
 
 
 def blocks(family: Family, row: list[int]) -> set[Block]:
@@ -218,12 +224,12 @@ def test_what_cannot_run_is_never_found_and_the_best_of_the_rest_is(
         runs = np.array([forbidden.isdisjoint(blocks(family, row)) for row in every.tolist()])
         assert 0 < runs.sum() < len(runs) and runs.sum() == problem.space.count()
         subnets = whole.evaluate(every[runs])
-        wanted = np.quantile(subnets.latency_ms, [0.1, 0.4, 0.8], axis=0) + 1e-9
+        wanted = np.quantile(subnets.costs, [0.1, 0.4, 0.8], axis=0) + 1e-9
         best = np.array([subnets.accuracy[subnets.within(one)].max() for one in wanted])
         found = search(problem, wanted)
         assert problem.space.can_run(found.frontier.genotypes).all()
-        assert np.isfinite(found.frontier.latency_ms).all()
-        assert (found.best.latency_ms <= wanted).all()
+        assert np.isfinite(found.frontier.costs).all()
+        assert (found.best.costs <= wanted).all()
         missed = best - found.best.accuracy
         assert (missed <= found.may_miss + 1e-9).all() and (missed >= -1e-9).all()
         if found.exact:
@@ -235,14 +241,14 @@ def test_what_cannot_run_is_never_found_and_the_best_of_the_rest_is(
 def test_polishing_never_loses_and_keeps_the_limits(searching) -> None:
     problem, rng = searching.make_problem(9, bend=0.1, targets=2), np.random.default_rng(0)
     starts = problem.evaluate(problem.sample(12, rng))
-    slack = starts.latency_ms * 1.05
+    slack = starts.costs * 1.05
     best, seen = polish.polish(problem, starts, slack)
     assert (best.accuracy >= starts.accuracy).all()
     assert (best.accuracy > starts.accuracy).mean() > 0.5
-    assert (best.latency_ms <= slack).all()
+    assert (best.costs <= slack).all()
     again = problem.evaluate(best.genotypes)
     np.testing.assert_allclose(again.accuracy, best.accuracy)
-    np.testing.assert_allclose(again.latency_ms, best.latency_ms)
+    np.testing.assert_allclose(again.costs, best.costs)
     assert len(seen) > len(best)
     # Nothing that one change reaches is better.
     for i, genotype in enumerate(best.genotypes):
@@ -267,5 +273,5 @@ def test_best_within_prefers_the_faster_of_equals() -> None:
     subnets = Evaluated(
         np.zeros((3, 2), np.int16), np.array([[3.0], [2.0], [9.0]]), np.array([0.5, 0.5, 0.9])
     )
-    assert subnets.best_within(np.array([4.0])).latency_ms.tolist() == [[2.0]]
+    assert subnets.best_within(np.array([4.0])).costs.tolist() == [[2.0]]
     assert len(subnets.best_within(np.array([1.0]))) == 0

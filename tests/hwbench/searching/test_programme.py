@@ -31,15 +31,15 @@ def test_the_frontier_is_exact(searching, space: str, seed: int, steps: int) -> 
     accuracy = searching.random_additive(problem.space.family, np.random.default_rng(seed + 1), steps)
     genotypes = problem.space.enumerate_genotypes()
     for resolution in problem.resolutions:
-        front = programme.solve(problem, problem.latency[0], accuracy, resolution, epsilon=0.0)
+        front = programme.solve(problem, problem.additive_costs[0], accuracy, resolution, epsilon=0.0)
         mine = genotypes[genotypes[:, 0] == resolution]
-        expected = brute_force(problem.latency[0](mine), accuracy(mine))
+        expected = brute_force(problem.additive_costs[0].predict(mine), accuracy.predict(mine))
         rebuilt = problem.assemble(resolution, front.choice, front.widths)
-        np.testing.assert_allclose(accuracy(rebuilt), front.accuracy)
-        np.testing.assert_allclose(problem.latency_ms(rebuilt)[:, 0], front.latency)
+        np.testing.assert_allclose(accuracy.predict(rebuilt), front.accuracy)
+        np.testing.assert_allclose(problem.costs_of(rebuilt)[:, 0], front.cost)
         for limit in np.linspace(expected[0, 0], expected[-1, 0], 20):
             best = expected[expected[:, 0] <= limit + 1e-9, 1].max()
-            assert front.accuracy[front.latency <= limit + 1e-9].max() == pytest.approx(best, abs=1e-9)
+            assert front.accuracy[front.cost <= limit + 1e-9].max() == pytest.approx(best, abs=1e-9)
 
 
 @pytest.mark.parametrize("space", ["ofa", "wide"])
@@ -48,10 +48,10 @@ def test_the_frontier_is_exact(searching, space: str, seed: int, steps: int) -> 
 def test_thinning_loses_no_more_than_it_says(searching, space: str, seed: int, epsilon: float) -> None:
     problem = searching.make_problem(seed, space=space)
     accuracy = searching.random_additive(problem.space.family, np.random.default_rng(seed + 1))
-    exact = programme.solve(problem, problem.latency[0], accuracy, 0, epsilon=0.0)
-    thin = programme.solve(problem, problem.latency[0], accuracy, 0, epsilon=epsilon)
-    for latency, best in zip(exact.latency, exact.accuracy, strict=True):
-        reached = thin.accuracy[thin.latency <= latency + 1e-9].max()
+    exact = programme.solve(problem, problem.additive_costs[0], accuracy, 0, epsilon=0.0)
+    thin = programme.solve(problem, problem.additive_costs[0], accuracy, 0, epsilon=epsilon)
+    for latency, best in zip(exact.cost, exact.accuracy, strict=True):
+        reached = thin.accuracy[thin.cost <= latency + 1e-9].max()
         assert best - reached <= (len(problem.space.shapes) - 1) * epsilon + 1e-9
 
 

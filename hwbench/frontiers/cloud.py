@@ -1,4 +1,4 @@
-"""Joining accuracy with latency: clouds of subnets, their frontiers and hypervolumes."""
+"""Joining accuracy with a cost: clouds of subnets, their frontiers and hypervolumes."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from compofa.spaces.layout import Genotypes, decode
 
 Floats = NDArray[np.float64]
 MAXIMISE = (False, True)
-"""Of the columns (latency_ms, accuracy)."""
+"""Of the columns (cost, accuracy)."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Subnets with their latency and accuracy.
+    """Subnets with what they cost and their accuracy.
 
     Args:
         genotypes: shape (n, 1 + slots).
-        latency_ms: shape (n,).
+        cost: shape (n,).
         accuracy: fractions, shape (n,).
     """
 
     family: Family
     genotypes: Genotypes
-    latency_ms: Floats
+    cost: Floats
     accuracy: Floats
 
     def __len__(self) -> int:
-        return len(self.latency_ms)
+        return len(self.cost)
 
     @property
     def points(self) -> Floats:
-        """(latency_ms, accuracy), shape (n, 2)."""
-        return np.column_stack([self.latency_ms, self.accuracy])
+        """(cost, accuracy), shape (n, 2)."""
+        return np.column_stack([self.cost, self.accuracy])
 
     def take(self, index: NDArray[np.intp]) -> Cloud:
         """The subnets at `index`, in its order."""
-        return Cloud(self.family, self.genotypes[index], self.latency_ms[index], self.accuracy[index])
+        return Cloud(self.family, self.genotypes[index], self.cost[index], self.accuracy[index])
 
     def archs(self) -> list[Arch]:
         """The subnets."""
         return decode(self.family, self.genotypes)
 
     def frontier(self) -> Cloud:
-        """The subnets that no other beats in one objective without losing in the other, by rising latency.
+        """The subnets that no other beats in one objective without losing in the other, by rising cost.
 
-        Of several with the same latency and accuracy one is kept.
+        Of several with the same cost and accuracy one is kept.
         """
         index = np.flatnonzero(moocore.is_nondominated(self.points, maximise=MAXIMISE))
-        return self.take(index[np.argsort(self.latency_ms[index], kind="stable")])
+        return self.take(index[np.argsort(self.cost[index], kind="stable")])
 
     def hypervolume(self, reference: tuple[float, float]) -> float:
-        """Area that the cloud dominates, in ms x accuracy.
+        """Area that the cloud dominates, in the unit of the cost x accuracy.
 
         Args:
-            reference: (latency_ms, accuracy); points that are worse in either count for nothing.
+            reference: (cost, accuracy); points that are worse in either count for nothing.
         """
         return float(moocore.hypervolume(self.points, ref=np.array(reference), maximise=MAXIMISE))

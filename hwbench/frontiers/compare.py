@@ -1,0 +1,255 @@
+"""The subnets of several spaces by accuracy and one cost, measured and predicted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compofa.errors import InputError
+from compofa.spaces.layout import encode
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import Space, get_space
+from hwbench.accuracy_source import check_choices, find_predictor
+from hwbench.frontiers.cloud import Cloud
+from hwbench.inputs.accuracies import accuracy_files
+from hwbench.inputs.costs import Given, Source, open_source
+from hwbench.inputs.coverage import LeftOut, covered_resolutions, runnable
+from hwbench.inputs.trust import insist, note_differences
+from hwbench.measured_accuracies import load_measured
+from hwbench.searching.engine import search
+from hwbench.searching.problem import Problem
+from hwbench.subnets import Subnet, to_frame
+from hwbench.telling import note
+
+if TYPE_CHECKING:
+    from compofa.accuracy_origin import AccuracyOrigin
+    from compofa.spaces.family import Family
+    from lut.costs import CostModel
+
+PREDICTED_SUBNETS = 5_000
+"""Random subnets drawn with predicted accuracy, where a space cannot be enumerated."""
+
+
+@dataclass(frozen=True)
+class SpaceResult:
+    """A space's subnets.
+
+    Args:
+        name: of the space.
+        of: what the accuracies are of.
+        file: that they come from.
+        measured: subnets with measured accuracy, other than those of the spaces inside this one.
+        predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
+            predictor.
+        searched: the frontier of predicted accuracies that a search found; None likewise.
+        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`.
+        left_out: what the target cannot run; None if it can run all.
+    """
+
+    name: str
+    of: AccuracyOrigin
+    file: Path
+    measured: Cloud
+    predicted: Cloud | None
+    searched: Cloud | None
+    complete: bool
+    left_out: LeftOut | None
+
+    @property
+    def supernet(self) -> str:
+        """The recipe that trained the supernet, or, where that is not known, the file of the accuracies."""
+        return self.of.supernet or self.file.name
+
+
+@dataclass(frozen=True)
+class ParetoResult:
+    """Frontiers of several spaces by one cost. In a notebook it shows its picture.
+
+    Args:
+        family: whose subnets, with the classes of the table.
+        source: the cost.
+        spaces: what each space has.
+    """
+
+    family: Family
+    source: Source
+    spaces: tuple[SpaceResult, ...]
+
+    @property
+    def cost(self) -> CostModel:
+        """What is traded against accuracy."""
+        return self.source.cost
+
+    @property
+    def reference_point(self) -> tuple[float, float]:
+        """The most that a measured subnet of any space costs, and the lowest accuracy of one."""
+        return (
+            max(float(space.measured.cost.max()) for space in self.spaces),
+            min(float(space.measured.accuracy.min()) for space in self.spaces),
+        )
+
+    @property
+    def hypervolumes(self) -> dict[str, float]:
+        """Of each space's measured frontier, in the unit of the cost x accuracy, from :attr:`reference_point`."""
+        reference = self.reference_point
+        return {space.name: space.measured.frontier().hypervolume(reference) for space in self.spaces}
+
+    @property
+    def frontiers(self) -> dict[str, list[Subnet]]:
+        """Of each space: the subnets of measured accuracy that no other beats, by rising cost."""
+        return {space.name: self.subnets(space.measured.frontier()) for space in self.spaces}
+
+    def subnets(self, cloud: Cloud) -> list[Subnet]:
+        """The subnets of a cloud as objects."""
+        rows = zip(cloud.archs(), cloud.accuracy.tolist(), cloud.cost.tolist(), strict=True)
+        return [Subnet(arch, accuracy, {self.cost.name: cost}) for arch, accuracy, cost in rows]
+
+    def to_frame(self) -> Any:
+        """All subnets as a pandas data frame: space, arch, accuracy, the cost, whether the accuracy is measured or
+        predicted, and whether it is on its space's measured frontier."""
+        from hwbench.frontiers.document import rows
+
+        return to_frame(rows(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Frontiers, hypervolumes and where the numbers come from, JSON-ready."""
+        from hwbench.frontiers.document import describe
+
+        return describe(self)
+
+    def draw(self, path: str | Path | io.BytesIO, **options: Any) -> None:
+        """Draw the picture, a png, svg or pdf."""
+        from hwbench.frontiers.document import draw
+
+        draw(path if isinstance(path, io.BytesIO) else Path(path), self, **options)
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.draw(picture)
+        return picture.getvalue()
+
+    def __repr__(self) -> str:
+        lines = [f"{self.family.name} by {self.cost.label}, {self.cost.of}"]
+        for space in self.spaces:
+            frontier = space.measured.frontier()
+            lines.append(
+                f"  {space.name}: {len(frontier)} of {len(space.measured):,} measured subnets on the frontier, "
+                f"hypervolume {self.hypervolumes[space.name]:.5f} {self.cost.unit} x accuracy"
+            )
+        return "\n".join(lines)
+
+
+def pareto(
+    cost: Given | None = None,
+    *,
+    spaces: Sequence[str] = ("compofa", "ofa"),
+    family: str | Family | None = None,
+    accuracy: str | Path | Sequence[str | Path] | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> ParetoResult:
+    """The frontiers of several spaces.
+
+    >>> import hwbench
+    >>> fronts = hwbench.pareto(hwbench.reference_table(), spaces=["compofa"])
+    >>> fronts.frontiers["compofa"][0].latency_ms < fronts.frontiers["compofa"][-1].latency_ms
+    True
+
+    Args:
+        cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the newest table
+            of the family.
+        spaces: names.
+        family: whose subnets (default: that of the cost, or glyphs).
+        accuracy: files of accuracies, one for all spaces or one for each; None for what is shipped.
+        seed: of the random subnets with predicted accuracy.
+        force: go on with what is not to be trusted or does not belong together.
+
+    Raises:
+        InputError: what was given does not belong together, or is broken; says how.
+        MissingEntry: the table lacks blocks of a space.
+    """
+    wanted = get_family(family) if isinstance(family, str) else family
+    source = open_source(cost, wanted, force)
+    owner = source.cost.family  # with the classes of the table
+    if wanted and owner.name != wanted.name:
+        what = "model" if source.file and source.file.suffix == ".json" else "table"
+        raise InputError(
+            f"{source} is a {what} of family {owner.name}, not of {wanted.name}: say --family {owner.name}, or give "
+            "another one"
+        )
+    names = list(dict.fromkeys(spaces))
+    given = [accuracy] if isinstance(accuracy, str | Path) else accuracy
+    files = accuracy_files(names, owner, [Path(file) for file in given or ()])
+    results = tuple(
+        join(get_space(name, owner), source, file, seed, force)
+        for name, file in zip(names, files, strict=True)
+    )
+    check_comparable(results, force)
+    note_differences(source.cost, results[0].of)
+    return ParetoResult(owner, source, results)
+
+
+def join(space: Space, source: Source, file: Path, seed: int, force: bool = False) -> SpaceResult:
+    """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
+    resolutions that the cost covers, less those that the target cannot run.
+
+    Raises:
+        MissingEntry: the table lacks blocks of the space.
+        InputError: the file holds no subnet of it at the table's resolutions.
+    """
+    family, cost = space.family, source.cost
+    space, left_out = runnable(space, source)
+    covered = covered_resolutions(space, source, force)
+    everything = load_measured(file, family)
+    mine = everything.inside(space, covered)
+    if not len(mine.accuracy):
+        raise InputError(f"{file} holds no subnet of space {space.name} at {', '.join(map(str, covered))} px")
+    measured = Cloud(family, mine.genotypes, cost.predict(mine.genotypes), mine.accuracy)
+    complete = len(measured) == space.count(covered)
+    predicted = searched = None
+    if not complete and (predictor := find_predictor(everything)):
+        if predictor.coverage:
+            check_choices(file, predictor.coverage, space)
+        known = [r for r in covered if r in predictor.resolutions]
+        if len(known) < len(covered):
+            sides = ", ".join(str(r) for r in covered if r not in known)
+            note(f"no accuracy is predicted at {sides} px: the predictor beside {file} was not fitted there")
+        if known:
+            rng = np.random.default_rng(seed)
+            drawn = [space.sample(rng, int(rng.choice(known))) for _ in range(PREDICTED_SUBNETS)]
+            sample = encode(family, drawn)
+            predicted = Cloud(family, sample, cost.predict(sample), predictor.predict(sample))
+            searched = search_frontier(space, cost, predictor, known, seed)
+    return SpaceResult(space.name, mine.origin, file, measured, predicted, searched, complete, left_out)
+
+
+def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
+    """Refuse accuracies on different images in one picture, unless forced.
+
+    Raises:
+        InputError: two files are of different test splits, or numbers of images, or precisions.
+    """
+    first, *others = results
+    for other in others:
+        if differ := first.of.differences(other.of, "data", "images", "precision"):
+            insist(
+                f"the accuracies of {first.name} ({first.file}) and of {other.name} ({other.file}) cannot be compared: "
+                f"{'; '.join(differ)}",
+                force,
+            )
+
+
+def search_frontier(
+    space: Space, cost: CostModel, predictor: Any, resolutions: Sequence[int], seed: int
+) -> Cloud:
+    """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
+    index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
+    problem = Problem(space, (cost,), partial(predictor.predict, covered=True), index)
+    front = search(problem, np.empty((0, 1)), seed).frontier
+    return Cloud(space.family, front.genotypes, front.costs[:, 0], front.accuracy)

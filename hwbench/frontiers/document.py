@@ -1,0 +1,104 @@
+"""Frontiers as a document for machines, as rows of a file, and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compofa.files import write_atomically
+
+if TYPE_CHECKING:
+    from hwbench.frontiers.cloud import Cloud
+    from hwbench.frontiers.compare import ParetoResult, SpaceResult
+
+
+def describe(result: ParetoResult) -> dict[str, Any]:
+    """What was found, JSON-ready."""
+    cost, accuracy = result.reference_point
+    return {
+        "family": result.family.name,
+        "cost": result.cost.name,
+        **result.cost.describe(result.source.file),
+        "target": result.cost.of,
+        "lut_is_the_shipped_reference": result.source.shipped,
+        "reference_point": {result.cost.name: cost, "accuracy": accuracy},
+        "spaces": [_describe_space(result, space) for space in result.spaces],
+    }
+
+
+def _describe_space(result: ParetoResult, space: SpaceResult) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        "supernet": space.supernet,
+        "test_images": space.of.images,
+        "accuracy_of": space.of.to_dict(),
+        "subnets_measured": len(space.measured),
+        "subnets_that_cannot_run": space.left_out.subnets if space.left_out else 0,
+        "enumerated": space.complete,
+        "subnets_predicted": len(space.predicted) if space.predicted else 0,
+        "hypervolume": result.hypervolumes[space.name],
+        "frontier": _points(result, space.measured.frontier()),
+        "searched_frontier": _points(result, space.searched),
+    }
+
+
+def _points(result: ParetoResult, cloud: Cloud | None) -> list[dict[str, Any]]:
+    return [] if cloud is None else [subnet.to_dict() for subnet in result.subnets(cloud)]
+
+
+def rows(result: ParetoResult) -> Iterator[dict[str, Any]]:
+    """Every subnet: space, arch, accuracy, the cost, whether the accuracy is measured or predicted, and whether the
+    subnet is on its space's measured frontier (1 or 0)."""
+    for space in result.spaces:
+        best = {str(arch) for arch in space.measured.frontier().archs()}
+        for origin, cloud in (("measured", space.measured), ("predicted", space.predicted)):
+            for point in _points(result, cloud):
+                on_frontier = int(origin == "measured" and point["arch"] in best)
+                yield {"space": space.name, **point, "accuracy_is": origin, "on_frontier": on_frontier}
+
+
+def write_csv(path: Path, result: ParetoResult) -> None:
+    """:func:`rows`, at once."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    cost = result.cost.name
+    writer.writerow(["space", "arch", cost, "accuracy", "accuracy_is", "on_frontier"])
+    for row in rows(result):
+        numbers = (f"{row[cost]:.6g}", f"{row['accuracy']:.6g}")
+        writer.writerow([row["space"], row["arch"], *numbers, row["accuracy_is"], row["on_frontier"]])
+    write_atomically(path, text.getvalue())
+
+
+def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
+    """The picture of the comparison."""
+    from hwbench import plots
+
+    series = [
+        plots.FrontierSeries(
+            name=f"{space.name}, {'all ' if space.complete else ''}{len(space.measured):,} subnets measured",
+            measured=space.measured.points,
+            predicted=space.predicted.points if space.predicted else None,
+            frontier=space.measured.frontier().points,
+            searched=space.searched.points if space.searched else None,
+        )
+        for space in result.spaces
+    ]
+    plots.draw_frontiers(
+        path,
+        series=series,
+        title=f"{result.family.name}: accuracy measured on {_images(result)}",
+        target=result.cost.of,
+        cost=f"{result.cost.label}, {result.cost.provenance}",
+    )
+
+
+def _images(result: ParetoResult) -> str:
+    """What the accuracies of all spaces were measured on, as far as the files say."""
+    known = dict.fromkeys((space.of.images, space.of.data) for space in result.spaces if space.of.images)
+    words = [
+        f"{images:,} unseen images" + (f" of {data}" if len(known) > 1 else "") for images, data in known
+    ]
+    return " and ".join(words) or "images that the file does not name"

@@ -1,0 +1,1 @@
+"""What commands and functions are given: costs, accuracies, spaces, and what is to be trusted of them."""

@@ -1,0 +1,86 @@
+"""Arguments of commands: wrong ones raise, and what would be dropped without a word is refused."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from compofa.errors import InputError
+from hwbench.argument_types import name_and_value
+
+
+class UsageError(InputError):
+    """The command line is wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises :class:`UsageError` instead of ending the process, also where an option is
+    given twice that counts once: the first would be dropped without a word."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.given: dict[str, str] = {}
+        self.exclusive: list[tuple[str, str]] = []
+        super().__init__(*args, **options)
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
+        self.register("action", "append", _AppendOnce)
+
+    def excludes(self, one: str, *others: str) -> None:
+        """Options that `one` would leave without effect: giving both is refused. (A mutually exclusive group does
+        the same for options of which each excludes each.)"""
+        self.exclusive += [
+            (one.lstrip("-").replace("-", "_"), o.lstrip("-").replace("-", "_")) for o in others
+        ]
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.given.clear()
+        found = super().parse_known_args(args, namespace)
+        for one, other in self.exclusive:
+            if one in self.given and other in self.given:
+                self.error(f"{self.given[other]} has no effect beside {self.given[one]}: give one of the two")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see --help)")
+
+
+class _StoreOnce(argparse._StoreAction):
+    """Keeps the value of an argument that may be given once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        if self.dest in parser.given:
+            parser.error(f"{option_string} is given twice: it counts once")
+        parser.given[self.dest] = str(option_string)
+        super().__call__(parser, namespace, values, option_string)
+
+
+class _AppendOnce(argparse._AppendAction):
+    """Collects values; of those that are NAME=VALUE, each name once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        if self.type is name_and_value and values[0] in dict(getattr(namespace, self.dest) or ()):
+            parser.error(f"{option_string} {values[0]} is given twice: it counts once")
+        parser.given[self.dest] = str(option_string)
+        super().__call__(parser, namespace, values, option_string)
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds each default to the help, where there is one and the text does not tell it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        tells = action.default is None or action.default is False or "(default" in (action.help or "")
+        return action.help if tells else super()._get_help_string(action)

@@ -1,0 +1,309 @@
+"""A search as it is asked for: files and limits in, subnets out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compofa.errors import InputError
+from compofa.spaces.layout import decode
+from compofa.spaces.registry import get_family
+from compofa.spaces.space import Space, get_space
+from hwbench.accuracy_source import AccuracySource, open_accuracy
+from hwbench.inputs.costs import Given, Source, open_sources
+from hwbench.inputs.coverage import LeftOut, common_resolutions, runnable
+from hwbench.inputs.trust import insist, note_differences
+from hwbench.searching import engine
+from hwbench.searching.engine import Found
+from hwbench.searching.problem import Evaluated, Problem
+from hwbench.subnets import Subnet, to_frame
+from hwbench.telling import note
+from lut.costs import CostModel, macs, params, within_memory
+
+if TYPE_CHECKING:
+    from compofa.spaces.family import Family
+    from lut.lookup import Lookup
+
+SPARE = 2.0
+"""Times the largest additive cost, which stands for no limit: a model that is not additive may say more."""
+LIMITABLE = {"max_macs": macs, "max_params": params}
+"""What can be limited beside the costs that a search is given."""
+
+Limit = float | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Args:
+        problem: what was searched.
+        sources: the costs that are traded against accuracy, by name.
+        counted: costs that are limited besides, after these in the problem.
+        accuracy: the accuracies.
+        constraints: limits by the name of the cost, one for each search; none if the whole frontier was asked for.
+        found: the answer, as arrays.
+        seconds: that the search took, reading files left out.
+        left_out: by name, what a device cannot run; those of which something is left out.
+        memory_mb: most memory for activations, if that is limited.
+    """
+
+    problem: Problem
+    sources: dict[str, Source]
+    counted: tuple[CostModel, ...]
+    accuracy: AccuracySource
+    constraints: list[dict[str, float]]
+    found: Found
+    seconds: float
+    left_out: dict[str, LeftOut]
+    memory_mb: float | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the costs, in the order of the problem: of several sources each with its own name."""
+        first = [source.cost.name for source in self.sources.values()]
+        if len(first) > 1:
+            first = [f"{cost}_{name}" for cost, name in zip(first, self.sources, strict=True)]
+        return [*first, *(cost.name for cost in self.counted)]
+
+    @property
+    def frontier(self) -> list[Subnet]:
+        """All that no other beats in one respect without losing in another, by the first cost, rising."""
+        return self.subnets(self.found.frontier)
+
+    @property
+    def best(self) -> list[Subnet | None]:
+        """The most accurate within each constraint, in their order; None where no subnet meets it."""
+        answers = iter(self.subnets(self.found.best, self.found.may_miss.tolist()))
+        return [None if i in self.unmet else next(answers) for i in range(len(self.constraints))]
+
+    @property
+    def unmet(self) -> dict[int, str]:
+        """For each constraint that no subnet meets, by its place: why."""
+        return self.found.unmet
+
+    def subnets(self, evaluated: Evaluated, may_miss: Sequence[float] | None = None) -> list[Subnet]:
+        """Rows of arrays as objects."""
+        archs = decode(self.problem.space.family, evaluated.genotypes)
+        misses: Sequence[float | None] = [None] * len(archs) if may_miss is None else may_miss
+        rows = zip(archs, evaluated.accuracy.tolist(), evaluated.costs.tolist(), misses, strict=True)
+        return [
+            Subnet(arch, accuracy, dict(zip(self.columns, costs, strict=True)), missed)
+            for arch, accuracy, costs, missed in rows
+        ]
+
+    def to_frame(self) -> Any:
+        """The frontier as a pandas data frame, one row a subnet."""
+        return to_frame(subnet.to_dict() for subnet in self.frontier)
+
+    def __repr__(self) -> str:
+        space = self.problem.space
+        lines = [
+            f"{space.family.name}, space {space.name}: {len(self.found.frontier)} subnets on the frontier, "
+            f"{self.found.evaluations:,} evaluated in {1e3 * self.seconds:.0f} ms ({self.found.method})"
+        ]
+        lines += [f"  within {c}: {b or self.unmet[i]}" for i, (c, b) in enumerate(self._answers())]
+        return "\n".join(lines)
+
+    def _answers(self) -> Iterable[tuple[str, Subnet | None]]:
+        for constraint, best in zip(self.constraints, self.best, strict=True):
+            yield ", ".join(f"{name} {limit:g}" for name, limit in constraint.items()), best
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, JSON-ready."""
+        from hwbench.searching.document import describe
+
+        return describe(self)
+
+
+def search(
+    costs: Given | Mapping[str, Given] | None = None,
+    *,
+    latency_ms: Limit | Sequence[Limit] = (),
+    max_macs: float | None = None,
+    max_params: float | None = None,
+    max_memory_mb: float | None = None,
+    space: str | Space = "ofa",
+    family: str | Family | None = None,
+    accuracy: str | Path | None = None,
+    seed: int = 0,
+    force: bool = False,
+    supernet_sha256: str | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SearchResult:
+    """The most accurate subnet within each limit, and the frontier.
+
+    >>> import hwbench
+    >>> found = hwbench.search(hwbench.reference_table(), space="compofa", latency_ms=[0.2, 0.3])
+    >>> [subnet.latency_ms <= limit for subnet, limit in zip(found.best, [0.2, 0.3])]
+    [True, True]
+
+    Args:
+        costs: a table or model (a path or an object), a name of :data:`lut.costs.COUNTED`, or several by name; None for
+            the newest table of the family.
+        latency_ms: limits in milliseconds, one a search; with several costs one limit for each, by name.
+        max_macs: most MACs, in millions.
+        max_params: most parameters, in millions.
+        max_memory_mb: most memory for activations at once, in MB, at the precision and batch of the costs.
+        space: what is searched: a space or its name.
+        family: whose subnets (default: that of the costs, or glyphs).
+        accuracy: a file of measured accuracies, a predictor of ours, or OFA's published one; None for what is shipped.
+        seed: of the subnets that are tried.
+        force: go on with what is not to be trusted or does not belong together.
+        supernet_sha256: of the file whose subnets are searched; accuracies of another one are refused.
+        clock: in seconds.
+
+    Raises:
+        InputError: what was given does not belong together, or is broken; says how.
+        MissingEntry: a table lacks blocks of the space.
+        Infeasible: no subnet meets any of the limits; names the nearest.
+    """
+    owner = get_family(family) if isinstance(family, str) else family
+    sources = open_sources(costs, owner, force)
+    first = next(iter(sources.values())).cost
+    searched = get_space(space, first.family) if isinstance(space, str) else space
+    left_out: dict[str, LeftOut] = {}
+    for name, source in sources.items():
+        searched, lost = runnable(searched, source)
+        left_out |= {name: lost} if lost else {}
+    if max_memory_mb:
+        searched = within_memory(searched, max_memory_mb, *_format_of(sources))
+    accuracies = open_accuracy(Path(accuracy) if accuracy else None, searched)
+    if supernet_sha256:
+        check_supernet(accuracies, supernet_sha256, searched.name, force)
+    for source in sources.values():
+        note_differences(source.cost, accuracies.of)
+    most = {"max_macs": max_macs, "max_params": max_params}
+    counted = {name: LIMITABLE[name](searched.family) for name, limit in most.items() if limit}
+    constraints = _constraints(
+        latency_ms, sources, {counted[name].name: most[name] or 0.0 for name in counted}
+    )
+    own = {source.cost.name for source in sources.values()}
+    more = tuple(cost for cost in counted.values() if cost.name not in own)
+    problem = make_problem(searched, sources, more, accuracies, force)
+    start = clock()
+    found = engine.search(problem, limits_of(constraints, problem, [*sources, *(c.name for c in more)]), seed)
+    seconds = clock() - start
+    return SearchResult(
+        problem, sources, more, accuracies, constraints, found, seconds, left_out, max_memory_mb
+    )
+
+
+def make_problem(
+    space: Space,
+    sources: Mapping[str, Source],
+    counted: Sequence[CostModel],
+    accuracy: AccuracySource,
+    force: bool = False,
+) -> Problem:
+    """The search problem, at all resolutions that the costs cover and the accuracies are known at; says which are
+    left out.
+
+    Raises:
+        MissingEntry: a table lacks blocks of the space; names the first.
+        InputError: there is no resolution in common.
+    """
+    if unknown := [r for r in space.family.resolutions if r not in accuracy.resolutions]:
+        sides = ", ".join(map(str, unknown))
+        note(f"{accuracy.path} says nothing of {sides} px: subnets of these resolutions are left out")
+    common = common_resolutions(space, list(sources.values()), accuracy.resolutions, force)
+    return Problem(
+        space=space,
+        costs=(*(source.cost for source in sources.values()), *counted),
+        accuracy=accuracy.predict,
+        resolutions=tuple(i for i, r in enumerate(space.family.resolutions) if r in common),
+    )
+
+
+def _format_of(sources: Mapping[str, Source]) -> tuple[str, int]:
+    """Precision and batch of the costs, for what memory holds; where they do not say, fp32 and one image.
+
+    Raises:
+        InputError: they differ in them.
+    """
+    settings = (source.cost.setting for source in sources.values())
+    found = {setting[:2] if setting else ("fp32", 1) for setting in settings}
+    if len(found) > 1:
+        raise InputError(
+            "--max-memory-mb with targets of different precision or batch: search them one by one"
+        )
+    return found.pop()
+
+
+MEASURE_ITS_OWN = (
+    "measure its own with hwbench evaluate --supernet FILE --space SPACE --sample 500 --out own.accuracy.jsonl, and "
+    "give --accuracy own.accuracy.jsonl"
+)
+
+
+def check_supernet(accuracy: AccuracySource, sha256: str, space: str, force: bool) -> None:
+    """Refuse accuracies that were measured in another supernet, unless forced.
+
+    Raises:
+        InputError: they are of another one; says how to measure its own.
+    """
+    found = accuracy.of.supernet_sha256
+    if found is None:
+        note(f"{accuracy.path} does not say which supernet its accuracies are of: taken for this one's")
+    elif found != sha256:
+        advice = MEASURE_ITS_OWN.replace("SPACE", space)
+        insist(
+            f"{accuracy.path} holds accuracies {accuracy.of}, not of this one ({sha256[:12]}): {advice}",
+            force,
+        )
+
+
+# --- limits ---
+
+
+def _constraints(
+    latency_ms: Limit | Sequence[Limit], sources: Mapping[str, Source], counted: Mapping[str, float]
+) -> list[dict[str, float]]:
+    """What each result must meet; limits of counted costs hold for all."""
+    limits = latency_ms if isinstance(latency_ms, Sequence) else [latency_ms]
+    own = {source.cost.name: name for name, source in sources.items()}
+    always = {own.get(cost, cost): limit for cost, limit in counted.items()}
+    found = [{**_limit(limit, list(sources)), **always} for limit in limits]
+    return found or ([always] if always else [])
+
+
+def _limit(limit: Limit, names: Sequence[str]) -> dict[str, float]:
+    """Limits by name.
+
+    Raises:
+        InputError: one names no target, or none where there are several, or is not positive.
+    """
+    given = dict(limit) if isinstance(limit, Mapping) else {"": limit}
+    found: dict[str, float] = {}
+    for name, value in given.items():
+        if name and name not in names:
+            raise InputError(
+                f"--latency-ms {name}={value:g}: there is no target {name!r}, only {', '.join(names)}"
+            )
+        if not name and len(names) > 1:
+            raise InputError(f"--latency-ms {value:g}: say of which target, as in {names[0]}={value:g}")
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
+        found[name or names[0]] = value
+    return found
+
+
+def limits_of(constraints: Sequence[dict[str, float]], problem: Problem, names: Sequence[str]) -> np.ndarray:
+    """Constraints as limits, shape (constraints, costs); a cost without one gets what no subnet exceeds."""
+    largest = [np.inf] * len(names)
+    if any(len(c) < len(names) for c in constraints):
+        largest = [SPARE * _most(cost) for cost in problem.additive_costs]
+    rows = [[c.get(name, most) for name, most in zip(names, largest, strict=True)] for c in constraints]
+    return np.array(rows).reshape(len(rows), len(names))
+
+
+def _most(cost: Lookup) -> float:
+    """More than any subnet costs."""
+    slots = np.where(np.isfinite(cost.slots), cost.slots, 0.0)  # not known, or cannot run
+    return float(np.nanmax(cost.fixed) + slots.max(axis=(0, 2)).sum())

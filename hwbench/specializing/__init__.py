@@ -1,0 +1,1 @@
+"""Cutting a subnet out of a supernet: chosen, recalibrated, tested, exported, measured."""

@@ -1,0 +1,1 @@
+"""Holding a table against whole networks, and calibrating it by them."""
