@@ -30,8 +30,8 @@ from compofa.network import arch_blocks
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from lut import model
+from lut.header import Header
 from lut.scores import mape_pct, reference_noise_pct, scores
-from lut.store import Header
 from lut.table import Table
 
 SIDES = {"imagenet-w1.0": 160, "glyphs": 24}

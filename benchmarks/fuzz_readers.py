@@ -321,7 +321,7 @@ def read_subnet_model(path: Path) -> Any:
     from lut.subnet_model import SubnetModel
 
     model = SubnetModel.load(path)
-    return [f"{ms:.9g}" for ms in model.predict(_genotypes(3)).predicted_ms], model.about, model.column
+    return [f"{ms:.9g}" for ms in model.predict(_genotypes(3))], model.about, model.column
 
 
 def _subnets_as(name: str) -> Callable[[Path], Path]:

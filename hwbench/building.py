@@ -98,6 +98,8 @@ def build_table(
     from compofa.spaces.registry import get_family
     from compofa.spaces.space import get_space
     from lut import store
+    from lut.header import Header
+    from lut.paths import default_path
     from lut.table import Table
 
     start = clock()
@@ -117,11 +119,11 @@ def build_table(
     if device.caution:
         warn(device.caution)
     named = device.chosen_options | ({} if other_classes is None else {"classes": str(other_classes)})
-    path = Path(out) if out else store.default_path(device.target, built.name, named)
+    path = Path(out) if out else default_path(device.target, built.name, named)
     path.parent.mkdir(parents=True, exist_ok=True)
     begun = path.exists() and path.stat().st_size > 0
     reference = None if begun else device.reference
-    header = store.Header(
+    header = Header(
         target=device.target,
         family=built.name,
         space=searched.name,

@@ -29,53 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Look at the machine and say what was found."""
-    document = examine(args.seconds)
+    from hwbench.examining import doctor
+
+    document = doctor(args.seconds).document
     if args.json:
         cli.emit_json(document)
     else:
         _print(document)
     return cli.OK if document["fit"] else cli.FAILED
-
-
-def examine(seconds: float) -> dict[str, Any]:
-    """What `hwbench doctor --json` says, after `seconds` of timing."""
-    from dataclasses import asdict
-
-    from backends import registry
-    from backends.machine import conditions
-    from backends.machine.host import fingerprint
-    from backends.measuring import steadiness
-
-    # Before the backends: loading their SDKs is a load of its own.
-    found = conditions.conditions()
-    before = conditions.stolen_ticks()
-    observed = steadiness.observe(seconds)
-    after = conditions.stolen_ticks()
-    backends = registry.available()
-    can_measure = [
-        name for name, reason in backends.items() if not reason and registry.load(name).origin == "measured"
-    ]
-    return {
-        "host": fingerprint(PACKAGES).to_dict(),
-        "conditions": [asdict(condition) for condition in found],
-        "repeatability": {
-            "seconds": seconds,
-            "readings": len(observed.lone_ms),
-            "lone_spread_pct": round(100 * observed.lone_spread, 2),
-            "lone_drift_pct": round(100 * observed.lone_drift, 2),
-            "ratio_drift_pct": round(100 * observed.ratio_drift, 2),
-            "ratio_limit_pct": 100 * steadiness.SPREAD_LIMIT,
-            "left_out_pct": round(100 * observed.left_out, 1),
-            "stolen_ticks": None if before is None or after is None else after - before,
-            "steady": observed.steady,
-        },
-        "backends": backends,
-        "can_measure": can_measure,
-        "fit": observed.steady and bool(can_measure),
-    }
-
-
-PACKAGES = ("hwbench", "numpy", "onnx", "onnxruntime", "torch", "apache-tvm", "tensorrt", "tensorrt-rtx-cu13")
 
 
 def _print(document: dict[str, Any]) -> None:

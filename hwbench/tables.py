@@ -150,7 +150,7 @@ def show(args: argparse.Namespace) -> int:
 def diff(args: argparse.Namespace) -> int:
     """Compare two tables."""
     from lut.compare import Comparison
-    from lut.store import target_differences
+    from lut.header import target_differences
 
     comparison = Comparison(_read(args.old, args.family), _read(args.new, args.family))
     failed = args.fail_over is not None and comparison.worst_pct > args.fail_over

@@ -23,8 +23,10 @@ from backends.base import Measurement
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed
 from compofa.files import parse_json, read_bounded, replacing, write_atomically
+from lut.header import Header
 from lut.kinds import kind_of
-from lut.store import Contents, Header, check_block, check_measurement, checksum, entry_fields
+from lut.lines import check_block, check_measurement, checksum, entry_fields
+from lut.store import Contents
 from lut.table import Table
 
 Row = dict[str, Any]

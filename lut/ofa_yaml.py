@@ -35,8 +35,9 @@ from compofa.files import parse_json, parse_yaml, read_bounded, replacing_folder
 from compofa.spaces.family import Family
 from compofa.spaces.registry import FAMILIES, get_family
 from compofa.spaces.space import get_space
+from lut.header import Header
 from lut.kinds import kind_of
-from lut.store import LONGEST_MS, Header, check_measurement
+from lut.lines import LONGEST_MS, check_measurement
 from lut.table import Table
 
 YAML_SUFFIXES = (".yaml", ".yml")

@@ -8,292 +8,27 @@ or predicted anew: the later line counts. Everything else that is out of order (
 no positive number, a block that comes twice) is refused with the file and the line, because a table that is read
 wrong is worse than no table.
 
-Each line ends with a checksum of what it says, ``crc32``, so that a digit that flipped is told from one that was
-measured; a line without one is taken as it is (version 0.1.0 wrote none, and people write none).
-
 One process writes a file at a time: see :class:`compofa.files.AppendFile`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from backends.base import Measurement, Target
+from backends.base import Measurement
 from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
-from compofa.home import home
-from compofa.spaces.registry import family_fields, family_name
+from lut.header import FORMAT, Header
 from lut.kinds import not_a_table
+from lut.lines import CHANGED_ENDS, check_sum, entry_line, failure_line, line_of, parse_entry
 
-FORMAT = "hwbench-table"
-SCHEMA = 1
-LONGEST_NAME = 200
-"""Characters of a file's name before its hash: file systems take 255 in all."""
 HEADER_START = b'{"format":"' + FORMAT.encode() + b'"'
 LONGEST_HEADER = 1_000_000
 """Bytes that are read to find it."""
-LARGEST_SIZE = 2**24
-"""Of a block, in channels or pixels: anything larger is damage, and would overflow where blocks are compared."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the numbers of a table are of.
-
-    Args:
-        target: where and how the blocks were measured.
-        family: name of the family whose blocks they are.
-        space: the space that the first build was asked for; a later build may add the blocks of another.
-        resolutions: in pixels, likewise of the first build.
-        created: date and time in UTC, ISO 8601.
-        host: the machine, as text to read; not compared.
-        classes: of the family with another number of classes than its own; None for its own.
-    """
-
-    target: Target
-    family: str
-    space: str
-    resolutions: tuple[int, ...]
-    created: str
-    host: dict[str, Any] = field(default_factory=dict)
-    classes: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON-ready values; :meth:`from_dict` reads them back."""
-        return {
-            "format": FORMAT,
-            "schema": SCHEMA,
-            **family_fields(self.family),
-            "space": self.space,
-            "resolutions": list(self.resolutions),
-            "created": self.created,
-            "target": self.target.to_dict(),
-            "host": self.host,
-            **({} if self.classes is None else {"classes": self.classes}),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Any) -> Header:
-        """The header that :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: it is no header of a table, or of a schema that this version does not read.
-        """
-        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise InputError("not a hwbench table")
-        if fields.get("schema") != SCHEMA:
-            raise InputError(
-                f"schema {fields.get('schema')!r}; this version of hwbench reads schema {SCHEMA}"
-            )
-        try:
-            return cls(
-                target=Target.from_dict(fields["target"]),
-                family=family_name(fields),
-                space=str(fields["space"]),
-                resolutions=tuple(int(r) for r in fields["resolutions"]),
-                created=str(fields["created"]),
-                host=dict(fields["host"]),
-                classes=_classes(fields.get("classes")),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"broken header: {error}") from error
-
-    @property
-    def family_name(self) -> str:
-        """The family, with its classes where they are not its own."""
-        return self.family if self.classes is None else f"{self.family} with {self.classes} classes"
-
-    @property
-    def digest(self) -> str:
-        """Short hash that tells this table from any other. It covers the header only, so it stays the same
-        while the table grows."""
-        return hashlib.sha256(_dumped(self.to_dict()) + b"\n").hexdigest()[:16]
-
-    def differences(self, other: Header) -> list[str]:
-        """How target and family of `other` differ from this table's, for a message; empty if they do not."""
-        mine, its = self.family_name, other.family_name
-        return ([] if mine == its else [f"family {mine}, not {its}"]) + target_differences(
-            self.target, other.target
-        )
-
-
-def _classes(value: Any) -> int | None:
-    if value is not None and (type(value) is not int or not 1 <= value <= LARGEST_SIZE):
-        raise InputError(f"{value!r} is no number of classes")
-    return value
-
-
-def target_differences(recorded: Target, present: Target) -> list[str]:
-    """The fields in which two targets differ, as ``threads 1, not 2``; empty if they are equal."""
-    old, new = _flat(recorded.to_dict()), _flat(present.to_dict())
-    found = [
-        f"{name} {old.get(name, 'unset')}, not {new.get(name, 'unset')}"
-        for name in dict.fromkeys((*old, *new))
-        if old.get(name) != new.get(name)
-    ]
-    if old.get("timing") != new.get("timing"):
-        found.append("timed by another method: build the older one anew with build_lut")
-    return found
-
-
-def _flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields` with the packages of ``versions`` and the settings of ``details`` as fields of their own."""
-    nested = {**fields.pop("versions"), **fields.pop("details")}
-    return {**fields, **nested}
-
-
-# --- one line ---
-
-
-def _dumped(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
-
-
-def checksum(fields: Mapping[str, Any]) -> str:
-    """CRC-32 of what `fields` say, whatever their order and the blanks between them; 8 hexadecimal digits."""
-    text = json.dumps(fields, separators=(",", ":"), sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
-def _line(fields: dict[str, Any]) -> bytes:
-    return _dumped({**fields, "crc32": checksum(fields)}) + b"\n"
-
-
-CHANGED_ENDS = "it has bare carriage returns: another program has changed the ends of the lines"
-
-
-def _parse_line(text: bytes) -> Any:
-    """What the line says, with its checksum."""
-    if b"\r" in text.removesuffix(b"\r"):
-        raise InputError(CHANGED_ENDS)
-    return parse_json(text)
-
-
-def check_sum(fields: Any) -> None:
-    """Take the checksum out of `fields`, if they have one.
-
-    Raises:
-        ValueError: it is not theirs.
-    """
-    given = fields.pop("crc32", None)
-    if given is not None and given != checksum(fields):
-        raise InputError(
-            "it was damaged or changed after it was written: its checksum does not fit. Delete it, and "
-            "hwbench build_lut measures the block again; or delete the checksum (crc32) if the change is meant"
-        )
-
-
-def check_measurement(measurement: Measurement) -> None:
-    """Raise ValueError unless the latencies are finite, positive and inside their interval, and each field is of
-    its type."""
-    m = measurement
-    for time in (m.latency_ms, m.low_ms, m.high_ms, *m.rounds_ms):
-        _check_time(time)
-    for name, value in m.details:
-        if not isinstance(value, str) or name.endswith("_ms"):
-            _check_time(value, "a latency" if name.endswith("_ms") else name)
-    if m.latency_ms <= 0:
-        raise InputError(f"a latency must be positive, not {m.latency_ms:g} ms")
-    slack = 1e-9 * m.latency_ms
-    if not m.low_ms - slack <= m.latency_ms <= m.high_ms + slack:
-        raise InputError(
-            f"the latency, {m.latency_ms:g} ms, lies outside its own interval, {m.low_ms:g} to {m.high_ms:g} ms"
-        )
-    if m.origin not in Measurement.ORIGINS:
-        raise InputError(f"unknown origin {m.origin!r}; there are {', '.join(Measurement.ORIGINS)}")
-    if type(m.noisy) is not bool:
-        raise InputError(f"noisy is true or false, not {m.noisy!r}")
-    if m.cycles is not None and (type(m.cycles) is not int or not 0 <= m.cycles < 2**63):
-        raise InputError(f"{m.cycles!r} is no number of cycles")
-
-
-def _check_time(value: object, what: str = "a latency") -> None:
-    if type(value) not in (int, float) or not abs(value) < LONGEST_MS:  # type: ignore[arg-type]
-        unit = " of milliseconds" if what == "a latency" else ""
-        raise InputError(f"{what} must be a finite number{unit}, not {str(value)[:40]}")
-
-
-LONGEST_MS = 1e300
-"""Larger numbers, NaN and integers that no float holds are damage."""
-
-
-def entry_fields(block: Block, measurement: Measurement, resolution: int | None = None) -> dict[str, Any]:
-    """An entry as JSON-ready values.
-
-    Args:
-        block: which.
-        measurement: of it.
-        resolution: of the networks that it holds for; None for all.
-    """
-    fields = asdict(measurement)
-    details = fields.pop("details")
-    return {
-        "block": block.to_dict(),
-        **({} if resolution is None else {"resolution": resolution}),
-        **fields,
-        "rounds_ms": list(measurement.rounds_ms),
-        **({"details": dict(details)} if details else {}),
-    }
-
-
-def _entry_line(block: Block, measurement: Measurement, resolution: int | None = None) -> bytes:
-    try:
-        check_measurement(measurement)
-    except InputError as error:
-        raise InputError(f"the answer for {block} is unusable: {error}") from error
-    return _line(entry_fields(block, measurement, resolution))
-
-
-def _failure_line(block: Block, reason: str) -> bytes:
-    return _line({"block": block.to_dict(), "failed": reason})
-
-
-def check_block(block: Block) -> None:
-    """Raise ValueError if a size of `block` is beyond any network."""
-    sizes = (*block.in_shape, block.out_channels, block.hidden_channels, block.kernel, block.stride)
-    if max(sizes) > LARGEST_SIZE:
-        raise InputError(f"a block of size {max(sizes)!s:.20} is none of any network")
-
-
-class _Entry(NamedTuple):
-    block: Block
-    resolution: int | None
-    found: Measurement | str
-    """The measurement, or the reason why there is none."""
-
-
-def _parse_entry(text: bytes) -> _Entry:
-    fields = _parse_line(text)
-    if not isinstance(fields, dict) or not isinstance(fields.get("block"), dict):
-        raise InputError("not an entry of a table")
-    as_written = dict(fields)
-    block = Block.from_dict(fields.pop("block"))
-    check_block(block)
-    fields.pop("crc32", None)
-    resolution = fields.pop("resolution", None)
-    found = str(fields["failed"]) if fields.keys() == {"failed"} else _parse_measurement(fields)
-    if resolution is not None and (type(resolution) is not int or isinstance(found, str)):
-        raise InputError(f"{resolution!r} is no resolution of an entry")
-    check_sum(as_written)
-    return _Entry(block, resolution, found)
-
-
-def _parse_measurement(fields: dict[str, Any]) -> Measurement:
-    try:
-        details = tuple(dict(fields.pop("details", {})).items())
-        measurement = Measurement(**{**fields, "rounds_ms": tuple(fields["rounds_ms"])}, details=details)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"not an entry of a table: {error}") from error
-    check_measurement(measurement)
-    return measurement
 
 
 # --- reading ---
@@ -395,7 +130,7 @@ def _parse(path: Path, whole: bytes, torn: bytes) -> Contents:
     lines = whole.removesuffix(b"\n").split(b"\n")[1:]
     for number, line in enumerate(lines, start=2):
         try:
-            contents.add(*_parse_entry(line))
+            contents.add(*parse_entry(line))
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
     if _is_more_than_torn(torn):
@@ -512,7 +247,7 @@ class Writer(ClosedAtEnd):
             if self._contents.is_final(block) or block in new:
                 raise InputError(f"{self.path} has {block} already")
             new[block] = measurement
-        self._write(b"".join(_entry_line(block, measurement) for block, measurement in new.items()))
+        self._write(b"".join(entry_line(block, measurement) for block, measurement in new.items()))
         for block, measurement in new.items():
             self._contents.add(block, None, measurement)
 
@@ -523,7 +258,7 @@ class Writer(ClosedAtEnd):
             OSError: as :meth:`append`.
             ValueError: as :meth:`append`.
         """
-        self._write(b"".join(_entry_line(block, m, resolution) for (resolution, block), m in items.items()))
+        self._write(b"".join(entry_line(block, m, resolution) for (resolution, block), m in items.items()))
         for (resolution, block), measurement in items.items():
             self._contents.add(block, resolution, measurement)
 
@@ -534,13 +269,13 @@ class Writer(ClosedAtEnd):
             OSError: as :meth:`append`.
         """
         new = {block: why for block, why in reasons.items() if self.failures.get(block) != why}
-        self._write(b"".join(_failure_line(block, why) for block, why in new.items()))
+        self._write(b"".join(failure_line(block, why) for block, why in new.items()))
         for block, why in new.items():
             self._contents.add(block, None, why)
 
     def _write(self, lines: bytes) -> None:
         if lines:
-            begin = b"" if self._file.content else _line(self.header.to_dict())
+            begin = b"" if self._file.content else line_of(self.header.to_dict())
             self._file.append(begin + lines)
 
     def close(self) -> None:
@@ -553,31 +288,3 @@ class Writer(ClosedAtEnd):
 def _begins_a_header(text: bytes) -> bool:
     """Whether `text` is empty, or what a process killed in its first write left."""
     return (text.startswith(HEADER_START) or HEADER_START.startswith(text)) and not _is_more_than_torn(text)
-
-
-# --- where tables live ---
-
-
-def tables_folder() -> Path:
-    """Where tables are kept unless a file is named: ``tables`` in :func:`compofa.home.home`, which is
-    ``$HWBENCH_HOME`` or ``~/.cache/hwbench``."""
-    return home() / "tables"
-
-
-def default_path(target: Target, family: str, options: Mapping[str, str] | None = None) -> Path:
-    """The default file of a table: one for each family and target.
-
-    Args:
-        target: any two that differ have files of their own, by the hash at the name's end.
-        family: whose blocks.
-        options: settings that tell people what is special about the target; part of the name, too.
-    """
-    parts = [family, target.backend, _slug(target.device), target.precision]
-    parts += [f"b{target.batch}", f"t{target.threads}"]
-    parts += [_slug(f"{name}-{value}") for name, value in sorted((options or {}).items())]
-    digest = hashlib.sha256(json.dumps(target.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
-    return tables_folder() / f"{'-'.join(parts)[:LONGEST_NAME]}-{digest}.jsonl"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

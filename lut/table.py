@@ -19,6 +19,7 @@ from compofa.spaces.layout import Genotypes
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import Space, get_space, spaces_of
 from lut import store
+from lut.header import Header
 from lut.lookup import Lookup, MissingEntry
 
 __all__ = ["MissingEntry", "Table", "count_origins", "in_words"]
@@ -47,7 +48,7 @@ class Table:
             source says otherwise than `entries`. OFA's tables time a block anew for each resolution.
     """
 
-    header: store.Header
+    header: Header
     entries: dict[Block, Measurement]
     failures: dict[Block, str] = field(default_factory=dict)
     exceptions: dict[tuple[int, Block], Measurement] = field(default_factory=dict)

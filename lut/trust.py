@@ -11,6 +11,7 @@ from compofa.spaces.family import Family
 from compofa.spaces.space import get_space
 from lut import store
 from lut.ofa_yaml import BACKEND as FOREIGN
+from lut.paths import tables_folder
 from lut.plausible import oddities
 from lut.table import Table
 
@@ -132,7 +133,7 @@ class Choice:
 
 
 def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
-    """The table of `family` in :func:`lut.store.tables_folder` to take where none was named; None if there is none.
+    """The table of `family` in :func:`lut.tables_folder` to take where none was named; None if there is none.
 
     One that is complete comes before one that is not, then one that is not noisy, then a measured one before a modelled
     one, then one of this machine; of equals the one that was written last.
@@ -164,7 +165,7 @@ def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
 
 def _tables(family: Family) -> list[tuple[Path, Table]]:
     """Those of `family` that can be read and hold something, newest first."""
-    folder = store.tables_folder()
+    folder = tables_folder()
     if not folder.is_dir():
         return []
     files = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True)

@@ -51,7 +51,8 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    assert re.search(r"\d+ MACs\n[\d.]+ ms on .*onnxruntime", capsys.readouterr().out)
+    assert re.search(r"\d+ MACs\n[\d.]+ ms on .*onnxruntime", shown := capsys.readouterr().out)
+    assert shown.count("latency_ms 0.") == 3 and (tmp_path / "frontiers.png").is_file()
 
 
 def test_no_placeholder_is_left():

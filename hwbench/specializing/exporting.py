@@ -89,7 +89,7 @@ def _measure(blocks: Network, model: LatencyModel | None, seed: int) -> dict[str
     from backends import registry
     from backends.base import BackendUnavailable, Settings
     from hwbench.validating.measuring import open_backend
-    from lut.store import target_differences
+    from lut.header import target_differences
 
     target = model.target if model else None
     try:

@@ -44,7 +44,7 @@ def check_target(recorded: Target, present: Target, force: bool) -> bool:
     Raises:
         ValueError: it is not, and `force` is false; says what differs.
     """
-    from lut.store import target_differences
+    from lut.header import target_differences
 
     if (older := _timed_by_an_older_version(recorded, present)) is not None:
         note(

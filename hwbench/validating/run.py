@@ -277,7 +277,7 @@ def default_table(family: str) -> Path:
     """
     from backends.machine.host import cpu_name
     from compofa.spaces.registry import get_family
-    from lut import store
+    from lut.paths import tables_folder
     from lut.trust import choose_table
 
     if choice := choose_table(get_family(family), cpu_name()):
@@ -285,7 +285,7 @@ def default_table(family: str) -> Path:
             note(f"validates {choice.path}, {choice.why}")
         return choice.path
     raise InputError(
-        f"no table of {family} in {store.tables_folder()}: run hwbench build_lut --family {family}, or give --lut"
+        f"no table of {family} in {tables_folder()}: run hwbench build_lut --family {family}, or give --lut"
     )
 
 

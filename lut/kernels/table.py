@@ -20,8 +20,10 @@ from backends.base import Measurement, Target
 from backends.kernels.kernel import MOST_ELEMENTS, Kernel
 from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
+from lut.header import target_differences
 from lut.kinds import kind_of
-from lut.store import check_measurement, checksum, default_path, target_differences
+from lut.lines import check_measurement, checksum
+from lut.paths import default_path
 
 FORMAT = "hwbench-kernels"
 SCHEMA = 1

@@ -16,7 +16,17 @@ import pytest
 
 from compofa import files
 from compofa.errors import InputError
-from compofa.files import AppendFile, FileBusy, parse_json, parse_toml, parse_yaml, read_text, replacing
+from compofa.files import (
+    AppendFile,
+    FileBusy,
+    atomic,
+    parse_json,
+    parse_toml,
+    parse_yaml,
+    parsing,
+    read_text,
+    replacing,
+)
 
 
 def test_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -62,7 +72,7 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/null", "/dev/stdout", "/dev/full", "/proc/self/fd/1"])
 def test_devices_count_as_streams(name: str) -> None:
     """That is all there is between them and being replaced, by whoever may."""
-    assert files._is_stream(Path(name))
+    assert atomic._is_stream(Path(name))
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -262,9 +272,9 @@ def test_a_pipe_that_nobody_fills_does_not_hang(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parse", "most", "unit"),
     [
-        (files.parse_json, files.MAX_JSON_BYTES, b"1"),
-        (files.parse_toml, files.MAX_TOML_BYTES, "#"),
-        (files.parse_yaml, files.MAX_YAML_BYTES, b"a"),
+        (files.parse_json, parsing.MAX_JSON_BYTES, b"1"),
+        (files.parse_toml, parsing.MAX_TOML_BYTES, "#"),
+        (files.parse_yaml, parsing.MAX_YAML_BYTES, b"a"),
     ],
 )
 def test_what_is_larger_than_any_file_of_ours_is_not_parsed(parse: Any, most: int, unit: Any) -> None:

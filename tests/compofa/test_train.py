@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(digits, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("compofa.files.os.fsync", full)
+        patch.setattr("compofa.files.atomic.os.fsync", full)
         trainer.progress.step = 2
         with pytest.raises(OSError, match=r"No space left on device: .*state\.pt"):
             trainer.save()

@@ -14,8 +14,8 @@ from hwbench import cli
 
 NAMES = {
     "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
-    "build_table", "families", "get_family", "get_space", "network", "open_table", "pareto", "reference_table",
-    "search", "showing", "specialize", "validate",
+    "build_table", "doctor", "families", "get_family", "get_space", "network", "open_table", "pareto",
+    "reference_table", "search", "showing", "specialize", "validate",
 }  # fmt: skip
 
 

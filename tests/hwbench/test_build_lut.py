@@ -25,6 +25,7 @@ from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from hwbench import building, tables
 from lut import store
+from lut.paths import default_path
 from lut.table import Table
 from lut.trust import choose_table
 
@@ -96,7 +97,7 @@ def test_without_out_the_table_goes_to_the_documented_place(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
-    expected = store.default_path(Table.load(built).target, "glyphs")
+    expected = default_path(Table.load(built).target, "glyphs")
     expected.parent.mkdir()
     expected.write_bytes(built.read_bytes())
     assert build_lut.main(QUICK) == 0

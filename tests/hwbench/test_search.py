@@ -26,6 +26,7 @@ from hwbench import shipped
 from hwbench.accuracy_source import open_accuracy
 from lut import store
 from lut.costs import COUNTED
+from lut.header import Header
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows
 from lut.subnet_model import SubnetModel
@@ -35,7 +36,7 @@ OFA, COMPOFA = get_space("ofa", GLYPHS), get_space("compofa", GLYPHS)
 
 
 def write_table(path: Path, blocks, device: str = "d", scale: float = 1e6, family: str = "glyphs") -> Path:
-    header = store.Header(Target("none", device), family, "ofa", get_family(family).resolutions, "2026")
+    header = Header(Target("none", device), family, "ofa", get_family(family).resolutions, "2026")
     with store.Writer(path, header) as writer:
         writer.append(
             (b, Measurement("modelled", ms := 0.01 + b.macs / scale, ms, ms, cycles=1)) for b in blocks

@@ -25,6 +25,7 @@ from hwbench.validating import measuring, run
 from hwbench.validating.subnets import draw_subnets
 from lut import store
 from lut.calibration import Calibration, calibration_path, load_model
+from lut.header import Header
 from lut.scores import mape_pct, reference_noise_pct
 from lut.subnet_model import SubnetModel
 from lut.subnets_csv import TARGET, subnet_columns, write_csv
@@ -37,7 +38,7 @@ SCORES = {"mape_pct", "within_5_pct", "within_10_pct", "spearman"}
 def synthetic(target: Target, *spaces: tuple[str, tuple[int, ...]]) -> Table:
     """A table of glyphs that covers the given (space, resolutions)."""
     blocks = {b for name, resolutions in spaces for b in get_space(name, GLYPHS).all_blocks(resolutions)}
-    header = store.Header(target, "glyphs", "ofa", GLYPHS.resolutions, "2026")
+    header = Header(target, "glyphs", "ofa", GLYPHS.resolutions, "2026")
     return Table(header, {b: Measurement("modelled", 0.1, 0.1, 0.1) for b in blocks})
 
 
@@ -201,7 +202,7 @@ def test_the_picture_has_the_format_of_its_name(tmp_path: Path, suffix: str, mag
 def true_table(path: Path) -> Table:
     """A table of all of glyphs that nobody here can measure, written to `path`."""
     blocks = get_space("ofa", GLYPHS).all_blocks()
-    header = store.Header(Target("elsewhere", "a phone"), "glyphs", "ofa", GLYPHS.resolutions, "2026")
+    header = Header(Target("elsewhere", "a phone"), "glyphs", "ofa", GLYPHS.resolutions, "2026")
     with store.Writer(path, header) as writer:
         for block in blocks:
             ms = 0.01 + block.macs / 1e7

@@ -8,7 +8,7 @@ from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from lut.store import Header
+from lut.header import Header
 from lut.table import Table
 
 

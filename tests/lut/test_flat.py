@@ -16,7 +16,7 @@ from backends.base import Measurement, Target
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from lut.flat import read_csv, read_parquet, rows, write_csv, write_parquet
-from lut.store import Header
+from lut.header import Header
 from lut.table import Table
 
 GOLDEN = Path(__file__).parent / "golden"

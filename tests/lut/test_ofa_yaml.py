@@ -21,9 +21,9 @@ from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from lut.calibration import load_model
 from lut.formats import read_table, write_table
+from lut.header import Header
 from lut.ofa_yaml import ofa_key, read_ofa, write_ofa
 from lut.plausible import oddities
-from lut.store import Header
 from lut.table import MissingEntry, Table
 
 SPACE = get_space("ofa", get_family("imagenet-w1.2"))

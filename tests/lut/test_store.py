@@ -20,9 +20,11 @@ from compofa.files import FileBusy
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from lut import store
+from lut.header import Header
+from lut.paths import default_path
 
 TARGET = Target("onnxruntime", "A Processor @ 3 GHz", versions=(("onnxruntime", "1.20"),))
-HEADER = store.Header(
+HEADER = Header(
     TARGET, "glyphs", "compofa", GLYPHS.resolutions[:1], "2026-01-01T00:00:00.000+00:00", {"cores": 2}
 )
 BLOCKS = get_space("compofa", GLYPHS).all_blocks(GLYPHS.resolutions[:1])
@@ -109,7 +111,7 @@ def test_resuming_keeps_the_first_header(table: Path) -> None:
         ),
     ],
 )
-def test_a_table_of_something_else_is_not_resumed(table: Path, other: store.Header, says: str) -> None:
+def test_a_table_of_something_else_is_not_resumed(table: Path, other: Header, says: str) -> None:
     before = table.read_bytes()
     with pytest.raises(ValueError, match=says):
         store.Writer(table, other)
@@ -251,6 +253,8 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from lut import store
+from lut.header import Header
+from lut.paths import default_path
 from tests_store import ENTRIES, HEADER
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
@@ -294,7 +298,7 @@ def test_the_digest_tells_tables_apart_and_does_not_change_with_growth(table: Pa
 
 def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
-    path = store.default_path(TARGET, "glyphs")
+    path = default_path(TARGET, "glyphs")
     assert path.parent == tmp_path / "tables"
     assert re.fullmatch(r"glyphs-onnxruntime-a-processor-3-ghz-fp32-b1-t1-[0-9a-f]{8}\.jsonl", path.name)
 
@@ -306,12 +310,12 @@ def test_targets_that_differ_have_default_files_of_their_own(
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
     assert {f.name for f in fields(Target)} == CHANGED_TARGET.keys(), "a new field must count, too"
     targets = [TARGET, *(replace(TARGET, **{name: value}) for name, value in CHANGED_TARGET.items())]
-    paths = {store.default_path(target, "glyphs") for target in targets}
+    paths = {default_path(target, "glyphs") for target in targets}
     assert len(paths) == len(targets) == 8
-    assert store.default_path(Target.from_dict(TARGET.to_dict()), "glyphs") in paths
-    tuned = store.default_path(TARGET, "glyphs", {"tune": "64", "target": "boards/Rock 5.toml"})
+    assert default_path(Target.from_dict(TARGET.to_dict()), "glyphs") in paths
+    tuned = default_path(TARGET, "glyphs", {"tune": "64", "target": "boards/Rock 5.toml"})
     assert "-t1-target-boards-rock-5-toml-tune-64-" in tuned.name
-    long = store.default_path(TARGET, "glyphs", {"target": "far/" * 200})
+    long = default_path(TARGET, "glyphs", {"target": "far/" * 200})
     long.parent.mkdir()
     long.touch()
 

@@ -29,6 +29,7 @@ from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
 from backends.tensorrt.worker import Builder, CannotKeep, build_command
 from compofa.blocks import Block
 from lut import store
+from lut.header import Header
 
 FAKE = Path(__file__).parent / "fake"
 SMALL = Block("mbconv", (8, 6, 6), 8, 24, kernel=3, act="relu", shortcut=True)
@@ -163,7 +164,7 @@ def test_a_table_goes_on_past_a_failed_block_and_says_so(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, path = make(), tmp_path / "t.jsonl"
-    header = store.Header(backend.target, "glyphs", "ofa", (16,), "2026")
+    header = Header(backend.target, "glyphs", "ofa", (16,), "2026")
 
     def measure() -> int:
         with store.Writer(path, header) as writer:

@@ -21,7 +21,7 @@ from backends.tvm.library import Recipe, find, prune
 from backends.tvm.measuring import WrongNumbers, check
 from backends.tvm.target import load_target
 from compofa.blocks import Block
-from lut.store import default_path
+from lut.paths import default_path
 
 QUICK = TimingSettings(rounds=3, rotation=4, max_warmup_ms=5.0)
 SMALL = Block("linear", (8, 1, 1), 8)
