@@ -18,7 +18,7 @@ from backends.base import Network
 from compofa.blocks import Block
 from compofa.spaces.space import Space, get_space
 from lut.design import next_blocks
-from lut.ofa_yaml import read_ofa
+from lut.formats.ofa import read_ofa
 from lut.predictors import ESTIMATORS
 from lut.predictors.base import Floats, Rows
 from lut.predictors.block_rows import block_rows

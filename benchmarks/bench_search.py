@@ -37,8 +37,8 @@ from compofa.spaces.registry import get_family
 from compofa.spaces.space import Space, get_space
 from hwbench.searching.engine import Found, search
 from hwbench.searching.problem import Problem
+from lut.formats.ofa import read_ofa
 from lut.lookup import Lookup
-from lut.ofa_yaml import read_ofa
 
 LIMITS_MS = (15, 20, 25, 30, 40, 50, 60)
 FAMILY = get_family("imagenet-w1.2")

@@ -42,6 +42,13 @@ class Built:
         """Blocks that cannot run there, and why."""
         return dict(self.table.failures)
 
+    def to_frame(self) -> Any:
+        """Every block as a row of a pandas data frame, see :mod:`lut.formats.flat`."""
+        from hwbench.subnets import to_frame
+        from lut.formats.flat import rows
+
+        return to_frame(rows(self.table))
+
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} cannot run" if self.failures else ""
         return f"{self.path}: {len(self.table.entries)} blocks of {self.table.family.name}{failed}, {self.table.target}"

@@ -57,5 +57,5 @@ def to_frame(rows: Iterable[Mapping[str, Any]]) -> Any:
     try:
         pandas = importlib.import_module("pandas")
     except ImportError:
-        raise Unavailable("to_frame() needs pandas: pip install pandas") from None
+        raise Unavailable("to_frame() needs pandas: pip install hwbench[pandas]") from None
     return pandas.DataFrame(list(rows))

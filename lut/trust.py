@@ -10,7 +10,7 @@ from compofa.errors import InputError
 from compofa.spaces.family import Family
 from compofa.spaces.space import get_space
 from lut import store
-from lut.ofa_yaml import BACKEND as FOREIGN
+from lut.formats.ofa import BACKEND as FOREIGN
 from lut.paths import tables_folder
 from lut.plausible import oddities
 from lut.table import Table

@@ -15,7 +15,7 @@ from compofa.blocks.operations import Activation, Listing, Operation, Shape
 from compofa.errors import InputError
 from compofa.graph import network_to_onnx
 from compofa.supernet.static import StaticBlock
-from lut.ofa_yaml import ofa_key
+from lut.formats.ofa_keys import ofa_key
 from lut.predictors.block_rows import block_rows
 from lut.predictors.subnets import block_costs
 

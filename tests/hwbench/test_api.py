@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import doctest
+import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 
 import pytest
 
 import hwbench
 from hwbench import cli
+from lut.costs import macs
 
 NAMES = {
     "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
@@ -56,6 +59,53 @@ def test_work_is_silent_until_it_is_asked(capfd: pytest.CaptureFixture[str]) -> 
     with hwbench.showing():
         hwbench.pareto(spaces=["compofa"])
     assert "the shipped reference table" in capfd.readouterr().err
+
+
+def test_results_are_frames_and_documents(tmp_path) -> None:
+    built = hwbench.build_table(
+        "fpga", options={"target": "zcu102-b4096"}, space="compofa", out=tmp_path / "dpu.jsonl"
+    )
+    blocks = built.to_frame()
+    assert len(blocks) == len(built.table.entries) and set(blocks.origin) == {"modelled"}
+    found = hwbench.search(built.path, space="compofa", latency_ms=[1.0, 1e-6])
+    frame = found.to_frame()
+    assert (
+        list(frame.columns) == ["arch", "accuracy", "latency_ms"] and frame.latency_ms.is_monotonic_increasing
+    )
+    assert found.best[0].latency_ms <= 1.0 and found.best[1] is None and "1e-06 ms" in found.unmet[1]
+    fronts = hwbench.pareto(built.path, spaces=["compofa"])
+    frame = fronts.to_frame()
+    assert len(frame) == 1215 and frame.on_frontier.sum() == len(fronts.frontiers["compofa"])
+    assert fronts._repr_png_().startswith(b"\x89PNG")
+    for document in (built.summary, found.to_dict(), fronts.to_dict()):
+        json.dumps(document, allow_nan=False)
+    for shown in map(repr, (built, found, fronts)):
+        assert "modelled" in shown or "ZCU102" in shown or "frontier" in shown
+
+
+def test_a_cost_of_ones_own_is_searched() -> None:
+    """Anything with the protocol's methods: here twice the MACs, which changes no optimum."""
+
+    @dataclass(frozen=True)
+    class Twice:
+        half: hwbench.CostModel
+        name, label, unit = "twice_m", "twice (M)", "M"
+        provenance, of, setting = "made up", "nothing", None
+
+        def predict(self, genotypes):
+            return 2 * self.half.predict(genotypes)
+
+        def __getattr__(self, name):
+            return getattr(self.half, name)
+
+        def as_lookup(self):
+            return None
+
+    own = Twice(macs(hwbench.get_family("glyphs")))
+    mine = hwbench.search(own, space="compofa")
+    theirs = hwbench.search("macs", space="compofa")
+    assert [s.arch for s in mine.frontier] == [s.arch for s in theirs.frontier]
+    assert mine.frontier[0].costs["twice_m"] == 2 * theirs.frontier[0].costs["macs_m"]
 
 
 def test_errors_are_one_tree() -> None:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from backends.base import Measurement, Target
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from lut.flat import read_csv, read_parquet, rows, write_csv, write_parquet
+from lut.formats.csv_rows import read_csv, write_csv
+from lut.formats.flat import rows
+from lut.formats.parquet import read_parquet, write_parquet
 from lut.header import Header
 from lut.table import Table
 

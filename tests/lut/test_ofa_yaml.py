@@ -21,8 +21,10 @@ from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from lut.calibration import load_model
 from lut.formats import read_table, write_table
+from lut.formats.ofa import read_ofa
+from lut.formats.ofa_keys import ofa_key
+from lut.formats.ofa_writing import write_ofa
 from lut.header import Header
-from lut.ofa_yaml import ofa_key, read_ofa, write_ofa
 from lut.plausible import oddities
 from lut.table import MissingEntry, Table
 

@@ -11,7 +11,7 @@ import pytest
 from compofa.blocks import Block
 from compofa.spaces.registry import GLYPHS, get_family
 from compofa.spaces.space import get_space
-from lut.ofa_yaml import read_ofa
+from lut.formats.ofa import read_ofa
 from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import MIN_ROWS, Kernel, RooflineResidual, fit_costs
 from lut.scores import mape_pct

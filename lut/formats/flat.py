@@ -9,22 +9,17 @@ checksum of its block and its measurement; rows without one (version 0.1.0 wrote
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
-from pathlib import Path
 from typing import Any
 
 from backends.base import Measurement
 from compofa.blocks import Block
-from compofa.errors import InputError, RunFailed
-from compofa.files import parse_json, read_bounded, replacing, write_atomically
+from compofa.errors import InputError
+from compofa.files import parse_json
 from lut.header import Header
-from lut.kinds import kind_of
 from lut.lines import check_block, check_measurement, checksum, entry_fields
 from lut.store import Contents
 from lut.table import Table
@@ -32,6 +27,10 @@ from lut.table import Table
 Row = dict[str, Any]
 FAILED = "failed"
 """Stands for the origin of a block that could not be run."""
+OPTIONAL = {"cycles", "classes", "only_at_resolution"}
+"""Columns whose cells may be empty."""
+EMPTY_IN_FAILED = OPTIONAL | {"latency_ms", "low_ms", "high_ms"}
+"""Likewise in the row of a block that could not be run."""
 
 DERIVED: dict[str, Callable[[Block], int]] = {
     "out_height": lambda block: block.out_shape[1],
@@ -176,148 +175,3 @@ def _check_sum(row: Mapping[str, Any], proof: str) -> None:
             "it was damaged or changed after it was written: its checksum does not fit. Convert the table anew; or "
             "leave out the column crc32 if the change is meant"
         )
-
-
-# --- CSV ---
-
-
-def write_csv(table: Table, path: Path) -> None:
-    """Write `table` to `path`; times are to the last digit, the rounds of a measurement joined by blanks.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    flat = [row | {"rounds_ms": " ".join(map(repr, row["rounds_ms"]))} for row in rows(table)]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(flat[0]))
-    writer.writeheader()
-    writer.writerows(flat)
-    write_atomically(path, text.getvalue())
-
-
-def read_csv(path: Path) -> Table:
-    """The table that :func:`write_csv` wrote.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no such file, or is cut short; names it and the row.
-    """
-    content = read_bounded(path)
-    try:
-        if kind := kind_of(content):
-            raise InputError(f"it is {kind}")
-        text = content.decode("utf-8-sig")
-        lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        if len(set(names := lines.fieldnames or ())) < len(names):
-            raise InputError("two of its columns have one name")
-        table = from_rows(lines, _typed)
-        if not text.endswith(("\n", "\r")):
-            raise InputError("its last row has no end: the file is cut short")
-        return table
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is not a table as CSV: {error}") from error
-
-
-def _typed(row: Mapping[str, str | None]) -> Row:
-    """`row` with numbers and booleans instead of text."""
-    if None in row or None in row.values():
-        raise InputError("a row is shorter or longer than the first one")
-    empty_allowed = EMPTY_IN_FAILED if row.get("origin") == FAILED else OPTIONAL
-    return {
-        name: None if not text and name in empty_allowed else READERS.get(name, str)(text)
-        for name, text in row.items()
-        if text is not None
-    }
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("True", "False"):
-        raise InputError(f"{text!r} is neither True nor False")
-    return text == "True"
-
-
-def _float(text: str) -> float:
-    # Only what repr() writes: float() would take 1_0, and "infinity", too.
-    value = float(text) if "_" not in text else math.nan
-    if not math.isfinite(value):
-        raise InputError(f"a latency must be a finite number of milliseconds, not {text}")
-    return value
-
-
-def _integer(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise InputError(f"{text[:40]!r} is no whole number")
-    return int(text)
-
-
-READERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("in_channels", "in_height", "in_width", "out_channels", "hidden_channels"), _integer),
-    **dict.fromkeys(("kernel", "stride", "batch", "threads", "cycles"), _integer),
-    **dict.fromkeys(("classes", "only_at_resolution"), _integer),
-    **dict.fromkeys(("se", "shortcut", "noisy"), _boolean),
-    **dict.fromkeys(("latency_ms", "low_ms", "high_ms"), _float),
-    "rounds_ms": lambda text: [_float(part) for part in text.split()],
-}
-"""How the text of a CSV column becomes a value; text stays text."""
-OPTIONAL = {"cycles", "classes", "only_at_resolution"}
-"""Columns whose cells may be empty."""
-EMPTY_IN_FAILED = OPTIONAL | {"latency_ms", "low_ms", "high_ms"}
-"""Likewise in the row of a block that could not be run."""
-
-
-# --- Parquet ---
-
-
-def write_parquet(table: Table, path: Path) -> None:
-    """Write `table` to `path`.
-
-    Raises:
-        RuntimeError: pyarrow is not installed; says how.
-        OSError: it cannot be written.
-    """
-    arrow = _pyarrow()
-    flat = rows(table)
-    columns = {name: [row[name] for row in flat] for name in flat[0]}
-    integers = dict.fromkeys(OPTIONAL, arrow.int64())
-    floats = dict.fromkeys(("latency_ms", "low_ms", "high_ms"), arrow.float64())
-    types = {"rounds_ms": arrow.list_(arrow.float64())} | integers | floats
-    arrays = {name: arrow.array(values, type=types.get(name)) for name, values in columns.items()}
-    with replacing(path) as beside:
-        arrow.parquet.write_table(arrow.table(arrays), beside, write_page_checksum=True)
-
-
-def read_parquet(path: Path) -> Table:
-    """The table that :func:`write_parquet` wrote.
-
-    Raises:
-        RuntimeError: pyarrow is not installed; says how.
-        OSError: it cannot be read.
-        ValueError: it is no such file; names it and the row.
-    """
-    arrow = _pyarrow()
-    content = read_bounded(path)
-    kind = None if content.startswith(b"PAR1") else kind_of(content)
-    try:
-        if kind:
-            raise InputError(f"it is {kind}")
-        file = arrow.parquet.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        if file.metadata.num_rows > MOST_ROWS:
-            raise InputError(f"it has {file.metadata.num_rows} rows, more than any table")
-        return from_rows(file.read().to_pylist())
-    except (ValueError, OSError, TypeError, KeyError, MemoryError, arrow.ArrowException) as error:
-        raise InputError(f"{path} is not a table as Parquet: {error}") from error
-
-
-MOST_ROWS = 1_000_000
-"""A few kilobytes of Parquet can stand for more than the memory holds."""
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise RunFailed(
-            "Parquet needs pyarrow, which is not installed: pip install 'hwbench[parquet]', or write CSV"
-        ) from error
-    return pyarrow

@@ -18,23 +18,22 @@ is kept: the file of the largest resolution gives the block's entry, the others 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from backends.base import Measurement, Target
-from compofa.blocks import Block, check_kind
+from compofa.blocks import Block
 from compofa.errors import InputError
-from compofa.files import parse_json, parse_yaml, read_bounded, replacing_folder
+from compofa.files import parse_json, parse_yaml, read_bounded
 from compofa.spaces.family import Family
 from compofa.spaces.registry import FAMILIES, get_family
-from compofa.spaces.space import get_space
+from lut.formats.ofa_keys import keys_of
 from lut.header import Header
 from lut.kinds import kind_of
 from lut.lines import LONGEST_MS, check_measurement
@@ -48,58 +47,6 @@ BACKEND = "ofa-yaml"
 """Of the target of a table that was read from such files: nobody can measure with it."""
 MOST_FILES = 1000
 """In a folder."""
-
-
-KINDS = {"pool": "AvgPool2D", "mix": "Conv_2", "linear": "Logits", "pool_linear": "Logits"}
-"""What the layout calls some kinds of blocks; of convolutions and inverted residuals it says more."""
-
-
-def ofa_key(block: Block, proxyless: bool = False) -> str:
-    """The name of `block` in an OFA table.
-
-    The 1x1 convolution before the pool is told from the stem by its kernel.
-
-    Args:
-        block: of a network of MobileNetV3's kind, or of ProxylessNAS's.
-        proxyless: in ProxylessNAS's table, where ``expand`` is the ratio and nothing is said of SE and activations.
-    """
-    check_kind("OFA's layout of tables", block, ("conv", "mbconv", *KINDS))
-    kind = KINDS.get(block.kind)
-    kind = kind or ("expanded_conv" if block.kind == "mbconv" else "Conv" if block.kernel > 1 else "Conv_1")
-    output = str(block.out_channels) if kind == "Logits" else _shape(block.out_shape)
-    key = f"{kind}-input:{_shape(block.in_shape)}-output:{output}"
-    if block.kind != "mbconv":
-        return key
-    expand = f"{block.hidden_channels / block.in_shape[0]:g}" if proxyless else f"{block.hidden_channels}"
-    key = f"{key}-expand:{expand}-kernel:{block.kernel}-stride:{block.stride}-idskip:{block.shortcut:d}"
-    return key if proxyless else f"{key}-se:{block.se:d}-hs:{block.act == 'hswish':d}"
-
-
-def _keys(family: Family, resolutions: Sequence[int] | None = None) -> dict[str, Block]:
-    """Every block of `family`, by its name in an OFA table; none where the layout has no place for some.
-
-    Raises:
-        InputError: two blocks have one name.
-    """
-    found: dict[str, Block] = {}
-    for block in get_space("ofa", family).all_blocks(resolutions):
-        try:
-            key = ofa_key(block, family.published == "proxyless")
-        except InputError:
-            return {}
-        if found.setdefault(key, block) != block:
-            raise InputError(
-                f"OFA's layout of tables tells {block} and {found[key]} of {family.name} not apart"
-            )
-    return found
-
-
-def _shape(shape: tuple[int, int, int]) -> str:
-    channels, height, width = shape
-    return f"{height}x{width}x{channels}"
-
-
-# --- reading ---
 
 
 def read_ofa(path: Path, family: str | None = None) -> Table:
@@ -120,10 +67,10 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
     """
     files = [_read_file(file) for file in _files(path)]
     owner = _owner(files, family)
-    known = _keys(owner)
+    known = keys_of(owner)
     found: dict[Block, dict[int, Measurement]] = {}
     for file in files:
-        here = _keys(owner, (file.side,)) if file.side in owner.resolutions else known
+        here = keys_of(owner, (file.side,)) if file.side in owner.resolutions else known
         for key, fields in file.entries.items():
             if key not in known:
                 raise InputError(
@@ -202,7 +149,7 @@ def _parse_yaml(content: bytes) -> Any:
         ValueError: it is no YAML, is cut short, or is ours and was changed.
     """
     about, _, rest = content.partition(b"\n")
-    if (match := OURS.match(about)) and match[1] != _crc(rest):
+    if (match := OURS.match(about)) and match[1] != checksum_of(rest):
         raise InputError(
             "it was cut short, damaged or changed after it was written: its checksum does not fit. Convert the table "
             "anew; or delete its first line if the change is meant"
@@ -217,7 +164,7 @@ OURS = re.compile(rb"# .*; crc32 ([0-9a-f]{8})$")
 """The comment that a file of ours begins with; that of version 0.1.0 had no checksum."""
 
 
-def _crc(content: bytes) -> bytes:
+def checksum_of(content: bytes) -> bytes:
     return b"%08x" % zlib.crc32(content)
 
 
@@ -246,7 +193,7 @@ def _owner(files: list[_File], family: str | None) -> Family:
             f"{files[0].path.parent}: the tables are of {' and of '.join(map(str, sorted(classes)))} classes"
         )
     if family is None:
-        family = max(FAMILIES, key=lambda name: len(keys & _keys(_with(get_family(name), classes)).keys()))
+        family = max(FAMILIES, key=lambda name: len(keys & keys_of(_with(get_family(name), classes)).keys()))
     return _with(get_family(family), classes)
 
 
@@ -262,7 +209,7 @@ def _target_text(about: str) -> str:
 def _what_it_is(key: str, family: Family, file: _File) -> str:
     """What else `key`, an entry of `file`, may be a block of, for a message."""
     for other in FAMILIES.values():
-        if key in _keys(other):
+        if key in keys_of(other):
             return f": the table is of {other.name}, another width"
     if any(str(k).startswith("expanded_conv-") and "-se:" not in str(k) for k in file.entries):
         there = ", ".join(FAMILIES)
@@ -312,70 +259,3 @@ def _measurement(where: str, fields: Any) -> Measurement:
 def _resolutions(family: Family, entries: Iterable[Block]) -> tuple[int, ...]:
     """The sides of the stems' inputs."""
     return tuple(sorted({b.in_shape[1] for b in entries if b.in_shape[0] == family.in_channels}))
-
-
-# --- writing ---
-
-
-def write_ofa(table: Table, folder: Path) -> list[Path]:
-    """Write `table` as OFA files into `folder`: ``160_lookup_table.yaml`` and so on. The folder is made, or replaced
-    as a whole, if it holds nothing but such files.
-
-    Only resolutions at which some whole space is there are written; the layout has no place for blocks that failed.
-    The mean is the table's latency; the count that of its rounds; the standard deviation such that the mean's
-    95 % interval is as wide as the table's; or both are what such a file said.
-
-    Returns:
-        The files, by resolution.
-
-    Raises:
-        MissingEntry: the table is complete at no resolution.
-        ValueError: the folder holds something else, too.
-        OSError: a file cannot be written.
-    """
-    space = table.widest_space()
-    if left := _no_tables(folder):
-        raise InputError(
-            f"{folder} holds {left}, too: give another folder, since all of this one would be replaced"
-        )
-    target = json.dumps(table.target.to_dict())
-    written = []
-    with replacing_folder(folder) as new:
-        for resolution in table.complete_resolutions(space):
-            found = ((block, table.entry(block, resolution)) for block in space.all_blocks((resolution,)))
-            proxyless = table.family.published == "proxyless"
-            entries = sorted((ofa_key(block, proxyless), m) for block, m in found if m is not None)
-            content = "".join(_entry(key, measurement) for key, measurement in entries).encode()
-            about = f"# {table.header.family_name}, {resolution} px, ms; target {target}; crc32 "
-            path = new / f"{resolution}_lookup_table.yaml"
-            path.write_bytes(about.encode() + _crc(content) + b"\n" + content)
-            written.append(folder / path.name)
-    return written
-
-
-def _no_tables(folder: Path) -> str | None:
-    """Something in `folder` that is not ours to replace."""
-    if not folder.is_dir():
-        return None
-    names = (p.name for p in sorted(folder.iterdir()))
-    return next(
-        (name for name in names if not re.fullmatch(r"\d+_lookup_table\.(yaml|yml|json)", name)), None
-    )
-
-
-def _entry(key: str, measurement: Measurement) -> str:
-    said = dict(measurement.details)
-    count = said.get("count", max(len(measurement.rounds_ms), 1))
-    std = said.get("std_ms")
-    if std is None:
-        std = (measurement.high_ms - measurement.low_ms) / (2 * Z95) * math.sqrt(float(count))
-    origin = "" if measurement.origin == "measured" else f"  origin: {measurement.origin}\n"
-    mean = _number(measurement.latency_ms)
-    spread = f"var: {_number(float(said['var_ms2']))}" if "var_ms2" in said else f"std: {_number(float(std))}"
-    return f"{key}:\n  count: {count}\n  mean: {mean}\n  {spread}\n{origin}"
-
-
-def _number(value: float) -> str:
-    """As YAML 1.1 reads it back: its floats need a point before the exponent."""
-    text = repr(float(value))
-    return text if "." in text or "e" not in text else text.replace("e", ".0e")

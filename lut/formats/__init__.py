@@ -1,7 +1,7 @@
 """Tables in the format that a file's suffix says.
 
 ``.jsonl`` is our own, the one that can be added to; ``.csv`` and ``.parquet`` are flat rows
-(:mod:`lut.flat`); a folder, ``.yaml``, ``.yml`` and ``.json`` are OFA's (:mod:`lut.ofa_yaml`).
+(:mod:`lut.formats.flat`); a folder, ``.yaml``, ``.yml`` and ``.json`` are OFA's (:mod:`lut.formats.ofa`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from pathlib import Path
 
 from compofa.errors import InputError
 from compofa.files import replacing
-from lut import flat, ofa_yaml, store
+from lut import store
+from lut.formats import csv_rows, ofa, parquet
+from lut.formats.ofa_writing import write_ofa
 from lut.table import Table
 
-SUFFIXES = (".jsonl", ".csv", ".parquet", *ofa_yaml.SUFFIXES)
-READERS = {".csv": flat.read_csv, ".parquet": flat.read_parquet}
-WRITERS = {".csv": flat.write_csv, ".parquet": flat.write_parquet}
+SUFFIXES = (".jsonl", ".csv", ".parquet", *ofa.SUFFIXES)
+READERS = {".csv": csv_rows.read_csv, ".parquet": parquet.read_parquet}
+WRITERS = {".csv": csv_rows.write_csv, ".parquet": parquet.write_parquet}
 
 
 def is_ofa(path: Path) -> bool:
     """Whether `path` means OFA's layout: a folder, or a YAML or JSON file."""
-    return path.is_dir() or path.suffix.lower() in ofa_yaml.SUFFIXES
+    return path.is_dir() or path.suffix.lower() in ofa.SUFFIXES
 
 
 def read_table(path: Path, family: str | None = None) -> Table:
@@ -36,7 +38,7 @@ def read_table(path: Path, family: str | None = None) -> Table:
         RuntimeError: it is Parquet, and pyarrow is not installed.
     """
     if is_ofa(path):
-        return ofa_yaml.read_ofa(path, family)
+        return ofa.read_ofa(path, family)
     table = READERS.get(path.suffix.lower(), Table.load)(path)
     if family and table.header.family != family:
         raise InputError(f"{path} is a table of family {table.header.family}, not of {family}")
@@ -60,9 +62,9 @@ def write_table(table: Table, path: Path) -> list[Path]:
     if not table.entries:
         raise InputError("the table has no entry: there is nothing to write")
     if path.is_dir() or not path.suffix:
-        return ofa_yaml.write_ofa(table, path)
+        return write_ofa(table, path)
     suffix = path.suffix.lower()
-    if suffix in ofa_yaml.SUFFIXES:
+    if suffix in ofa.SUFFIXES:
         raise InputError(
             f"{path}: OFA's layout is a file for each resolution: give a folder, without a suffix"
         )
