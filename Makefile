@@ -44,6 +44,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 
 bench: .venv/installed  ## the figures of docs/results.md that are speeds
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

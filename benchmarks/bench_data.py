@@ -128,7 +128,7 @@ def evaluation_mb(folder: Path, out: Path, supernet: Path, largest: bool) -> tup
     """(peak memory of all processes in MB, seconds) of evaluating the largest or the smallest subnet at 224 px."""
     archs = out.with_suffix(".txt")
     archs.write_text(str(extreme(get_family(FAMILY), largest, 224)) + "\n", encoding="utf-8")
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "hwbench.evaluate",

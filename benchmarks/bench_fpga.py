@@ -50,7 +50,7 @@ def median_s(case: Callable[[], object]) -> float:
 
 def repeated(arrays: LayerArrays, times: int) -> LayerArrays:
     """`arrays`, `times` over."""
-    return arrays[np.tile(np.arange(len(arrays)), times)]  # type: ignore[index]
+    return arrays[np.tile(np.arange(len(arrays)), times)]
 
 
 def speed(target: FpgaTarget, layers: tuple[Layer, ...]) -> None:

@@ -19,7 +19,7 @@ from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from hwbench.searching.engine import search
 from hwbench.searching.problem import Problem
-from lut.costs import MACS
+from lut.costs import macs
 
 FAMILY = get_family("resnet50d")
 INPUTS, HIDDEN = 82, 400
@@ -46,7 +46,7 @@ def main() -> None:
     for what, limits in (("one constraint", np.array([[2000.0]])), ("the frontier", np.empty((0, 1)))):
         seconds = []
         for _ in range(RUNS):
-            problem = Problem(space, (MACS.lookup(FAMILY),), predictor.predict, index)
+            problem = Problem(space, (macs(FAMILY),), predictor.predict, index)
             start = time.process_time()
             found = search(problem, limits)
             seconds.append(time.process_time() - start)

@@ -18,7 +18,8 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 import argparse
 import resource
 import time
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import published_search
@@ -28,6 +29,7 @@ from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
 from compofa.accuracy_predictor import CHUNK, AccuracyPredictor
+from compofa.blocks import Block
 from compofa.network import arch_blocks
 from compofa.published_accuracy import RESOLUTIONS, from_published
 from compofa.spaces.arch import Arch
@@ -55,6 +57,22 @@ def published_format(seed: int) -> AccuracyPredictor:
     return from_published(FAMILY, state)
 
 
+@dataclass(frozen=True)
+class Latency:
+    """Latencies that are what arrays say."""
+
+    lookup: Lookup
+    unit = "ms"
+
+    def predict(self, genotypes: np.ndarray) -> np.ndarray:
+        """In milliseconds, shape (n,)."""
+        return self.lookup.predict(genotypes)
+
+    def as_lookup(self) -> Lookup:
+        """The arrays."""
+        return self.lookup
+
+
 def modelled_lookup(family: Family) -> Lookup:
     """Latencies at all resolutions, 0.05 ms a block and 10 GMAC/s."""
     return Lookup.build(family, lambda block, resolution: 0.05 + block.macs / 1e7)
@@ -64,7 +82,7 @@ def problem(space: Space, lookup: Lookup, predictor: AccuracyPredictor) -> Probl
     """What is searched, at every resolution that both know."""
     known = enumerate(space.family.resolutions)
     both = tuple(i for i, r in known if r in predictor.resolutions and np.isfinite(lookup.fixed[i]))
-    return Problem(space, (lookup,), predictor.predict, both)
+    return Problem(space, (Latency(lookup),), predictor.predict, both)
 
 
 def timed_search(
@@ -81,7 +99,7 @@ def timed_search(
 
 def timed_evolution(
     space: Space,
-    latency_ms,
+    latency_ms: Callable[[Arch], float],
     predictor: AccuracyPredictor,
     resolutions: tuple[int, ...],
     limit: float,
@@ -119,14 +137,14 @@ def compare(
     name: str,
     lookup: Lookup,
     predictor: AccuracyPredictor,
-    block_ms,
-    limits,
+    block_ms: Mapping[Block, float],
+    limits_ms: Sequence[float],
     args: argparse.Namespace,
     package: PublishedSearch | None = None,
 ) -> None:
     """Print one comparison."""
     space = get_space(name, FAMILY)
-    limits = np.array(limits, dtype=float)[:, None]
+    limits = np.array(limits_ms, dtype=float)[:, None]
     found, seconds = timed_search(space, lookup, predictor, limits, args.seed)
     whole, whole_s = timed_search(space, lookup, predictor, limits[:0], args.seed)
     resolutions = tuple(FAMILY.resolutions[i] for i in problem(space, lookup, predictor).resolutions)

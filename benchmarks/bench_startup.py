@@ -21,7 +21,7 @@ def seconds(*arguments: str) -> float:
 
 def main() -> None:
     """Print the medians, the cases in turn."""
-    cases = {"python -c pass": ("-c", "pass")}
+    cases: dict[str, tuple[str, ...]] = {"python -c pass": ("-c", "pass")}
     cases |= {f"hwbench {name} --help": ("-m", f"hwbench.{name}", "--help") for name in COMMANDS}
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(ROUNDS):

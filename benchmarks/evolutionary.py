@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from compofa.spaces.arch import Arch
 from compofa.spaces.space import Space
 
-Genes = tuple[int, ...]
+Genes = tuple[Any, ...]
 MAX_DRAWS = 1_000_000
 
 
@@ -53,9 +55,9 @@ class Genome:
     space: Space
     resolutions: tuple[int, ...]
 
-    def alphabets(self) -> list[Sequence[int]]:
+    def alphabets(self) -> list[Sequence[float]]:
         """What each gene may be."""
-        genes: list[Sequence[int]] = [self.resolutions]
+        genes: list[Sequence[float]] = [self.resolutions]
         for unit, shapes in zip(self.space.family.elastic_units, self.space.shapes, strict=True):
             kernels, expands = shapes[-1].values
             genes += [kernels] * unit.max_depth
@@ -130,9 +132,9 @@ def evolve(
         for number in range(settings.population):
             one, two = pick(), pick()
             if number < mutants:
-                children.append(within(lambda one=one: mutant(one)))
+                children.append(within(partial(mutant, one)))
             else:
-                children.append(within(lambda one=one, two=two: crossover(one, two)))
+                children.append(within(partial(crossover, one, two)))
         population += score(children)
     best, genes = max(population)
     return genome.arch(genes), best

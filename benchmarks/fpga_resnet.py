@@ -60,7 +60,9 @@ def main() -> None:
     with open(Path(sys.argv[1]), newline="") as file:
         rows = [row for row in csv.DictReader(file) if "OFA-resnet50" in row["zoo_name"]]
     for row in rows:
-        side, giga = re.search(r"_(\d+)_\d+_(?:[\d.]+_)?([\d.]+)G$", row["zoo_name"]).groups()
+        found = re.search(r"_(\d+)_\d+_(?:[\d.]+_)?([\d.]+)G$", row["zoo_name"])
+        assert found, row["zoo_name"]
+        side, giga = found.groups()
         published = 1e3 / float(row["fps_thread1"])
         archs = alike(int(side), float(giga), rng)
         if not archs:

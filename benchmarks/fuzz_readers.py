@@ -706,7 +706,8 @@ class Child:
     """A process that reads; started again after it died."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.count, self.process = folder, 0, None
+        self.folder, self.count = folder, 0
+        self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
         self.errors = (folder / "stderr").open("w")
 

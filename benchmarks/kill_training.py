@@ -110,7 +110,7 @@ def kill_training(
     teacher = folder / "teacher"
     quick = ("--recipe", "digits-teacher", "--epoch-scale", 0.001, "--threads", 1)
     subprocess.run(hwbench("train", *quick, "--out", teacher), check=True, stdout=subprocess.DEVNULL)
-    options = (
+    options: tuple[object, ...] = (
         "--recipe",
         write_recipe(folder, steps),
         "--teacher",
