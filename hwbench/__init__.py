@@ -55,6 +55,7 @@ _PUBLIC = {
     "RunFailed": "compofa.errors",
     "Unavailable": "compofa.errors",
     "build_table": "hwbench.building",
+    "couplings": "hwbench.frontiers.couplings",
     "doctor": "hwbench.examining",
     "families": "hwbench.api",
     "get_family": "compofa.spaces.registry",

@@ -59,8 +59,8 @@ class Rule:
                     f"{axis.name}s {axis.values} of family {family.name}"
                 )
 
-    def shapes(self, unit: Unit) -> list[UnitShape]:
-        """Every number of blocks that `unit` may have, with what each of them may then be."""
+    def shapes(self, unit: Unit, number: int) -> list[UnitShape]:
+        """Every number of blocks that `unit`, the elastic unit of that number, may have, with what each may then be."""
         return [UnitShape(depth, self._values(unit, depth)) for depth in unit.depths]
 
     def _values(self, unit: Unit, depth: int) -> Values:

@@ -60,7 +60,7 @@ class Space:
     @cached_property
     def shapes(self) -> tuple[list[UnitShape], ...]:
         """Of each unit: every number of blocks, with what each of them may then be."""
-        return tuple(self.rule.shapes(unit) for unit in self.family.elastic_units)
+        return tuple(self.rule.shapes(unit, i) for i, unit in enumerate(self.family.elastic_units))
 
     def unit_size(self, unit: int) -> int:
         """How many ways there are to fill `unit` at one width, by the rule."""

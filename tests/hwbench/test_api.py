@@ -17,7 +17,7 @@ from lut.costs import macs
 
 NAMES = {
     "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
-    "build_table", "doctor", "families", "get_family", "get_space", "network", "open_table", "pareto",
+    "build_table", "couplings", "doctor", "families", "get_family", "get_space", "network", "open_table", "pareto",
     "reference_table", "search", "showing", "specialize", "validate",
 }  # fmt: skip
 
