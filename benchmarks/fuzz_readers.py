@@ -324,6 +324,21 @@ def read_subnet_model(path: Path) -> Any:
     return [f"{ms:.9g}" for ms in model.predict(_genotypes(3))], model.about, model.column
 
 
+def make_networks(folder: Path) -> Path:
+    from compofa.spaces.layout import decode
+
+    archs = decode(_glyphs(), _genotypes(4))
+    rows = ({"name": f"n{i}", "arch": str(arch), "accuracy": 0.5 + 0.1 * i} for i, arch in enumerate(archs))
+    (folder / "networks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "networks.jsonl"
+
+
+def read_networks(path: Path) -> Any:
+    from hwbench.inputs.networks import read_networks
+
+    return read_networks(path, _glyphs())
+
+
 def _subnets_as(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         import numpy as np
@@ -581,6 +596,7 @@ READERS: dict[str, Reader] = {
     "kernels": Reader(_copied(ARTEFACTS / "kernels-reference.jsonl", 14), read_kernels, (*TEXT, json_edited)),
     "onnx-model": Reader(make_onnx, read_onnx, BINARY),
     "calibration": Reader(make_calibration, read_calibration, (*TEXT, json_edited)),
+    "networks": Reader(make_networks, read_networks, (*TEXT, json_edited)),
     "subnet-model": Reader(make_subnet_model, read_subnet_model, (*TEXT, json_edited), sealed=True),
     "subnets.csv": Reader(_subnets_as("subnets.csv"), read_subnets, (*TEXT, columns_swapped)),
     "archs.csv": Reader(_subnets_as("archs.csv"), read_subnets, (*TEXT, columns_swapped)),

@@ -47,6 +47,13 @@ def parser() -> cli.Parser:
         default="latency",
         help="what accuracy is drawn against; all but latency need no table",
     )
+    p.add_argument(
+        "--networks",
+        type=Path,
+        metavar="FILE",
+        help="networks to show beside the frontiers: JSON lines of subnets, or of OFA's net.config, each with name and "
+        "accuracy or top1_pct",
+    )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the predicted random subnets")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
     p.add_argument("--csv", type=Path, metavar="FILE", help="every subnet, with its latency and accuracy")
@@ -75,6 +82,7 @@ def execute(args: argparse.Namespace) -> int:
         spaces=args.space or ("compofa", "ofa"),
         family=args.family,
         accuracy=args.accuracy,
+        networks=args.networks,
         seed=args.seed,
         force=args.force,
     )
@@ -120,6 +128,15 @@ def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
         ("space", "supernet", "measured", "frontier", label, "accuracy (%)", "hypervolume"),
         rows,
     )
+    if document["networks"]:
+        cli.print_table(
+            "networks beside them, accuracies as stated",
+            ("network", label, "accuracy (%)"),
+            [
+                (network["name"], f"{network[name]:.4g}", f"{100 * network['accuracy']:.1f}")
+                for network in document["networks"]
+            ],
+        )
     if document.get("picture"):
         print(f"picture  {document['picture']}")
 

@@ -20,12 +20,14 @@ from hwbench.frontiers.cloud import Cloud
 from hwbench.inputs.accuracies import accuracy_files
 from hwbench.inputs.costs import Given, Source, open_source
 from hwbench.inputs.coverage import LeftOut, covered_resolutions, runnable
+from hwbench.inputs.networks import NamedNetwork, read_networks
 from hwbench.inputs.trust import insist, note_differences
 from hwbench.measured_accuracies import load_measured
 from hwbench.searching.engine import search
 from hwbench.searching.problem import Problem
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
+from lut.lookup import MissingEntry
 
 if TYPE_CHECKING:
     from compofa.accuracy_origin import AccuracyOrigin
@@ -75,11 +77,15 @@ class ParetoResult:
         family: whose subnets, with the classes of the table.
         source: the cost.
         spaces: what each space has.
+        networks: that were given to stand beside them, with the accuracies that somebody states.
+        networks_cost: of these, shape (n,).
     """
 
     family: Family
     source: Source
     spaces: tuple[SpaceResult, ...]
+    networks: tuple[NamedNetwork, ...] = ()
+    networks_cost: tuple[float, ...] = ()
 
     @property
     def cost(self) -> CostModel:
@@ -151,6 +157,7 @@ def pareto(
     spaces: Sequence[str] = ("compofa", "ofa"),
     family: str | Family | None = None,
     accuracy: str | Path | Sequence[str | Path] | None = None,
+    networks: str | Path | None = None,
     seed: int = 0,
     force: bool = False,
 ) -> ParetoResult:
@@ -167,6 +174,8 @@ def pareto(
         spaces: names.
         family: whose subnets (default: that of the cost, or glyphs).
         accuracy: files of accuracies, one for all spaces or one for each; None for what is shipped.
+        networks: a file of networks with stated accuracies, to stand beside the frontiers, see
+            :func:`hwbench.inputs.networks.read_networks`.
         seed: of the random subnets with predicted accuracy.
         force: go on with what is not to be trusted or does not belong together.
 
@@ -192,7 +201,28 @@ def pareto(
     )
     check_comparable(results, force)
     note_differences(source.cost, results[0].of)
-    return ParetoResult(owner, source, results)
+    return ParetoResult(owner, source, results, *_placed(networks, source))
+
+
+def _placed(path: str | Path | None, source: Source) -> tuple[tuple[NamedNetwork, ...], tuple[float, ...]]:
+    """The networks in a file that the cost knows, and what they cost; says how many it does not know."""
+    if path is None:
+        return (), ()
+    cost = source.cost
+    known, costs = [], []
+    given = read_networks(Path(path), cost.family)
+    for network in given:
+        try:
+            costs.append(float(cost.predict(encode(cost.family, [network.arch]))[0]))
+        except (MissingEntry, InputError):
+            continue
+        known.append(network)
+    if not known:
+        raise InputError(f"{source} knows none of the {len(given)} networks of {path}")
+    if len(known) < len(given):
+        left = len(given) - len(known)
+        note(f"{path}: {left} networks have a resolution or blocks that are not known of {source}: left out")
+    return tuple(known), tuple(costs)
 
 
 def join(space: Space, source: Source, file: Path, seed: int, force: bool = False) -> SpaceResult:

@@ -26,6 +26,16 @@ def describe(result: ParetoResult) -> dict[str, Any]:
         "lut_is_the_shipped_reference": result.source.shipped,
         "reference_point": {result.cost.name: cost, "accuracy": accuracy},
         "spaces": [_describe_space(result, space) for space in result.spaces],
+        "networks": [
+            {
+                "name": network.name,
+                "arch": str(network.arch),
+                result.cost.name: cost,
+                "accuracy": network.accuracy,
+                "accuracy_is": "as stated in the file",
+            }
+            for network, cost in zip(result.networks, result.networks_cost, strict=True)
+        ],
     }
 
 

@@ -14,6 +14,7 @@ from compofa.spaces.layout import encode
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from hwbench import shipped
+from lut.costs import macs
 from lut.predictors.auto import AutoPredictor
 from lut.predictors.subnets import subnet_rows
 from lut.subnet_model import SubnetModel
@@ -158,3 +159,56 @@ def test_any_cost_is_an_axis_and_needs_no_table(tmp_path, capsys, x: str) -> Non
     assert out.read_bytes().startswith(b"\x89PNG") and rows.read_text().startswith(f"space,arch,{cost},")
     assert pareto.main([*given, "--lut", "t.jsonl"]) == 2
     assert "needs no latencies" in capsys.readouterr().err
+
+
+def test_networks_stand_beside_the_frontiers(tmp_path, capsys) -> None:
+    archs = list(get_space("compofa", GLYPHS).enumerate((24,)))[:2]
+    given = tmp_path / "networks.jsonl"
+    other = {
+        "ks": [3] * 20,
+        "e": [6] * 20,
+        "d": [4] * 5,
+        "r": 224,
+        "name": "too large",
+        "top1_pct": 76.0,
+    }
+    rows = [
+        {"name": "mine", "arch": str(archs[0]), "accuracy": 0.8},
+        {"name": "yours", "arch": str(archs[1]), "published": {"top1_pct": 79}},
+        other,
+    ]
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = ["--space", "compofa", "--x", "macs", "--networks", str(given)]
+    assert pareto.main([*shown, "--json"]) == 0
+    told = capsys.readouterr()
+    networks = json.loads(told.out)["networks"]
+    assert [n["name"] for n in networks] == ["mine", "yours"] and networks[1]["accuracy"] == pytest.approx(
+        0.79
+    )
+    assert {n["accuracy_is"] for n in networks} == {"as stated in the file"}
+    expected = macs(GLYPHS).predict(encode(GLYPHS, archs))
+    np.testing.assert_allclose([n["macs_m"] for n in networks], expected)
+    assert "1 networks have a resolution or blocks that are not known" in told.err
+    assert pareto.main([*shown, "--out", str(tmp_path / "p.png")]) == 0
+    assert "networks beside them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({"name": "x", "arch": "r24-k3e3", "accuracy": 0.5}, "holds no network of glyphs"),
+        (
+            {"name": "x", "arch": "r24-k3e3", "accuracy": 76.0},
+            "76.0 is no accuracy: accuracy is a fraction of 1",
+        ),
+        ({"name": "x", "arch": "r24-k3e3", "top1_pct": 101}, "101 is no top1_pct"),
+        ({"name": "x", "arch": "r24-k3e3"}, "neither accuracy (a fraction) nor top1_pct"),
+        ([1], "line 1: not a network with its accuracy"),
+    ],
+)
+def test_networks_without_sense_are_one_line(tmp_path, capsys, line, says: str) -> None:
+    given = tmp_path / "networks.jsonl"
+    given.write_text(json.dumps(line) + "\n")
+    assert pareto.main(["--space", "compofa", "--x", "macs", "--networks", str(given)]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
