@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,13 +16,15 @@ from backends.base import (
     CannotRun,
     Measurement,
     Network,
+    Option,
     Settings,
 )
 from backends.device import Conditions, Device
 from backends.machine.clocks import Case, Reading, Run
-from backends.measuring import METHOD
+from backends.measuring import METHOD, energy
 from backends.measuring.backend import PairedBackend
 from backends.measuring.differencing import SMALLEST, Floats, Plan, held_bytes, parts, working_bytes
+from backends.measuring.energy import Energy
 from backends.measuring.pairing import Pacer, Paired
 from backends.measuring.reference import READING_RUNS, REFERENCE
 from backends.measuring.rotation import bounded
@@ -52,6 +54,15 @@ GPU_TIMINGS = Timings(
 """Inner loops, as the events that time them resolve half a microsecond."""
 
 
+ENERGY = Option(
+    "energy",
+    "yes: also count the millijoules of a run, by NVML on a GPU and by RAPL on a processor; takes seconds a block",
+    "no",
+    ("no", "yes"),
+)
+"""Of the backends that can keep ``energy_mj`` beside a latency (:func:`backends.measuring.energy.details`)."""
+
+
 class ChainBackend(PairedBackend):
     """Costs of blocks by :mod:`backends.measuring.differencing`, whatever the runtime.
 
@@ -79,6 +90,8 @@ class ChainBackend(PairedBackend):
         if settings.batch < 1:
             raise InputError(f"the batch must be at least 1, not {settings.batch}")
         self.device, self.timings = self._open_device(), timings
+        wanted = settings.options.get(ENERGY.name) == "yes"
+        self._counter = self.device.energy_counter() if wanted else None
 
     @property
     def method(self) -> dict[str, str]:
@@ -158,6 +171,8 @@ class ChainBackend(PairedBackend):
         costs = plan.costs(longer, shorter)
         found = self._summarise(costs, paired, conditions, self.timings.blocks)
         medians = np.nanmedian(others, axis=2) * self.beside.reference_ms
+        if self._counter:
+            found = _with_energies(found, self._block_energies(plan, runs))
         return [
             bounded(
                 replace(
@@ -180,7 +195,32 @@ class ChainBackend(PairedBackend):
                 cases.append(self.device.case(self._ready(network, self.settings.seed)))
                 advance(1)
         timing, conditions = self._time(cases, self.timings.networks)
-        return self._summarise(timing.ratios, timing.paired, conditions, self.timings.networks)
+        found = self._summarise(timing.ratios, timing.paired, conditions, self.timings.networks)
+        return _with_energies(found, self._energies(cases)) if self._counter else found
+
+    # --- energy ---
+
+    def _block_energies(self, plan: Plan, runs: Mapping[Network, Run]) -> list[list[Energy]]:
+        """Of each block of `plan`, by round; networks that several blocks need are measured once."""
+        pairs = dict.fromkeys(n for context in plan.contexts for n in (context.longer, context.shorter))
+        of = dict(zip(pairs, self._energies([self.device.case(runs[n]) for n in pairs]), strict=True))
+        return [energy.difference(of[c.longer], of[c.shorter], c.copies) for c in plan.contexts]
+
+    def _energies(self, cases: Sequence[Case]) -> list[list[Energy]]:
+        """Of a run of each case, by round."""
+        counter, clock = self._counter, self.device.clocks.wall
+        assert counter is not None
+        began = clock()
+        with self.progress("counting energy", energy.ROUNDS * len(cases)) as advance:
+
+            def measure(case: Case) -> Energy:
+                found = energy.energy_of(case, counter, clock=clock, least_s=energy.LEAST_S)
+                advance(1)
+                return found
+
+            energies = energy.in_turns(cases, measure)
+        self.timing_s += clock() - began
+        return energies
 
     def _ready_all(self, plan: Plan) -> dict[Network, Run]:
         """Each network of `plan`, ready to run.
@@ -231,3 +271,10 @@ class ChainBackend(PairedBackend):
             replace(m, details=(*m.details, *conditions.details), noisy=m.noisy or conditions.throttled)
             for m in found
         ]
+
+
+def _with_energies(found: Sequence[Measurement], energies: Sequence[Sequence[Energy]]) -> list[Measurement]:
+    return [
+        replace(m, details=(*m.details, *energy.details(rounds)))
+        for m, rounds in zip(found, energies, strict=True)
+    ]

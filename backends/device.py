@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backends.machine.clocks import Case, Clocks, Run, host_clocks
+from backends.machine.energy_counters import Counter, open_rapl
 from backends.machine.host import cpu_name
 
 Details = tuple[tuple[str, float | str], ...]
@@ -83,3 +84,11 @@ class Device:
     def conditions(self) -> Conditions:
         """The state since the last call."""
         return Conditions()
+
+    def energy_counter(self) -> Counter:
+        """What counts the energy that it uses.
+
+        Raises:
+            Unavailable: nothing does; says why.
+        """
+        return open_rapl()

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from backends.base import CannotRun, Network, Option, Settings, Target
-from backends.chained import CPU_TIMINGS, GPU_TIMINGS, ChainBackend, Timings
+from backends.chained import CPU_TIMINGS, ENERGY, GPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device
 from backends.machine.clocks import Run, host_clocks
 from backends.machine.host import check_threads, package_versions
@@ -35,7 +35,7 @@ class TorchBackend(ChainBackend):
     Args:
         settings: precision ``fp32``, ``fp16``, ``bf16``, on a GPU also ``tf32`` (fp32 whose products are
             rounded to ten bits, which is what cuDNN does unless told); `threads` inside an operator, on the
-            host; options ``device``, ``mode`` and ``layout``.
+            host; options ``device``, ``mode``, ``layout`` and ``energy``.
         timings: how long and how carefully to time.
 
     Raises:
@@ -49,6 +49,7 @@ class TorchBackend(ChainBackend):
         Option("device", "where to run", "cpu", tuple(MODES)),
         Option("mode", "how to run; the default is eager on the cpu, graph on cuda", "", MODES["cuda"]),
         Option("layout", "memory layout of activations and weights", "channels-last", LAYOUTS),
+        ENERGY,
     )
 
     def __init__(self, settings: Settings, timings: Timings | None = None) -> None:

@@ -1,8 +1,11 @@
-"""Millijoules of blocks and of whole networks on a GPU, and how far the sums are from the whole. See docs/gpu.md.
+"""How far the sums of a table's energies are from whole networks, measured on its device. See docs/gpu.md.
 
-    python benchmarks/gpu_energy.py --precision fp16 --batch 64 --out gpu-tables/energy.jsonl
+    python -m hwbench.build_lut --backend torch --device cuda --precision fp16 --batch 64 --energy yes \\
+        --family imagenet-w1.0 --resolutions 224 --out gpu-tables/energy.jsonl
+    python benchmarks/gpu_energy.py --lut gpu-tables/energy.jsonl --out gpu-tables/energies.jsonl
 
-Each finding is a line of the file at once, and the same command goes on with what is missing. Not yet run on a GPU.
+Each network is a line of the file at once, and the same command goes on with what is missing. The last lines are the
+scores as JSON, in the names of latencies: raw and calibrated (leave-one-out), as ``validate`` gives them.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +25,18 @@ from compofa.errors import HwbenchError, InputError
 from compofa.files import AppendFile, parse_json
 
 if TYPE_CHECKING:
-    from backends.chained import ChainBackend
-    from backends.gpu_energy import Energy, Measure
+    from backends.base import Backend
     from compofa.spaces.arch import Arch
-    from compofa.spaces.space import Space
+    from lut.table import Table
 
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    p.add_argument("--family", default="imagenet-w1.0")
+    p.add_argument("--lut", type=Path, required=True, help="a table that was built with --energy yes")
     p.add_argument("--space", default="ofa")
-    p.add_argument("--resolution", type=int, default=224, help="in pixels")
-    p.add_argument("--precision", default="fp16")
-    p.add_argument("--batch", type=int, default=64)
     p.add_argument("--subnets", type=int, default=40, help="whole networks to compare the sums with")
-    p.add_argument("--seconds", type=float, default=0.6, help="of each loop")
+    p.add_argument("--cache", help="of engines, for TensorRT")
     p.add_argument(
         "--within", type=float, default=float("inf"), metavar="S", help="begin nothing after so many seconds"
     )
@@ -44,99 +44,96 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def of_energies(table: Table) -> Table:
+    """The blocks of `table` whose energy was counted, with it, in millijoules, where the latency stood.
+
+    Raises:
+        InputError: there are none.
+    """
+    counted = {block: dict(m.details) for block, m in table.entries.items()}
+    entries = {
+        block: replace(table.entries[block], latency_ms=mj, low_ms=mj, high_ms=mj, rounds_ms=(), details=())
+        for block, said in counted.items()
+        if isinstance(mj := said.get("energy_mj"), float)
+    }
+    if not entries:
+        raise InputError("the table holds no energies: build it with --energy yes")
+    return type(table)(table.header, entries)
+
+
 def measure_all(
-    backend: ChainBackend,
-    space: Space,
-    archs: Sequence[Arch],
-    measure: Measure,
-    out: Path,
-    *,
-    within_s: float = float("inf"),
+    backend: Backend, table: Table, archs: Sequence[Arch], out: Path, *, within_s: float = float("inf")
 ) -> dict[str, Any]:
-    """Measure what `out` lacks, add it there, and compare the sums with the networks, as far as both are there."""
-    from backends.gpu_energy import block_energy, network_energies
+    """Measure the networks that `out` lacks, add them there, and hold the sums of `table` against all of them.
+
+    Args:
+        backend: that counts energy.
+        table: of its target, see :func:`of_energies`.
+        archs: the networks.
+        out: the file.
+        within_s: begin no network after so many seconds.
+    """
+    from compofa.network import arch_blocks
 
     began = time.monotonic()
-    blocks = dict.fromkeys(block for arch in archs for block in space.blocks(arch))
+    head = {"target": backend.target.to_dict(), "origin": "measured", "unit": "mJ a run"}
     with AppendFile(out) as file:
-        head = {"target": backend.target.to_dict(), "origin": "measured", "unit": "mJ a run"}
         found = _known(file, head)
-
-        def add(name: str, energy: Energy) -> None:
-            found[name] = energy.mj
-            line = {"of": name, "mj": energy.mj, "ms": energy.ms, "steps": energy.steps}
-            file.append(json.dumps(line).encode() + b"\n")
-
-        for block in blocks:
-            if str(block) not in found and time.monotonic() - began < within_s:
-                add(str(block), block_energy(backend, block, measure))
         for arch in archs:
-            if str(arch) not in found and time.monotonic() - began < within_s:
-                (energy,) = network_energies(backend, [space.blocks(arch)], measure)
-                add(str(arch), energy)
-    return {**head, "blocks": sum(str(block) in found for block in blocks), **compare(found, space, archs)}
+            if str(arch) in found or time.monotonic() - began >= within_s:
+                continue
+            (measured,) = backend.network_latencies([arch_blocks(table.family, arch)])
+            line = {"of": str(arch), "latency_ms": measured.latency_ms, **dict(measured.details)}
+            file.append(json.dumps(line).encode() + b"\n")
+            found[str(arch)] = float(line["energy_mj"])
+    return {**head, "blocks": len(table.entries), **compare(table, archs, found)}
 
 
 def _known(file: AppendFile, head: dict[str, Any]) -> dict[str, float]:
-    """What stands in the file, by name; the first line says of what."""
+    """Millijoules that stand in the file, by network; its first line says of what."""
     first, *lines = [parse_json(line) for line in file.content.splitlines()] or [None]
     if first is None:
         file.append(json.dumps(head).encode() + b"\n")
     elif first != head:
         raise InputError(f"{file.path} holds energies of another target; choose another file")
-    return {line["of"]: line["mj"] for line in lines}
+    return {line["of"]: line["energy_mj"] for line in lines}
 
 
-def compare(found: Mapping[str, float], space: Space, archs: Sequence[Arch]) -> dict[str, Any]:
-    """The networks whose blocks are all there: how far their sums are from them, plain, and after a line was fitted to
-    the others (leave-one-out), in percent."""
-    pairs = [
-        (sum(found[str(block)] for block in space.blocks(arch)), found[str(arch)])
-        for arch in archs
-        if str(arch) in found and all(str(block) in found for block in space.blocks(arch))
-    ]
-    if len(pairs) < 4:
-        return {"networks": len(pairs)}
-    sums, wholes = np.array(pairs).T
-    held_out = [_line(np.delete(sums, i), np.delete(wholes, i), sums[i]) for i in range(len(sums))]
+def compare(table: Table, archs: Sequence[Arch], found: dict[str, float]) -> dict[str, Any]:
+    """The networks that were measured: how far the sums are from them, plain and calibrated (leave-one-out)."""
+    from lut.calibration import MIN_NETWORKS, Calibration
+    from lut.scores import scores
+
+    measured = tuple(arch for arch in archs if str(arch) in found)
+    if len(measured) < MIN_NETWORKS:
+        return {"networks": len(measured)}
+    calibration = Calibration(table, measured, tuple(found[str(arch)] for arch in measured))
     return {
-        "networks": len(pairs),
-        "raw_mape_pct": 100 * float(np.mean(np.abs(sums / wholes - 1))),
-        "calibrated_mape_pct": 100 * float(np.mean(np.abs(np.array(held_out) / wholes - 1))),
+        "networks": len(measured),
+        "raw": scores(calibration.measured_ms, calibration.raw_ms),
+        "calibrated": scores(calibration.measured_ms, calibration.held_out_ms),
+        "terms": dict(calibration.model.coefficients),
     }
 
 
-def _line(x: Any, y: Any, at: float) -> float:
-    slope, shift = np.polyfit(x, y, 1)
-    return float(slope * at + shift)
-
-
 def main() -> int:
-    """Measure on the first GPU; the exit codes are hwbench's."""
-    from backends.base import Settings
-    from backends.torch_backend import TorchBackend
-    from compofa.spaces.registry import get_family
+    """Measure on the table's device; the exit codes are hwbench's."""
     from compofa.spaces.space import get_space
     from hwbench.cli import exit_code
+    from hwbench.validating.measuring import check_target, open_backend
+    from hwbench.validating.subnets import draw_at
+    from lut.table import Table
 
     args = parser().parse_args()
     try:
-        space = get_space(args.space, get_family(args.family))
-        rng = np.random.default_rng(0)
-        archs = [space.sample(rng, args.resolution) for _ in range(args.subnets)]
-        backend = TorchBackend(Settings(args.precision, args.batch, options={"device": "cuda"}))
-
-        from backends.gpu_energy import energy_of, open_counter
-
-        counter = open_counter(str(backend.device.properties.uuid))  # type: ignore[attr-defined]
-        summary = measure_all(
-            backend,
-            space,
-            archs,
-            lambda case: energy_of(case, counter, least_s=args.seconds),
-            args.out,
-            within_s=args.within,
-        )
+        table = Table.load(args.lut)
+        energies = of_energies(table)
+        options = {"energy": "yes", **({"cache": args.cache} if args.cache else {})}
+        backend = open_backend(table.target, 0, options)
+        check_target(table.target, backend.target, force=False)
+        space = get_space(args.space, table.family)
+        archs = draw_at(table.header.resolutions, space, args.subnets, np.random.default_rng(0))
+        summary = measure_all(backend, energies, archs, args.out, within_s=args.within)
     except HwbenchError as error:
         print(f"gpu_energy: error: {' '.join(str(error).split())}", file=sys.stderr)
         return exit_code(error)

@@ -1,8 +1,8 @@
 """Build, validate and report tables of a GPU: what ``benchmarks/gpu.sh`` runs.
 
-A case is one table, and takes less than two minutes. What it found is in the report as soon as it was found, so that
-a run that is interrupted, or cut off when the machine goes back, has finished tables; the same command goes on with
-what is missing.
+A case is one table, and each of its steps takes less than two minutes. What it found is in the report as soon as it was
+found, so that a run that is interrupted, or cut off when the machine goes back, has finished tables; the same command
+goes on with what is missing.
 
 The peer of the differenced costs is the plain time of each block run alone, from the same rounds, and, on a GPU, with
 the cache overwritten: all are summed, calibrated and held against the same networks. The floor is the networks' own
@@ -19,16 +19,18 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-TARGETS = {"mape_pct": 2.0, "within_5_pct": 99.0, "spearman": 0.99}
-"""Of the calibrated model: at most, at least, at least."""
-WAYS = ("cost", "alone_ms", "flushed_ms")
-"""Of timing a block: differenced in context, alone, alone with the cache overwritten."""
+from gpu_findings import TARGETS, TROUBLES, clocks, line, ways
+
 ONE_NETWORK = "tensorrt-rtx-one-network"
+LEAST_S = 20.0
+"""With less time left no step is begun."""
+MARGIN_S = 10.0
+"""Of the time there is, that a step that is cut off needs to write down what it has."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One table: a name, and the arguments of build_lut that say of what."""
+    """One table: a name, the arguments of build_lut that say of what, and the batch."""
 
     name: str
     arguments: tuple[str, ...]
@@ -66,12 +68,27 @@ class Case:
         """Whether TensorRT-RTX runs it."""
         return "rtx" in self.arguments
 
+    @property
+    def energy(self) -> bool:
+        """Whether it is about energy."""
+        return "--energy" in self.arguments
+
+    @property
+    def last(self) -> str:
+        """What its last step leaves in the report."""
+        return "energies" if self.energy else "validated"
+
+
+ENERGY = ("--energy", "yes", "--space", "compofa")
+"""Each block takes seconds, so fewer are measured."""
+
 
 def cases(device: str, engines: Path) -> list[Case]:
     """Those of a device, in the order in which they are worth their time."""
     if device == "cpu":
         plain = (("--backend", "torch", "--device", "cpu"), ("--backend", "onnxruntime"))
-        return [Case(f"{backend[1]}-fp32-b1", backend) for backend in plain]
+        energy = Case("torch-fp32-energy-b1", (*plain[0], *ENERGY))
+        return [*(Case(f"{backend[1]}-fp32-b1", backend) for backend in plain), energy]
 
     def of(name: str, batch: int, *arguments: str) -> Case:
         return Case(f"{name}-b{batch}", (*arguments, "--batch", str(batch)), batch)
@@ -89,6 +106,7 @@ def cases(device: str, engines: Path) -> list[Case]:
         of("tensorrt-rtx-fp16", 1, *rtx),
         of("onnxruntime-cuda-fp32", 64, *cuda),
         of("onnxruntime-cuda-fp32", 1, *cuda),
+        of("torch-fp16-energy", 64, *torch, "fp16", *ENERGY),
         of("tensorrt-fp16", 64, *tensorrt),
         of("tensorrt-fp16", 1, *tensorrt),
     ]
@@ -102,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", action="append", default=[], metavar="CASE", help="one case; may be repeated")
     p.add_argument("--limit", type=float, default=120, metavar="S", help="seconds that one step may take")
     p.add_argument(
-        "--within", type=float, default=float("inf"), metavar="S", help="begin nothing after so many seconds"
+        "--within", type=float, default=float("inf"), metavar="S", help="be done after so many seconds"
     )
     p.add_argument(
         "--prepare", metavar="X.Y", help="only build TensorRT-RTX's engines for a compute capability"
@@ -165,19 +183,23 @@ class Run:
         """Do what is not done yet, and keep each finding at once."""
         for case in self.chosen:
             found = self.report["cases"].setdefault(case.name, {})
-            if "validated" in found:
+            if case.last in found:
                 continue
-            for trouble in ("failed", "unavailable", "unfinished"):
+            for trouble in TROUBLES:
                 found.pop(trouble, None)
             print(f"== {case.name}", file=sys.stderr, flush=True)
-            for step in (self._possible, self._build, self._validate):
-                if any(trouble in found for trouble in ("failed", "unavailable", "unfinished")):
+            for step in (self._possible, self._build, self._energies if case.energy else self._validate):
+                if any(trouble in found for trouble in TROUBLES):
                     break
-                if time.monotonic() - self.began > self.args.within:
+                if self._left_s < LEAST_S:
                     found["unfinished"] = f"no time left for it: --within {self.args.within:g}"
                 else:
                     step(case, found)
                 self.keep()
+
+    @property
+    def _left_s(self) -> float:
+        return float(self.args.within) - (time.monotonic() - self.began)
 
     def keep(self) -> None:
         """Write the report as it is."""
@@ -198,14 +220,12 @@ class Run:
             script = str(Path(__file__).with_name("gpu_one_network.py"))
             _, known = self._run(script, *what)
             self.report["cases"][ONE_NETWORK] = known
-        found |= {
-            kind: text for kind, text in known.items() if kind in ("failed", "unavailable", "unfinished")
-        }
+        found |= {kind: text for kind, text in known.items() if kind in TROUBLES}
 
     def _build(self, case: Case, found: dict[str, Any]) -> None:
         lut = self._lut(case)
         code, built = self._run(
-            "-m", "hwbench.build_lut", *case.arguments, *self.scale.what, "--out", str(lut), "--json"
+            "-m", "hwbench.build_lut", *self.scale.what, *case.arguments, "--out", str(lut), "--json"
         )
         if "entries" in built:
             found["built"] = {**found.get("built", {}), **built}
@@ -225,6 +245,13 @@ class Run:
         else:
             found |= validated
 
+    def _energies(self, case: Case, found: dict[str, Any]) -> None:
+        lut = self._lut(case)
+        script = str(Path(__file__).with_name("gpu_energy.py"))
+        counted = ("--subnets", str(min(self.scale.subnets, 40)), "--out", str(lut.with_suffix(".networks")))
+        _, energies = self._run(script, "--lut", str(lut), "--space", "compofa", *counted)
+        found |= {"energies": energies} if "calibrated" in energies else energies
+
     def _lut(self, case: Case) -> Path:
         table: Path = self.args.folder / f"{case.name}{self.suffix}.jsonl"
         return table
@@ -235,8 +262,9 @@ class Run:
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         late = False
+        limit_s = min(self.args.limit, self._left_s - MARGIN_S)
         try:
-            out, err = process.communicate(timeout=self.args.limit)
+            out, err = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
             late = True
             process.send_signal(signal.SIGINT)  # what it has measured, it keeps
@@ -252,93 +280,11 @@ class Run:
         print(err, file=sys.stderr, end="", flush=True)
         last = (err.strip().splitlines() or ["it says nothing"])[-1]
         if late:
-            return process.returncode, {"unfinished": f"longer than {self.args.limit:g} s: {last}"}
+            return process.returncode, {"unfinished": f"longer than {limit_s:.3g} s: {last}"}
         try:
             return process.returncode, dict(json.loads(out))
         except ValueError:
             return process.returncode, {"failed": last}
-
-
-# --- what a table shows ---
-
-
-def ways(lut: Path) -> dict[str, Any]:
-    """Scores of the sums of each way of timing blocks, against the same networks."""
-    from lut.calibration import Calibration, calibration_path
-    from lut.scores import scores
-    from lut.table import Table
-
-    table = Table.load(lut)
-    kept = Calibration.load(calibration_path(lut), table)
-    found = {}
-    for way in WAYS:
-        if way != "cost" and not all(way in dict(m.details) for m in table.entries.values()):
-            continue
-        other = Calibration(_timed(table, way), kept.archs, kept.first_ms, kept.second_ms)
-        found[way] = {
-            "raw": scores(other.measured_ms, other.raw_ms),
-            "calibrated": scores(other.measured_ms, other.held_out_ms),
-            "terms": dict(other.model.coefficients),
-        }
-    return found
-
-
-def _timed(table: Any, way: str) -> Any:
-    """The table with another of its figures as each block's latency."""
-    if way == "cost":
-        return table
-    entries = {b: replace(m, latency_ms=float(dict(m.details)[way])) for b, m in table.entries.items()}
-    return type(table)(table.header, entries)
-
-
-def clocks(lut: Path) -> dict[str, Any]:
-    """What the device's clocks did while the blocks were timed."""
-    from lut.table import Table
-
-    details = [dict(m.details) for m in Table.load(lut).entries.values()]
-    speeds = sorted({float(d["sm_clock_mhz"]) for d in details if "sm_clock_mhz" in d})
-    return {
-        "sm_clock_mhz": [speeds[0], speeds[-1]] if speeds else None,
-        "held_back": sorted({str(d["held_back"]) for d in details if "held_back" in d}),
-        "blocks_held_back": sum("held_back" in d for d in details),
-    }
-
-
-def met(scores: dict[str, Any]) -> bool:
-    """Whether scores meet :data:`TARGETS`."""
-    return (
-        scores["mape_pct"] <= TARGETS["mape_pct"]
-        and scores["within_5_pct"] >= TARGETS["within_5_pct"]
-        and (scores["spearman"] or 0.0) >= TARGETS["spearman"]
-    )
-
-
-def line(found: dict[str, Any]) -> str:
-    """A case for people."""
-    if "latency_ms" in found:
-        return f"{found['latency_ms']:.3f} ms: the GPU takes it"
-    if "ways" not in found:
-        troubles = (
-            f"{kind}: {found[kind]}" for kind in ("unavailable", "failed", "unfinished") if kind in found
-        )
-        return next(troubles, "not begun")
-    validated, built = found["validated"], found["built"]
-    parts = [
-        f"{way.removesuffix('_ms')} {scores['calibrated']['mape_pct']:.2f} % (raw {scores['raw']['mape_pct']:.1f} %)"
-        for way, scores in found["ways"].items()
-    ]
-    versions = ", ".join(f"{name} {version}" for name, version in built["target"]["versions"].items())
-    speeds = found["clocks"]["sm_clock_mhz"]
-    verdict = "meets the targets" if met(found["ways"]["cost"]["calibrated"]) else "misses the targets"
-    return "; ".join(
-        [
-            f"calibrated MAPE {', '.join(parts)}",
-            f"repeatability {validated['repeatability_pct']:.2f} %, {validated['n']} subnets",
-            f"SM {speeds[0]:.0f}-{speeds[1]:.0f} MHz" if speeds else "clocks unknown",
-            versions,
-            verdict,
-        ]
-    )
 
 
 def main() -> None:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa.errors import InputError
 from hwbench import cli
-from hwbench.search import add_force_argument
+from hwbench.search import add_force_argument, read_cost
 
 
 def parser() -> cli.Parser:
@@ -24,9 +23,9 @@ def parser() -> cli.Parser:
     latencies.add_argument("--model", type=Path, metavar="FILE", help="latencies by what fit wrote")
     p.add_argument(
         "--cost",
-        choices=("latency", "macs", "params", "memory"),
+        choices=("latency", "energy", "macs", "params", "memory"),
         default="latency",
-        help="what accuracy is traded against; all but latency need no table",
+        help="what accuracy is traded against; macs, params and memory need no table",
     )
     p.add_argument(
         "--accuracy",
@@ -59,10 +58,8 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.csv:
         cli.check_writable(args.csv)
-    if args.cost != "latency" and (args.lut or args.model):
-        raise InputError(f"--cost {args.cost} needs no latencies: leave --lut and --model out")
     result = couplings(
-        args.model or args.lut if args.cost == "latency" else args.cost,
+        read_cost(args, args.cost),
         family=args.family,
         accuracy=args.accuracy,
         fixed=not args.keep_fixed,

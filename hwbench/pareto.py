@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa.errors import InputError
 from hwbench import cli
-from hwbench.search import add_force_argument
+from hwbench.search import add_force_argument, read_cost
 
 
 def parser() -> cli.Parser:
@@ -43,9 +42,9 @@ def parser() -> cli.Parser:
     )
     p.add_argument(
         "--x",
-        choices=("latency", "macs", "params", "memory"),
+        choices=("latency", "energy", "macs", "params", "memory"),
         default="latency",
-        help="what accuracy is drawn against; all but latency need no table",
+        help="what accuracy is drawn against; macs, params and memory need no table",
     )
     p.add_argument(
         "--networks",
@@ -75,10 +74,8 @@ def execute(args: argparse.Namespace) -> int:
     from hwbench.frontiers.compare import pareto
     from hwbench.frontiers.document import write_csv
 
-    if args.x != "latency" and (args.lut or args.model):
-        raise InputError(f"--x {args.x} needs no latencies: leave --lut and --model out")
     result = pareto(
-        args.model or args.lut if args.x == "latency" else args.x,
+        read_cost(args, args.x),
         spaces=args.space or ("compofa", "ofa"),
         family=args.family,
         accuracy=args.accuracy,

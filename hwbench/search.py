@@ -44,9 +44,9 @@ def parser() -> cli.Parser:
     add_latency_arguments(p)
     p.add_argument(
         "--cost",
-        choices=("latency", "macs", "params", "memory"),
+        choices=("latency", "energy", "macs", "params", "memory"),
         default="latency",
-        help="what is traded against accuracy; all but latency need no table",
+        help="what is traded against accuracy; macs, params and memory need no table",
     )
     p.add_argument(
         "--accuracy",
@@ -132,11 +132,11 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.csv:
         cli.check_writable(args.csv)
-    if args.cost != "latency" and (args.latency_ms or args.lut or args.model):
-        raise InputError(f"--cost {args.cost} needs no latencies: leave --latency-ms, --lut and --model out")
+    if args.cost != "latency" and args.latency_ms:
+        raise InputError(f"--latency-ms limits no {args.cost}: leave it out, or --cost")
     costs = read_costs(args)
     result = search(
-        costs if args.cost == "latency" else args.cost,
+        costs if args.cost == "latency" else read_cost(args, args.cost),
         latency_ms=read_limits(args.latency_ms, list(costs or ())),
         max_macs=args.max_macs,
         max_params=args.max_params,
@@ -171,6 +171,33 @@ def read_costs(args: argparse.Namespace) -> Mapping[str, object] | None:
             raise InputError(f"two targets are called {name!r}: name them, as in --lut A={path}")
         found[name] = path
     return found or None
+
+
+def read_cost(args: argparse.Namespace, name: str) -> object:
+    """The one cost called `name`, of the file that `args` name, if it needs one.
+
+    Raises:
+        InputError: a file is given and not needed, or it does not hold that cost.
+    """
+    from compofa.spaces.registry import get_family
+    from hwbench.inputs.costs import open_energy
+
+    given = [*_files(args.lut), *_files(args.model)]
+    if name not in ("latency", "energy") and given:
+        raise InputError(f"{name} needs no latencies: leave --lut and --model out")
+    if len(given) > 1:
+        raise InputError("one target at a time: give --lut, or --model, once")
+    file = given[0] if given else None
+    if name == "energy":
+        return open_energy(file, args.family and get_family(args.family), args.force)
+    return file if name == "latency" else name
+
+
+def _files(given: object) -> list[Path]:
+    """Of an option that counts once, or of one that may be repeated with names."""
+    if isinstance(given, list):
+        return [path for _, path in given]
+    return [given] if isinstance(given, Path) else []
 
 
 def read_limits(

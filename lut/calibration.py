@@ -20,7 +20,7 @@ from compofa.errors import InputError
 from compofa.files import check_seal, parse_json, read_bounded, sealed, write_atomically
 from compofa.network import arch_blocks
 from compofa.spaces.arch import Arch, check_arch
-from lut import model
+from lut import laws, model
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
 from lut.scores import mape_pct, scores
@@ -45,7 +45,7 @@ class Calibration:
         archs: the subnets, distinct, in random order.
         first_ms, second_ms: shape (subnets,), two measurements of each, separated in time; `second_ms` is empty where
             each was measured once, elsewhere.
-        terms: of the model, from :data:`lut.model.TERMS`; chosen by cross-validation if not given.
+        terms: of the model, which tell its law (:mod:`lut.laws`); chosen by cross-validation if not given.
 
     Raises:
         ValueError: too few subnets, or a latency is no positive number.
@@ -64,7 +64,7 @@ class Calibration:
             if type(time) not in (int, float) or not (math.isfinite(time) and time > 0):
                 raise InputError(f"a latency must be a positive number of milliseconds, not {time}")
         if not self.terms:
-            object.__setattr__(self, "terms", model.choose_terms(self._values, self.measured_ms))
+            object.__setattr__(self, "terms", laws.choose(self._values, self.measured_ms))
 
     @property
     def measured_ms(self) -> Floats:
@@ -112,7 +112,7 @@ class Calibration:
     @cached_property
     def held_out_ms(self) -> Floats:
         """What the calibrated model predicts for each subnet when fitted without it, shape (subnets,)."""
-        return model.leave_one_out(self._values, self.measured_ms)
+        return laws.leave_one_out(self._values, self.measured_ms)
 
     def error_bound_pct(self, coverage: float = 0.95) -> float:
         """Within how many per cent of the model's answer the latency of a network lies, that share of the time: the
@@ -125,8 +125,7 @@ class Calibration:
     @cached_property
     def model(self) -> LatencyModel:
         """The model fitted on all of the subnets."""
-        weights = model.fit(self._values, self.measured_ms, self.terms)
-        return LatencyModel(self.table, {t: float(w) for t, w in zip(model.TERMS, weights, strict=True) if w})
+        return laws.fitted(self.table, self._values, self.measured_ms, self.terms)
 
     def save(self, path: Path) -> None:
         """Write the calibration to `path` at once: a reader sees the old file or the new one.
@@ -182,8 +181,8 @@ def _check_head(content: dict[str, Any], table: Table) -> None:
 
 
 def _from_rows(table: Table, rows: list[dict[str, Any]], terms: tuple[str, ...]) -> Calibration:
-    if unknown := set(terms) - set(model.TERMS):
-        raise InputError(f"unknown terms {sorted(unknown)}; there are {', '.join(model.TERMS)}")
+    if wrong := laws.check(terms):
+        raise InputError(wrong)
     archs = tuple(Arch.parse(row["arch"]) for row in rows)
     for arch in archs:
         check_arch(table.family, arch)

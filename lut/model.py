@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.base import Network, Target
+from backends.base import Network
 from compofa.blocks import Block
-from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
-from compofa.spaces.space import Space
-from lut.costs import Setting
-from lut.lookup import Lookup, MissingEntry
+from lut.lookup import Lookup
+from lut.of_table import OfTable
 from lut.table import Table
 
 Floats = NDArray[np.float64]
@@ -57,7 +55,7 @@ CANDIDATES: tuple[tuple[str, ...], ...] = (
 
 
 @dataclass(frozen=True)
-class LatencyModel:
+class LatencyModel(OfTable):
     """Latencies of networks as a table's sums plus terms, all additive over blocks.
 
     Args:
@@ -66,19 +64,8 @@ class LatencyModel:
         caution: what whoever uses it must know, in a line; None if nothing.
     """
 
-    table: Table
     coefficients: Mapping[str, float] = field(default_factory=lambda: {"scale": 1.0})
     caution: str | None = None
-
-    @property
-    def target(self) -> Target:
-        """What the latencies are of."""
-        return self.table.target
-
-    @property
-    def family(self) -> Family:
-        """The family whose subnets are answered for."""
-        return self.table.family
 
     @property
     def calibrated(self) -> bool:
@@ -113,24 +100,13 @@ class LatencyModel:
     label = "latency (ms)"
     unit = "ms"
 
-    @property
-    def of(self) -> str:
-        """The target, in words."""
-        return str(self.target)
-
-    @property
-    def setting(self) -> Setting:
-        """How its networks run."""
-        return Setting(self.target.precision, self.target.batch, self.family.classes)
-
     @cached_property
-    def lookup(self) -> Lookup:
-        """The model as arrays over the genotypes of its family."""
+    def _lookup(self) -> Lookup:
         return Lookup.build(self.family, self.block_ms, self._weight("call"))
 
-    def as_lookup(self) -> Lookup:
-        """The model as arrays over the genotypes of its family."""
-        return self.lookup
+    def as_lookup(self) -> Lookup | None:
+        """The model as arrays over the genotypes of its family, if it is a sum over blocks."""
+        return self._lookup
 
     def predict(self, genotypes: Genotypes) -> Floats:
         """:meth:`latency_ms` of each subnet, shape (n,), from genotypes of shape (n, columns).
@@ -139,38 +115,7 @@ class LatencyModel:
             MissingEntry: a subnet has a block that is not in the table.
             InputError: they are not genotypes of the family.
         """
-        return self.lookup.predict(genotypes)
-
-    def failures_in(self, space: Space) -> dict[Block, str]:
-        """Blocks of `space` that the target cannot run, and why."""
-        failures = self.table.failures
-        return {block: failures[block] for block in space.all_blocks() if block in failures}
-
-    def resolutions_in(self, space: Space) -> tuple[int, ...]:
-        """Those that the table was built for, at which it must know every block of `space`, and those at which it does.
-
-        Raises:
-            MissingEntry: it lacks blocks there; names the first and says how many.
-        """
-        table = self.table
-        if not table.entries:
-            raise MissingEntry("the table has no entry: finish it with hwbench build_lut")
-        wanted = {*table.complete_resolutions(space), *table.header.resolutions}.intersection(
-            space.resolutions
-        )
-        covered = tuple(resolution for resolution in space.family.resolutions if resolution in wanted)
-        known = {*table.entries, *table.failures}
-        missing = [block for block in space.all_blocks(covered) if block not in known] if covered else []
-        if missing:
-            raise MissingEntry(
-                f"the table lacks {len(missing)} blocks of space {space.name}, the first being {missing[0]}: add them "
-                f"with hwbench build_lut --space {space.name}"
-            )
-        return covered
-
-    def unknown_in(self, space: Space) -> str | None:
-        """Nothing that :meth:`resolutions_in` does not tell."""
-        return None
+        return self._lookup.predict(genotypes)
 
     def describe(self, file: Path | None) -> dict[str, Any]:
         """File, target, and how the latencies come about, JSON-ready."""

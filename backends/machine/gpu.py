@@ -19,6 +19,7 @@ from backends.base import BackendUnavailable
 from backends.device import Conditions, Device
 from backends.machine.clocks import Case, Clock, Reading, Run
 from backends.machine.cuda_probe import cuda_reason
+from backends.machine.energy_counters import Counter, open_nvml
 from backends.machine.gpu_clocks import GpuMonitor, open_monitor, verdict
 from compofa.errors import InputError
 
@@ -191,6 +192,9 @@ class Gpu(Device):
 
     def conditions(self) -> Conditions:
         return verdict(self._monitor.take())
+
+    def energy_counter(self) -> Counter:
+        return open_nvml(str(self.properties.uuid))
 
 
 def open_gpu(precision: str) -> Gpu:

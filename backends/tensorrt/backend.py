@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.base import CannotRun, Network, Option, Settings, Target
-from backends.chained import GPU_TIMINGS, ChainBackend, Timings
+from backends.chained import ENERGY, GPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device, Run
 from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt import library
@@ -73,6 +73,7 @@ class TensorRTBackend(ChainBackend):
             "",
             metavar="FOLDER",
         ),
+        ENERGY,
     )
 
     def __init__(

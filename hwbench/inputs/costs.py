@@ -100,6 +100,21 @@ def open_source(given: Given | None, family: Family | None = None, force: bool =
     return Source(trusted_model(path, force), path)
 
 
+def open_energy(given: Given | None, family: Family | None = None, force: bool = False) -> Source:
+    """The energies of a table instead of its latencies.
+
+    Raises:
+        InputError: what was given is no table, or holds no energies.
+    """
+    from lut.energy import EnergyModel
+    from lut.of_table import OfTable
+
+    source = open_source(given, family, force)
+    if not isinstance(source.cost, OfTable):
+        raise InputError(f"{source} is no table: it tells no energy")
+    return Source(EnergyModel(source.cost.table), source.file, source.shipped)
+
+
 def _is_subnet_model(path: Path) -> bool:
     from lut.subnet_model import FORMAT
 

@@ -1,8 +1,7 @@
 """The predictor that commands use: which estimators, at what weights, and how far to trust the answer.
 
-Every candidate predicts every row without having seen it (cross-validation). The best one is taken, or a
-weighted mean of several if that is clearly better (greedy forward selection with replacement: Caruana et al.,
-ICML 2004). The same errors make the intervals.
+Every candidate predicts every row without having seen it (cross-validation); by that the choice is made
+(:mod:`lut.predictors.choosing`). The same errors make the intervals.
 """
 
 from __future__ import annotations
@@ -17,17 +16,14 @@ import numpy as np
 from compofa.errors import InputError
 from lut.predictors import ESTIMATORS
 from lut.predictors.base import PLAUSIBLE_MS, Estimator, Floats, Predictor, Rows, random_folds
+from lut.predictors.choosing import MOST_SHIFT, choose
 from lut.predictors.conformal import Conformal
-from lut.scores import mape_pct, scores
+from lut.scores import scores
 
 FOLDS, FOLDS_OF_FEW = 5, 10
-FEW = 200
+FEW = 500
 """Rows below which there are more folds: with little data each row that a fold leaves out is missed, and the
 cross-validated errors, and with them the intervals, come out too large."""
-PICKS = 10
-"""Steps of the forward selection: weights are tenths."""
-CLEARLY = 0.98
-"""A richer model is preferred only if its error is below this share of the simpler one's."""
 LEAST_SHARE = 0.1
 """Of the fastest measured row: below it no prediction falls, however far it extrapolates."""
 Report = Callable[[str], None]
@@ -53,7 +49,7 @@ class AutoPredictor(Predictor):
         note: is told of each candidate as it is done.
 
     Attributes:
-        weights: of the chosen estimators, by name; they sum to 1.
+        weights: of the chosen estimators, by name; they sum to 1, or to the factor that brings more rows within 10 %.
         candidates: name -> cross-validated scores, or the reason why it was left out.
         unseen_ms: cross-validated predictions of the chosen model, shape (n,).
     """
@@ -103,8 +99,8 @@ class AutoPredictor(Predictor):
             check_model(name)
             if why := ESTIMATORS[name].unavailable():
                 raise InputError(f"the model needs {name}, but {why}")
-        if not math.isclose(sum(weights.values()), 1) or min(weights.values()) < 0:
-            raise InputError(f"the weights of a mean sum to 1, these do not: {dict(weights)}")
+        if abs(math.log(max(sum(weights.values()), 1e-9))) > 1.001 * MOST_SHIFT or min(weights.values()) < 0:
+            raise InputError(f"the weights of a mean sum to about 1, these do not: {dict(weights)}")
         self.weights, self.unseen_ms = dict(weights), unseen_ms
         self.fitted = {
             name: ESTIMATORS[name](self.seed).refit(rows, latency_ms, searched[name])
@@ -151,34 +147,6 @@ class AutoPredictor(Predictor):
             self.candidates[name] = dict(scores(latency_ms, unseen[name]))
             self.note(f"{name}: {self.candidates[name]['mape_pct']:.2f} % cross-validated error")
         return unseen
-
-
-def choose(unseen: Mapping[str, Floats], latency_ms: Floats) -> dict[str, float]:
-    """The weight of each chosen candidate: the best one's is 1, unless a mean of several is clearly better.
-
-    Args:
-        unseen: name -> cross-validated predictions, shape (n,), simplest first.
-        latency_ms: shape (n,).
-    """
-    best = simplest_of_the_best({name: mape_pct(latency_ms, ms) for name, ms in unseen.items()})
-    picks: list[str] = []
-    total = np.zeros(len(latency_ms))
-    for count in range(1, PICKS + 1):
-        errors = {name: mape_pct(latency_ms, (total + ms) / count) for name, ms in unseen.items()}
-        picks.append(min(errors, key=lambda name: errors[name]))
-        total = total + unseen[picks[-1]]
-    if mape_pct(latency_ms, total / PICKS) < CLEARLY * mape_pct(latency_ms, unseen[best]):
-        return {name: picks.count(name) / PICKS for name in unseen if name in picks}
-    return {best: 1.0}
-
-
-def simplest_of_the_best(errors: Mapping[str, float]) -> str:
-    """The first of `errors`, simplest first, that none after it beats clearly."""
-    best, least = "", math.inf
-    for name, error in errors.items():
-        if error < CLEARLY * least:
-            best, least = name, error
-    return best
 
 
 def check_model(name: str) -> None:

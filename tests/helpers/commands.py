@@ -2,11 +2,25 @@
 
 from importlib import import_module
 
-build_lut, collect, curves, describe, doctor, evaluate, fit, papers_table, pareto, predict, profile = (
+(
+    build_lut,
+    collect,
+    couplings,
+    curves,
+    describe,
+    doctor,
+    evaluate,
+    fit,
+    papers_table,
+    pareto,
+    predict,
+    profile,
+) = (
     import_module(f"hwbench.{name}")
     for name in (
         "build_lut",
         "collect",
+        "couplings",
         "curves",
         "describe",
         "doctor",

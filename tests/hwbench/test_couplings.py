@@ -8,15 +8,13 @@ import json
 import moocore
 import numpy as np
 import pytest
-from commands import import_module
+from commands import couplings
 
 import hwbench
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import Space, get_space
 from hwbench.accuracy_source import open_accuracy
 from lut.costs import macs
-
-couplings = import_module("hwbench.couplings")
 
 
 def test_the_ranking_is_that_of_the_hypervolumes() -> None:

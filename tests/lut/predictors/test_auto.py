@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lut.predictors import ESTIMATORS, auto
-from lut.predictors.auto import AutoPredictor, choose, simplest_of_the_best
+from lut.predictors import ESTIMATORS
+from lut.predictors.auto import AutoPredictor
 from lut.predictors.corrected import XGBoost
 from lut.predictors.linear import Ridge
 from lut.scores import mape_pct
@@ -38,29 +36,6 @@ def test_refitting_what_was_chosen_gives_the_same(device: Device) -> None:
     first = AutoPredictor(FAST).fit(rows, measured)
     again = AutoPredictor(FAST).refit(rows, measured, first.weights, first.unseen_ms)
     np.testing.assert_array_equal(first.answer(device.rows), again.answer(device.rows))
-
-
-@given(st.integers(0, 2**32))
-def test_a_mean_is_taken_only_if_it_is_better(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    measured = rng.uniform(1, 2, 50)
-    unseen = {name: measured * rng.normal(1, 0.1, 50).clip(0.5) for name in ("a", "b", "c")}
-    weights = choose(unseen, measured)
-    mean = sum(weight * unseen[name] for name, weight in weights.items())
-    best = min(mape_pct(measured, ms) for ms in unseen.values())
-    assert sum(weights.values()) == pytest.approx(1)
-    assert mape_pct(measured, mean) <= best / auto.CLEARLY + 1e-12
-
-
-def test_errors_that_cancel_are_averaged_and_equal_ones_are_not() -> None:
-    measured, wrong = np.ones(50), np.tile([0.1, -0.1], 25)
-    assert choose({"a": 1 + wrong, "b": 1 - wrong}, measured) == {"a": 0.5, "b": 0.5}
-    assert choose({"a": 1 + wrong, "b": 1 + 0.999 * wrong}, measured) == {"a": 1.0}
-
-
-def test_a_simple_model_is_kept_unless_another_is_clearly_better() -> None:
-    assert simplest_of_the_best({"simple": 1.0, "rich": 0.99}) == "simple"
-    assert simplest_of_the_best({"simple": 1.0, "rich": 0.9}) == "rich"
 
 
 def test_what_cannot_be_fitted_is_left_out_with_the_reason(
