@@ -59,6 +59,7 @@ COMMANDS = {
     "profile": "show where an ONNX model's time goes on this machine, kernel by kernel",
     "collect": "time the kernels that tell most about networks in general",
     "pareto": "draw and compare accuracy-latency frontiers",
+    "report": "show frontiers, trust and costs of several devices on one page, to decide by",
     "search": "find the most accurate subnet within a latency, or the whole frontier",
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",
