@@ -17,7 +17,7 @@ DARK_INK, DARK_GREY, DARK_PAPER = "#eceef1", "#a5abb3", "#15181c"
 """On a dark screen."""
 SERIES = ("#00377a", "#c43e00", "#009a80", "#8a5bd0")
 """One a space, on paper: navy, vermilion, bluish green, violet."""
-DARK_SERIES = ("#3f87e8", "#ff9a5c", "#a8f0de", "#c9a8ff")
+DARK_SERIES = ("#3f87e8", "#ff9a5c", "#a8f0de", "#f7b5ff")
 """The same on a dark screen."""
 RAMP = ("#fff7d6", "#fdd98b", "#f2a65a", "#c9623f", "#8a2f3c", "#4a1236")
 """Sequential, light to dark, for heat maps; lightness falls all the way."""

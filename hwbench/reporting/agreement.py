@@ -1,4 +1,4 @@
-"""Whether devices agree: do they rank subnets alike, and what is lost by shipping to one what was chosen for another."""
+"""Do devices rank subnets alike, and what does it cost to ship to one what was chosen for another?"""
 
 from __future__ import annotations
 

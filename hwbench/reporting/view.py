@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwbench.reporting import agreement
-from hwbench.reporting.gather import Device, Group, SpaceSubnets
+from hwbench.reporting.groups import Device, Group, SpaceSubnets
 from hwbench.reporting.parts import Part, Parts
 from hwbench.validate import assess
 from lut.costs import memory_mb

@@ -79,6 +79,7 @@ class FrontierChart {
     svg.append(this.axes(at), ...series.map((one) => this.cloud(one, at)));
     if (this.state.axis === "latency") svg.append(this.limitLine(at));
     svg.append(...series.map((one) => this.lines(one, at)));
+    if (this.state.axis === "latency" && this.state.devices.size > 1 && at.width > 600) svg.append(this.deviceNames(series, at));
     this.ring = element("g");
     svg.append(this.ring);
     this.box.append(svg);
@@ -138,6 +139,28 @@ class FrontierChart {
       last = x;
       const shape = MARKERS[this.state.axis === "latency" ? one.device % MARKERS.length : 0];
       made.append(element("path", { d: shape, class: "point", transform: `translate(${x.toFixed(1)} ${at.y(one.ys[i]).toFixed(1)})` }));
+    }
+    return made;
+  }
+
+  // Each device's name where its frontiers begin, one below the other where they would cover each other.
+  deviceNames(series, at) {
+    const made = element("g");
+    const taken = [];
+    for (const d of new Set(series.map((one) => one.device))) {
+      const starts = series.filter((one) => one.device === d && one.measured.length)
+        .map((one) => [at.x(one.xs[one.measured[0]]), at.y(one.ys[one.measured[0]])]);
+      if (!starts.length) continue;
+      const name = this.group.devices[d].name;
+      const text = name.length > 26 ? `${name.slice(0, 25)}…` : name;
+      const wide = 7 * text.length;
+      let [x, y] = starts.reduce((a, b) => (a[1] > b[1] ? a : b));
+      const end = x + 9 + wide > at.width - at.pad.right;
+      const from = end ? x - 9 - wide : x + 9;
+      const clashes = () => taken.some(([l, r, h]) => from < r && from + wide > l && Math.abs(h - y) < 15);
+      for (let tries = 0; clashes() && tries < 8; tries++) y -= 15;
+      taken.push([from, from + wide, y]);
+      made.append(element("text", { class: "device", x: end ? x - 9 : x + 9, y: y + 4, "text-anchor": end ? "end" : "start" }, text));
     }
     return made;
   }

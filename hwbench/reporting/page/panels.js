@@ -62,8 +62,8 @@ function breakdown(group, pick) {
   const cell = (d, ms) => {
     if (ms === null) return element("td", {}, "–");
     const bar = element("span", { class: "bar" });
-    bar.style.width = `${Math.max(0, (100 * ms) / most[d])}%`;
-    return element("td", { class: "time" }, bar, element("span", {}, `${number(ms)} ms, ${perCent(ms / totals[d], 0)}`));
+    bar.style.width = `${Math.max(0, (90 * ms) / most[d])}%`;
+    return element("td", { class: "time" }, bar, element("span", {}, `${timeWords(ms, totals[d])}, ${perCent(ms / totals[d], 0)}`));
   };
   const body = element("tbody");
   let place = "";
@@ -115,24 +115,25 @@ function heatPanel(group, host) {
       .filter((value) => value !== null && value > 0);
     const [least, most] = [Math.min(...shown), Math.max(...shown)];
     const share = (value) => (most > least ? Math.log(value / least) / Math.log(most / least) : 0);
-    scale.replaceChildren(`${number(least)} ms `, element("span", { class: "ramp" }), ` ${number(most)} ms, on a logarithmic scale`);
+    scale.replaceChildren(`${timeWords(least, least)} `, element("span", { class: "ramp" }), ` ${timeWords(most, least)}, on a logarithmic scale`);
     body.replaceChildren(...group.heat.map((unit) => heatTable(unit, columns, ms, share)));
   }
 
   function heatTable(unit, columns, ms, share) {
     const kinds = Object.keys(unit).filter((name) => name !== "unit");
     const head = [
-      element("tr", {}, element("td"), ...kinds.map((kind) => element("th", { scope: "colgroup", colspan: columns.length }, kind))),
-      element("tr", {}, element("td"), ...kinds.flatMap(() => columns.map((c) => element("th", { scope: "col" }, `${group.resolutions[c]} px`)))),
+      element("tr", {}, element("td"), ...kinds.map((kind, k) => element("th", { scope: "colgroup", colspan: columns.length, class: k ? "gap" : null }, kind))),
+      element("tr", {}, element("td"), ...kinds.flatMap((_, k) => columns.map((c, n) => element("th", { scope: "col", class: k && !n ? "gap" : null }, `${group.resolutions[c]} px`)))),
     ];
     const rows = unit[kinds[0]].map((_, choice) => element("tr", {},
       element("th", { scope: "row" }, group.parts[unit[kinds[0]][choice][0] - 1].choice),
-      ...kinds.flatMap((kind) => columns.map((c) => {
+      ...kinds.flatMap((kind, k) => columns.map((c, n) => {
         const part = unit[kind][choice][c];
         const value = ms[part - 1];
-        if (value === null) return element("td", {}, element("span", { title: "not in the table, or it cannot run" }, "–"));
+        const gap = k && !n ? "gap" : null;
+        if (value === null) return element("td", { class: gap }, element("span", { title: "not in the table, or it cannot run" }, "–"));
         const rgb = mix(value > 0 ? share(value) : 0);
-        const made = element("td", { title: group.parts[part - 1].block }, number(1000 * value));
+        const made = element("td", { title: group.parts[part - 1].block, class: gap }, number(1000 * value));
         made.style.background = `rgb(${rgb})`;
         made.style.color = readable(rgb);
         return made;

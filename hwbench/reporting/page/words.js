@@ -24,6 +24,11 @@ function perCent(fraction, digits = 1) {
   return `${(100 * fraction).toFixed(digits)} %`;
 }
 
+// A time in microseconds where what it is part of is below a millisecond.
+function timeWords(ms, of) {
+  return of < 1 ? `${number(1000 * ms)} µs` : `${number(ms)} ms`;
+}
+
 function latencyWords(device, ms) {
   if (!Number.isFinite(ms)) return "not known: the table lacks a block";
   const factor = latencyFactor(device);
