@@ -132,13 +132,14 @@ class FrontierChart {
       for (const i of points) d += d ? `H${at.x(one.xs[i]).toFixed(1)}V${at.y(one.ys[i]).toFixed(1)}` : `M${at.x(one.xs[i]).toFixed(1)} ${at.y(one.ys[i]).toFixed(1)}`;
       made.append(element("path", { d, class: `line ${kind}` }));
     }
-    let last = -Infinity;
+    let last = [-Infinity, 0];
     for (const i of one.measured) {
       const x = at.x(one.xs[i]);
-      if (x - last < 9) continue; // markers that hide each other tell nothing; the line is there
-      last = x;
+      const y = at.y(one.ys[i]);
+      if (Math.hypot(x - last[0], y - last[1]) < 10) continue; // markers that hide each other tell nothing
+      last = [x, y];
       const shape = MARKERS[this.state.axis === "latency" ? one.device % MARKERS.length : 0];
-      made.append(element("path", { d: shape, class: "point", transform: `translate(${x.toFixed(1)} ${at.y(one.ys[i]).toFixed(1)})` }));
+      made.append(element("path", { d: shape, class: "point", transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` }));
     }
     return made;
   }

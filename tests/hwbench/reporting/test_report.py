@@ -32,11 +32,14 @@ def test_every_number_says_where_it_comes_from(written):
         "sum of the table&#39;s entries",
         "each on 2,480 images",
         "points off on held-out subnets",
-        "the machine is the limit.",
         "No network was measured beside this table",
         "python -m hwbench.report --lut",
     ):
         assert words in text, words
+    assert (
+        len(re.findall(r"Error [\d.]+ %, repeatability [\d.]+ %: the (?:model|machine) is the limit", text))
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
