@@ -26,7 +26,7 @@ TENSORRT_BINDINGS := 10.16.1.11 11.4.0.106
 	touch $@
 
 # axe-core, which finds what keeps people from reading the report; without npm its tests are skipped.
-AXE := 4.10.3
+AXE := 4.14.1
 .venv/axe:
 	mkdir -p $@
 	cd $@ && npm pack --silent axe-core@$(AXE) >/dev/null && tar -xzf axe-core-$(AXE).tgz package/axe.min.js || \
