@@ -68,6 +68,7 @@ COMMANDS = {
     "collect": "time the kernels that tell most about networks in general",
     "pareto": "draw and compare accuracy-latency frontiers",
     "couplings": "judge couplings of depth with the other choices by the frontiers they make on a device",
+    "report": "show frontiers, trust and costs of several devices on one page, to decide by",
     "search": "find the most accurate subnet within a latency, or the whole frontier",
     "specialize": "cut a subnet out of a supernet, measure it, and export it",
     "train": "train a supernet by a recipe",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwbench.plots import BLUE, GREEN, GREY, ORANGE
+from hwbench.palette import GREY
+from hwbench.plots import BLUE, GREEN, ORANGE, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,12 +43,12 @@ def draw_costs(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 0.5 + max(4.5, 0.24 * len(costs))), layout="constrained")
-    figure.suptitle(f"{title} on {target.device}, {precision}, one core: modelled, not measured", fontsize=10)
+    figure = Figure(figsize=(11, 0.7 + max(4.5, 0.24 * len(costs))), layout="constrained")
+    figure.suptitle(f"{title}\n{target.device}, {precision}, one core: modelled, not measured", fontsize=10)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     _bars(left, costs, target)
     _roofline(right, [layer for cost in costs for layer in cost.layers], target, precision)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _bars(ax: Axes, costs: Sequence[BlockCost], target: FpgaTarget) -> None:
@@ -70,7 +71,7 @@ def _roofline(ax: Axes, layers: Sequence[LayerCost], target: FpgaTarget, precisi
     bandwidth = target.memory.rate * target.clock_mhz / 1e3
     for kind, colour, label in (
         ("conv", BLUE, "convolutions"),
-        ("depthwise", GREEN, "depthwise, on the ALU"),
+        ("depthwise", GREEN, "depthwise, on the ALU" if target.family == "dpu" else "depthwise"),
     ):
         found = [cost for cost in layers if cost.layer.kind == kind]
         if found:
@@ -84,6 +85,8 @@ def _roofline(ax: Axes, layers: Sequence[LayerCost], target: FpgaTarget, precisi
     ax.set(
         xscale="log", yscale="log", xlabel="operations per byte", ylabel="modelled GOP/s, overhead included"
     )
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")  # powers would be formulas, which no text here is
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5, which="both")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc="lower right")

@@ -80,7 +80,7 @@ def execute(args: argparse.Namespace) -> int:
             costs=costs,
             target=target,
             precision=args.precision,
-            title=f"{family.name} {arch.resolution} px",
+            title=f"{family.name} {arch}",
         )
         document["picture"] = str(args.out)
     if args.json:

@@ -102,6 +102,10 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
         title=f"{result.family.name}: accuracy measured on {_images(result)}",
         target=result.cost.of,
         cost=f"{result.cost.label}, {result.cost.provenance}",
+        networks=[
+            plots.NamedPoint(network.name, cost, network.accuracy)
+            for network, cost in zip(result.networks, result.networks_cost, strict=True)
+        ],
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backends.kernels.costs import moved_bytes, operations
-from hwbench.plots import BLUE, GREEN, GREY, ORANGE, save
+from hwbench.palette import GREY
+from hwbench.plots import BLUE, GREEN, ORANGE, save
 from hwbench.profiling.profiles import KernelShare, Profile
 
 if TYPE_CHECKING:
