@@ -91,6 +91,9 @@ def _open(path: Path) -> Device:
     calibration = Calibration.load(beside, table)
     if distrust := calibration.distrust:
         model = LatencyModel(table, caution=f"{beside} is not used: {distrust}")
+    elif calibration.model.as_lookup() is None:
+        why = "its latencies are no sums over blocks, and this page adds blocks up: it shows the table's plain sums"
+        model = LatencyModel(table, caution=f"{beside} is not used: {why}")
     else:
         model = calibration.model
     return Device(path, table.target.device, model, calibration)

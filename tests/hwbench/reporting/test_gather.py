@@ -1,13 +1,18 @@
 """What goes into one picture, and what does not."""
 
+import numpy as np
 import pytest
 from commands import build_lut
 from made_tables import make_table
 
 from compofa.errors import InputError
+from compofa.spaces.registry import GLYPHS
+from compofa.spaces.space import get_space
 from hwbench import shipped
 from hwbench.reporting.gather import gather, group_tables
 from hwbench.reporting.page import apart
+from lut.calibration import Calibration, calibration_path, load_model
+from lut.table import Table
 
 
 @pytest.fixture
@@ -65,3 +70,19 @@ def test_devices_of_one_name_are_told_apart(tmp_path):
 def test_accuracies_of_a_family_without_a_table_are_refused(modelled):
     with pytest.raises(InputError, match="glyphs, of which no table is given"):
         gather([modelled("b.jsonl", "--family", "imagenet-w1.0")], [shipped.accuracies("glyphs", "ofa")])
+
+
+def test_a_calibration_that_is_no_sum_is_not_added_up(tmp_path):
+    """A device that launches while it works: the page would add up what is no sum."""
+    path, space, rng = tmp_path / "t.jsonl", get_space("ofa", GLYPHS), np.random.default_rng(0)
+    make_table(path, "A GPU", lambda block: 0.01 + block.macs / 1e7)
+    table = Table.load(path)
+    archs = tuple(dict.fromkeys(space.sample(rng) for _ in range(40)))
+    sums = np.array([table.latency_ms(space.blocks(arch)) for arch in archs])
+    measured = np.maximum(np.median(sums), sums)
+    Calibration(table, archs, tuple(measured.tolist())).save(calibration_path(path))
+    assert load_model(path).as_lookup() is None
+    (group,) = group_tables([path])
+    (device,) = group.devices
+    assert not device.model.calibrated and "are no sums over blocks" in (device.model.caution or "")
+    assert device.calibration is not None  # how far it is to be trusted is shown all the same
