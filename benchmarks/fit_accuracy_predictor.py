@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from compofa.accuracy import Accuracies
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.spaces.space import get_space
 from hwbench import shipped
 from hwbench.evaluate import choose

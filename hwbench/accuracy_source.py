@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_origin import AccuracyOrigin
-from compofa.accuracy_predictor import AccuracyPredictor, NoPredictor
+from compofa.accuracy.fitting import fit_predictor
+from compofa.accuracy.origin import AccuracyOrigin
+from compofa.accuracy.predictor import AccuracyPredictor
+from compofa.accuracy.predictor_file import NoPredictor
+from compofa.accuracy.published import load_published
 from compofa.errors import InputError
-from compofa.published_accuracy import load_published
 from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
@@ -87,7 +89,7 @@ def _from_predictor(path: Path, predictor: AccuracyPredictor, space: Space) -> A
         check_choices(path, predictor.coverage, space)
     # All of the space is covered: not asked again, for the search also asks for what is no subnet.
     predict = partial(predictor.predict, covered=True)
-    error = predictor.report.get("held_out", {}).get("mae")
+    error = predictor.mae
     return AccuracySource(path, "predicted", predictor.resolutions, predict, predictor.origin, error)
 
 
@@ -103,7 +105,7 @@ def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource
         f"{path} holds {len(mine.accuracy)} subnets of space {space.name}, not all: fitting a predictor to them"
     )
     try:
-        fitted = AccuracyPredictor.fit(family, measured.genotypes, measured.accuracy, origin=measured.origin)
+        fitted = fit_predictor(family, measured.genotypes, measured.accuracy, origin=measured.origin)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return _from_predictor(path, fitted, space)

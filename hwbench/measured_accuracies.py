@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy import FORMAT, Accuracies
-from compofa.accuracy_origin import AccuracyOrigin
+from compofa.accuracy import Accuracies
+from compofa.accuracy.measured import FORMAT
+from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes, decode

@@ -28,7 +28,7 @@ from hwbench.sources import (
 )
 
 if TYPE_CHECKING:
-    from compofa.accuracy_origin import AccuracyOrigin
+    from compofa.accuracy.origin import AccuracyOrigin
     from compofa.spaces.family import Family
     from compofa.spaces.space import Space
     from hwbench.frontier import Cloud

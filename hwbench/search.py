@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compofa.accuracy_origin import AccuracyOrigin
+from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from hwbench import cli
 

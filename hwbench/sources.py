@@ -11,7 +11,7 @@ from compofa.errors import InputError
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.accuracy_origin import AccuracyOrigin
+    from compofa.accuracy.origin import AccuracyOrigin
     from compofa.blocks import Block
     from compofa.spaces.family import Family
     from compofa.spaces.space import Space
