@@ -38,6 +38,7 @@ class AccuracySource:
         predict: accuracies (n,) as fractions, of genotypes (n, 1 + slots).
         of: what they are of, as far as the file says.
         error: mean absolute error on held-out subnets, if known.
+        predictor: that `predict` asks, if they are predicted.
     """
 
     path: Path
@@ -46,6 +47,23 @@ class AccuracySource:
     predict: Callable[[Genotypes], Floats]
     of: AccuracyOrigin
     error: float | None = None
+    predictor: AccuracyPredictor | None = None
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether :meth:`interval` can be asked."""
+        return self.predictor is not None and self.predictor.intervals is not None
+
+    def interval(self, genotypes: Genotypes, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """Between which the accuracy of each subnet lies with that probability: lowest and highest (n,), as fractions;
+        see :meth:`compofa.accuracy.predictor.AccuracyPredictor.interval`.
+
+        Raises:
+            InputError: they are measured, or the predictor does not say how sure it is.
+        """
+        if self.predictor is None:
+            raise InputError(f"{self.path} holds measured accuracies: they have no interval of prediction")
+        return self.predictor.interval(genotypes, coverage, covered=True)
 
 
 def open_accuracy(path: Path | None, space: Space) -> AccuracySource:
@@ -67,9 +85,15 @@ def open_accuracy(path: Path | None, space: Space) -> AccuracySource:
 
 def _shipped(space: Space) -> Path:
     name = space.family.name
-    if name in shipped.ACCURACY_FAMILIES and space.name != "compofa":
-        return shipped.predictor(name)
-    return shipped.accuracies(name, space.name)
+    measured = name in shipped.ACCURACY_FAMILIES
+    if measured and space.name == "compofa":
+        return shipped.accuracies(name, space.name)
+    if not measured and space.name != "ofa" and name in shipped.PREDICTED_FAMILIES:
+        cli.note(
+            f"accuracies of space {space.name} are predicted as in OFA's supernet: a supernet that CompOFA's recipe "
+            "trained is another, and of its accuracies on this task nothing is known here"
+        )
+    return shipped.predictor(name)
 
 
 def _load_predictor(path: Path, family: Family) -> AccuracyPredictor:
@@ -90,7 +114,9 @@ def _from_predictor(path: Path, predictor: AccuracyPredictor, space: Space) -> A
     # All of the space is covered: not asked again, for the search also asks for what is no subnet.
     predict = partial(predictor.predict, covered=True)
     error = predictor.mae
-    return AccuracySource(path, "predicted", predictor.resolutions, predict, predictor.origin, error)
+    return AccuracySource(
+        path, "predicted", predictor.resolutions, predict, predictor.origin, error, predictor
+    )
 
 
 def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource:

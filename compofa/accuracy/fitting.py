@@ -117,8 +117,11 @@ def fit_predictor(
     unseen = {c.name: _unseen(c, data, fold, seed) for c in candidates or CANDIDATES}
     errors = {name: float(np.abs(found[0] - data.accuracy).mean()) for name, found in unseen.items()}
     best = min(candidates or CANDIDATES, key=lambda c: errors[c.name])
-    predicted, deviation = unseen[best.name]
-    ratios = np.abs(predicted - data.accuracy) / deviation
+    predicted, _ = unseen[best.name]
+    # Whoever is like the measured subnets has neighbours among them as they have.
+    single = folds(np.arange(len(groups)), seed)
+    alike, deviation = _unseen(best, data, single, seed)
+    ratios = np.abs(alike - data.accuracy) / deviation
     intervals = Intervals.of(ratios)
     report = {
         "model": best.name,
@@ -126,7 +129,9 @@ def fit_predictor(
         "cross_validated_mae": errors,
         "held_out": {
             **scores(data.accuracy, predicted),
-            "coverage_90_pct": 100 * _coverage(ratios, fold),
+        },
+        "intervals": {
+            "coverage_90_pct": 100 * _coverage(ratios, single),
             "half_width_90": float(intervals.factor(COVERAGE) * deviation.mean()),
         },
         "held_out_by": f"{FOLDS} folds"

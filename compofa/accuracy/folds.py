@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from compofa.spaces.layout import Genotypes
 
-FOLDS = 5
+FOLDS = 10
 
 
 def families_of(genotypes: Genotypes) -> NDArray[np.intp]:
