@@ -6,7 +6,7 @@ ROWS.csv: subnets in columns r, d0.., ks00.., e00.. with their ImageNet top-1 in
 publishes them (notebooks/data, Apache-2.0) and as they were cleaned up for this project. They were picked by searches,
 not drawn at random, and many differ from another one in a single choice: those are held out together.
 
---held-back FILE: rows of the same kind that only test. Without it, a third of ROWS is held back first, three times over,
+--held-back FILE: rows of the same kind that only test. Without it, a third of ROWS is held back first, three times,
 and the same with 300 rows to fit to.
 """
 
@@ -28,7 +28,7 @@ from lut.subnets_csv import read_subnets
 FAMILY = "imagenet-w1.0"
 COLUMN = "top1_pct"
 ORIGIN = AccuracyOrigin(
-    supernet="ofa_mbv3_d234_e346_k357_w1.0 (OFA's)",
+    supernet="OFA's own (mbv3 w1.0)",
     data="ImageNet's validation images at 224 px",
     classes=1000,
     source="IntelLabs/DyNAS-T 251cb5e, notebooks/data (Apache-2.0); subnets picked by searches",
