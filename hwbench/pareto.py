@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from compofa.errors import InputError
 from compofa.files import write_atomically
 from hwbench import cli
 from hwbench.search import add_force_argument
+from hwbench.shipped import ACCURACY_FAMILIES
 from hwbench.sources import (
     accuracy_files,
     covered_resolutions,
@@ -30,8 +31,10 @@ from hwbench.sources import (
 if TYPE_CHECKING:
     from compofa.accuracy.origin import AccuracyOrigin
     from compofa.spaces.family import Family
+    from compofa.spaces.layout import Genotypes
     from compofa.spaces.space import Space
-    from hwbench.frontier import Cloud
+    from hwbench.accuracy_source import AccuracySource
+    from hwbench.frontier import Cloud, Floats
     from hwbench.sources import LeftOut
     from hwbench.subnet_latency import SubnetLatency
     from lut.model import LatencyModel
@@ -66,7 +69,8 @@ def parser() -> cli.Parser:
         action="append",
         type=Path,
         metavar="FILE",
-        help="measured accuracies (also a CSV), one file for all spaces or one for each (default: the shipped ones)",
+        help="accuracies, measured (also a CSV) or a predictor, one file for all spaces or one for each (default: the "
+        "shipped ones)",
     )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the predicted random subnets")
     p.add_argument("--out", type=Path, metavar="PICTURE", help="png, svg or pdf")
@@ -93,8 +97,10 @@ class SpaceResult:
         predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
             predictor.
         searched: the frontier of predicted accuracies that a search found; None likewise.
-        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`.
+        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`, or among
+            `predicted` where none was measured.
         left_out: what the target cannot run; None if it can run all.
+        source: of predicted accuracies, where none was measured.
     """
 
     name: str
@@ -105,6 +111,19 @@ class SpaceResult:
     searched: Cloud | None
     complete: bool
     left_out: LeftOut | None
+    source: AccuracySource | None = None
+
+    @property
+    def shown(self) -> Cloud:
+        """What the frontier is drawn of: measured subnets, or, where none was measured, predicted ones."""
+        if self.source is None or self.predicted is None:
+            return self.measured
+        return self.predicted.join(self.searched) if self.searched else self.predicted
+
+    @property
+    def accuracy_is(self) -> str:
+        """Whether the accuracies of the frontier are measured or predicted."""
+        return "measured" if self.source is None else "predicted"
 
     @property
     def supernet(self) -> str:
@@ -132,7 +151,9 @@ def execute(args: argparse.Namespace) -> int:
         lut, is_reference = find_table(args.lut, family)
         model = load_latency_model(lut, family, args.force)
     family = model.family  # with the classes of the table
-    files = accuracy_files(names, family, args.accuracy)
+    files: Sequence[Path | None] = [None] * len(names)  # what is shipped, predicted
+    if args.accuracy or family.name in ACCURACY_FAMILIES:
+        files = accuracy_files(names, family, args.accuracy)
     results = [
         join(name, family, model, lut, file, args.seed, args.force)
         for name, file in zip(names, files, strict=True)
@@ -160,12 +181,13 @@ def join(
     family: Family,
     model: LatencyModel | SubnetLatency,
     lut: Path,
-    file: Path,
+    file: Path | None,
     seed: int,
     force: bool = False,
 ) -> SpaceResult:
     """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
-    resolutions that the table covers, less those that the target cannot run.
+    resolutions that the table covers, less those that the target cannot run. Predicted ones only where `file` is a
+    predictor, or None, for the shipped one.
 
     Raises:
         MissingEntry: the table lacks blocks of the space.
@@ -175,12 +197,14 @@ def join(
 
     from compofa.spaces.layout import encode
     from compofa.spaces.space import get_space
-    from hwbench.accuracy_source import check_choices, find_predictor
+    from hwbench.accuracy_source import check_choices, find_predictor, open_accuracy
     from hwbench.frontier import Cloud
-    from hwbench.measured_accuracies import load_measured
+    from hwbench.measured_accuracies import is_measured, load_measured
 
     space, left_out = runnable(get_space(name, family), model, lut)
     covered = covered_resolutions(model, space, lut, force)
+    if file is None or not is_measured(file):
+        return join_predicted(space, model, open_accuracy(file, space), covered, seed, left_out)
     everything = load_measured(file, family)
     mine = everything.inside(space, covered)
     if not len(mine.accuracy):
@@ -202,8 +226,33 @@ def join(
             drawn = [space.sample(rng, int(rng.choice(known))) for _ in range(PREDICTED_SUBNETS)]
             sample = encode(family, drawn)
             predicted = Cloud(family, sample, model.predict_ms(sample), predictor.predict(sample))
-            searched = search_frontier(space, model, predictor, known, seed)
+            searched = search_frontier(space, model, partial(predictor.predict, covered=True), known, seed)
     return SpaceResult(name, mine.origin, file, measured, predicted, searched, complete, left_out)
+
+
+def join_predicted(
+    space: Space,
+    model: LatencyModel | SubnetLatency,
+    source: AccuracySource,
+    covered: Sequence[int],
+    seed: int,
+    left_out: LeftOut | None,
+) -> SpaceResult:
+    """The subnets of a space of which none was measured, at the resolutions that the table covers and the accuracies
+    are known at.
+
+    Raises:
+        InputError: there is no such resolution.
+    """
+    import numpy as np
+
+    from hwbench.predicted_frontier import known_resolutions, predicted_cloud
+
+    known = known_resolutions(source, covered)
+    cloud, complete = predicted_cloud(space, model.predict_ms, source, known, seed)
+    searched = None if complete else search_frontier(space, model, source.predict, known, seed)
+    none = cloud.take(np.arange(0))
+    return SpaceResult(space.name, source.of, source.path, none, cloud, searched, complete, left_out, source)
 
 
 def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
@@ -223,7 +272,11 @@ def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
 
 
 def search_frontier(
-    space: Space, model: LatencyModel | SubnetLatency, predictor: Any, resolutions: Sequence[int], seed: int
+    space: Space,
+    model: LatencyModel | SubnetLatency,
+    accuracy: Callable[[Genotypes], Floats],
+    resolutions: Sequence[int],
+    seed: int,
 ) -> Cloud:
     """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
     import numpy as np
@@ -235,7 +288,7 @@ def search_frontier(
 
     index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
     latency = model if isinstance(model, SubnetLatency) else model.lookup
-    problem = Problem(space, (latency,), partial(predictor.predict, covered=True), index)
+    problem = Problem(space, (latency,), accuracy, index)
     front = search(problem, np.empty((0, 1)), seed).frontier
     return Cloud(space.family, front.genotypes, front.latency_ms[:, 0], front.accuracy)
 
@@ -244,10 +297,10 @@ def search_frontier(
 
 
 def reference_point(results: Sequence[SpaceResult]) -> tuple[float, float]:
-    """The slowest latency and the lowest accuracy measured in any of the spaces."""
+    """The slowest latency and the lowest accuracy in any of the spaces, of measured subnets where there are any."""
     return (
-        max(float(result.measured.latency_ms.max()) for result in results),
-        min(float(result.measured.accuracy.min()) for result in results),
+        max(float(result.shown.latency_ms.max()) for result in results),
+        min(float(result.shown.accuracy.min()) for result in results),
     )
 
 
@@ -279,24 +332,33 @@ def _describe_latency(model: LatencyModel | SubnetLatency, file: Path, is_refere
 
 
 def _describe_space(result: SpaceResult, reference: tuple[float, float]) -> dict[str, Any]:
-    frontier = result.measured.frontier()
+    from hwbench.predicted_frontier import describe_source
+
+    frontier = result.shown.frontier()
     return {
         "space": result.name,
+        "accuracy_is": result.accuracy_is,
         "supernet": result.supernet,
         "test_images": result.of.images,
         "accuracy_of": result.of.to_dict(),
+        "accuracy_words": describe_source(result.source) if result.source else None,
         "subnets_measured": len(result.measured),
         "subnets_that_cannot_run": result.left_out.subnets if result.left_out else 0,
         "enumerated": result.complete,
         "subnets_predicted": len(result.predicted) if result.predicted else 0,
         "hypervolume": frontier.hypervolume(reference),
-        "frontier": _describe_points(frontier),
+        "frontier": _describe_points(frontier, result.source),
         "searched_frontier": _describe_points(result.searched),
     }
 
 
-def _describe_points(cloud: Cloud | None) -> list[dict[str, Any]]:
-    return [{"arch": arch, "latency_ms": ms, "accuracy": accuracy} for arch, ms, accuracy in _rows(cloud)]
+def _describe_points(cloud: Cloud | None, source: AccuracySource | None = None) -> list[dict[str, Any]]:
+    points = [{"arch": arch, "latency_ms": ms, "accuracy": accuracy} for arch, ms, accuracy in _rows(cloud)]
+    if cloud and source and source.has_intervals:
+        low, high = source.interval(cloud.genotypes)
+        for point, *bounds in zip(points, low.tolist(), high.tolist(), strict=True):
+            point["accuracy_90_pct"] = bounds
+    return points
 
 
 def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
@@ -306,10 +368,10 @@ def write_csv(path: Path, results: Sequence[SpaceResult]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["space", "arch", "latency_ms", "accuracy", "accuracy_is", "on_frontier"])
     for result in results:
-        best = {str(arch) for arch in result.measured.frontier().archs()}
+        best = {str(arch) for arch in result.shown.frontier().archs()}
         for origin, cloud in (("measured", result.measured), ("predicted", result.predicted)):
             for arch, ms, accuracy in _rows(cloud):
-                on_frontier = int(origin == "measured" and arch in best)
+                on_frontier = int(origin == result.accuracy_is and arch in best)
                 writer.writerow([result.name, arch, f"{ms:.6g}", f"{accuracy:.6g}", origin, on_frontier])
     write_atomically(path, text.getvalue())
 
@@ -329,13 +391,13 @@ def draw(
 
     series = [
         plots.FrontierSeries(
-            name=f"{result.name}, {'all' if result.complete else ''} {len(result.measured):,} subnets measured".replace(
-                ",  ", ", "
-            ),
-            measured=result.measured.points,
-            predicted=result.predicted.points if result.predicted else None,
-            frontier=result.measured.frontier().points,
-            searched=result.searched.points if result.searched else None,
+            name=f"{result.name}, {'all' if result.complete else ''} {len(result.shown):,} subnets "
+            f"{result.accuracy_is}".replace(",  ", ", "),
+            measured=result.shown.points,
+            predicted=result.predicted.points if result.predicted and not result.source else None,
+            frontier=result.shown.frontier().points,
+            searched=result.searched.points if result.searched and not result.source else None,
+            accuracy_is=result.accuracy_is,
         )
         for result in results
     ]
@@ -347,10 +409,17 @@ def draw(
     plots.draw_frontiers(
         path,
         series=series,
-        title=f"{family.name}: accuracy measured on {_images(results)}",
+        title=_title(family, results),
         target=str(model.target),
         latency=latency,
     )
+
+
+def _title(family: Family, results: Sequence[SpaceResult]) -> str:
+    if not any(result.source for result in results):
+        return f"{family.name}: accuracy measured on {_images(results)}"
+    words = dict.fromkeys(f"accuracy predicted {r.of}" for r in results if r.source)
+    return f"{family.name}: {'; '.join(words)}"
 
 
 def _images(results: Sequence[SpaceResult]) -> str:
@@ -360,6 +429,11 @@ def _images(results: Sequence[SpaceResult]) -> str:
         f"{images:,} unseen images" + (f" of {data}" if len(known) > 1 else "") for images, data in known
     ]
     return " and ".join(words) or "images that the file does not name"
+
+
+def _columns(document: dict[str, Any]) -> str:
+    """What the numbers of subnets are of."""
+    return " or ".join(dict.fromkeys(space["accuracy_is"] for space in document["spaces"]))
 
 
 def print_summary(document: dict[str, Any], target: str) -> None:
@@ -374,7 +448,7 @@ def print_summary(document: dict[str, Any], target: str) -> None:
             (
                 space["space"],
                 space["supernet"].removeprefix(document["family"] + "-"),
-                f"{space['subnets_measured']:,}" + (" (all)" if space["enumerated"] else ""),
+                f"{space['subnets_' + space['accuracy_is']]:,}" + (" (all)" if space["enumerated"] else ""),
                 str(len(frontier)),
                 f"{frontier[0]['latency_ms']:.3f} - {frontier[-1]['latency_ms']:.3f}",
                 f"{100 * frontier[0]['accuracy']:.1f} - {100 * frontier[-1]['accuracy']:.1f}",
@@ -384,9 +458,12 @@ def print_summary(document: dict[str, Any], target: str) -> None:
     cli.print_table(
         f"frontiers; hypervolume in ms x accuracy from ({reference['latency_ms']:.3f} ms, "
         f"{100 * reference['accuracy']:.1f} %)",
-        ("space", "supernet", "measured", "frontier", "latency (ms)", "accuracy (%)", "hypervolume"),
+        ("space", "supernet", _columns(document), "frontier", "latency (ms)", "accuracy (%)", "hypervolume"),
         rows,
     )
+    for words in dict.fromkeys(space["accuracy_words"] for space in document["spaces"]):
+        if words:
+            print(f"accuracy {words}")
     if document.get("picture"):
         print(f"picture  {document['picture']}")
 

@@ -107,6 +107,7 @@ class FrontierSeries:
         predicted: subnets with predicted accuracy, if any.
         frontier: the measured subnets that none dominates, by rising latency.
         searched: the frontier of predicted accuracies that a search found, likewise, if any.
+        accuracy_is: what `measured` and `frontier` really are: ``predicted`` where nothing was measured.
     """
 
     name: str
@@ -114,6 +115,7 @@ class FrontierSeries:
     predicted: NDArray[np.float64] | None
     frontier: NDArray[np.float64]
     searched: NDArray[np.float64] | None = None
+    accuracy_is: str = "measured"
 
 
 def draw_frontiers(
@@ -162,7 +164,7 @@ def draw_frontiers(
                 x, 100 * y, where="post", color=colour, linewidth=1.0, linestyle=":", label=label, zorder=3
             )
         x, y = one.frontier.T
-        name = f"{one.name.split(',')[0]}, measured frontier"
+        name = f"{one.name.split(',')[0]}, {one.accuracy_is} frontier"
         ax.step(x, 100 * y, where="post", color=colour, linewidth=1.6, zorder=4)
         ax.plot(
             x,
