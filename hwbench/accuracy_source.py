@@ -131,7 +131,13 @@ def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource
         f"{path} holds {len(mine.accuracy)} subnets of space {space.name}, not all: fitting a predictor to them"
     )
     try:
-        fitted = fit_predictor(family, measured.genotypes, measured.accuracy, origin=measured.origin)
+        fitted = fit_predictor(
+            family,
+            measured.genotypes,
+            measured.accuracy,
+            origin=measured.origin,
+            standard_error=measured.standard_error,
+        )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return _from_predictor(path, fitted, space)
