@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from compofa.accuracy_predictor import AccuracyPredictor
-from compofa.published_accuracy import RESNET_RESOLUTIONS, from_published
+from compofa.accuracy.predictor import AccuracyPredictor
+from compofa.accuracy.published import RESNET_RESOLUTIONS, from_published
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from hwbench.searching.engine import search

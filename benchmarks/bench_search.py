@@ -28,10 +28,10 @@ from published_search import PublishedSearch
 from shared_data import SHARED
 from synthetic_accuracy import fit_synthetic
 
-from compofa.accuracy_predictor import CHUNK, AccuracyPredictor
+from compofa.accuracy.predictor import CHUNK, AccuracyPredictor
+from compofa.accuracy.published import RESOLUTIONS, from_published
 from compofa.blocks import Block
 from compofa.network import arch_blocks
-from compofa.published_accuracy import RESOLUTIONS, from_published
 from compofa.spaces.arch import Arch
 from compofa.spaces.family import Family
 from compofa.spaces.layout import encode

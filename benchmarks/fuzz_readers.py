@@ -425,7 +425,7 @@ def _published_predictor(name: str) -> Callable[[Path], Path]:
 
 
 def read_published_predictor(path: Path) -> Any:
-    from compofa.published_accuracy import load_published
+    from compofa.accuracy.published import load_published
     from compofa.spaces.registry import get_family
 
     return load_published(get_family("imagenet-w1.0"), path).predict(_published_genotypes())

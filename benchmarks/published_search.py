@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy.predictor import AccuracyPredictor
 
 NEEDED = ("ofa", "tqdm")
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_predictor import AccuracyPredictor
-from compofa.published_accuracy import RESOLUTIONS, from_published
+from compofa.accuracy.predictor import AccuracyPredictor
+from compofa.accuracy.published import RESOLUTIONS, from_published
 from compofa.spaces.family import Family
 from compofa.spaces.features import one_hot
 from compofa.spaces.layout import Genotypes, layout

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_origin import AccuracyOrigin
-from compofa.accuracy_predictor import AccuracyPredictor, NoPredictor
+from compofa.accuracy.fitting import fit_predictor
+from compofa.accuracy.origin import AccuracyOrigin
+from compofa.accuracy.predictor import AccuracyPredictor
+from compofa.accuracy.predictor_file import NoPredictor
+from compofa.accuracy.published import load_published
 from compofa.errors import InputError
-from compofa.published_accuracy import load_published
 from compofa.spaces.coverage import Coverage
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
@@ -36,6 +38,7 @@ class AccuracySource:
         predict: accuracies (n,) as fractions, of genotypes (n, 1 + slots).
         of: what they are of, as far as the file says.
         error: mean absolute error on held-out subnets, if known.
+        predictor: that `predict` asks, if they are predicted.
     """
 
     path: Path
@@ -44,6 +47,23 @@ class AccuracySource:
     predict: Callable[[Genotypes], Floats]
     of: AccuracyOrigin
     error: float | None = None
+    predictor: AccuracyPredictor | None = None
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether :meth:`interval` can be asked."""
+        return self.predictor is not None and self.predictor.intervals is not None
+
+    def interval(self, genotypes: Genotypes, coverage: float = 0.9) -> tuple[Floats, Floats]:
+        """Between which the accuracy of each subnet lies with that probability: lowest and highest (n,), as fractions;
+        see :meth:`compofa.accuracy.predictor.AccuracyPredictor.interval`.
+
+        Raises:
+            InputError: they are measured, or the predictor does not say how sure it is.
+        """
+        if self.predictor is None:
+            raise InputError(f"{self.path} holds measured accuracies: they have no interval of prediction")
+        return self.predictor.interval(genotypes, coverage, covered=True)
 
 
 def open_accuracy(path: Path | None, space: Space) -> AccuracySource:
@@ -65,9 +85,15 @@ def open_accuracy(path: Path | None, space: Space) -> AccuracySource:
 
 def _shipped(space: Space) -> Path:
     name = space.family.name
-    if name in shipped.ACCURACY_FAMILIES and space.name != "compofa":
-        return shipped.predictor(name)
-    return shipped.accuracies(name, space.name)
+    measured = name in shipped.ACCURACY_FAMILIES
+    if measured and space.name == "compofa":
+        return shipped.accuracies(name, space.name)
+    if not measured and space.name != "ofa" and name in shipped.PREDICTED_FAMILIES:
+        cli.note(
+            f"accuracies of space {space.name} are predicted as in OFA's supernet: a supernet that CompOFA's recipe "
+            "trained is another, and of its accuracies on this task nothing is known here"
+        )
+    return shipped.predictor(name)
 
 
 def _load_predictor(path: Path, family: Family) -> AccuracyPredictor:
@@ -87,8 +113,10 @@ def _from_predictor(path: Path, predictor: AccuracyPredictor, space: Space) -> A
         check_choices(path, predictor.coverage, space)
     # All of the space is covered: not asked again, for the search also asks for what is no subnet.
     predict = partial(predictor.predict, covered=True)
-    error = predictor.report.get("held_out", {}).get("mae")
-    return AccuracySource(path, "predicted", predictor.resolutions, predict, predictor.origin, error)
+    error = predictor.mae
+    return AccuracySource(
+        path, "predicted", predictor.resolutions, predict, predictor.origin, error, predictor
+    )
 
 
 def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource:
@@ -103,7 +131,13 @@ def _from_measured(measured: MeasuredAccuracies, space: Space) -> AccuracySource
         f"{path} holds {len(mine.accuracy)} subnets of space {space.name}, not all: fitting a predictor to them"
     )
     try:
-        fitted = AccuracyPredictor.fit(family, measured.genotypes, measured.accuracy, origin=measured.origin)
+        fitted = fit_predictor(
+            family,
+            measured.genotypes,
+            measured.accuracy,
+            origin=measured.origin,
+            standard_error=measured.standard_error,
+        )
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return _from_predictor(path, fitted, space)

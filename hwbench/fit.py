@@ -1,4 +1,4 @@
-"""``hwbench fit``: learn the latency of subnets from measurements of some of them."""
+"""``hwbench fit``: learn the latency, or the accuracy, of subnets from measurements of some of them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ ODD = 100
 def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("fit")
-    p.add_argument(
+    learned = p.add_mutually_exclusive_group(required=True)
+    learned.add_argument(
         "--measured",
         type=Path,
-        required=True,
         metavar="FILE.csv",
         help="subnets (r, d0.., k00.., e00..) and their latencies in ms",
     )
-    p.add_argument("--column", required=True, metavar="NAME", help="the latencies to learn")
+    learned.add_argument(
+        "--accuracy",
+        type=Path,
+        metavar="FILE",
+        help="subnets and their accuracies: what evaluate wrote, or a CSV",
+    )
+    p.add_argument(
+        "--column", metavar="NAME", help="the latencies, or accuracies (default: accuracy), to learn"
+    )
     p.add_argument("--family", type=cli.family, default="glyphs", help="whose subnets they are")
     p.add_argument(
         "--model", default="auto", help="auto, or the one estimator to fit; a wrong name lists them"
@@ -43,7 +51,13 @@ def parser() -> cli.Parser:
         "--samples",
         type=cli.positive_int,
         metavar="N",
-        help="fit on N random rows and score on the others (default: fit on all)",
+        help="latencies: fit on N random rows and score on the others (default: fit on all)",
+    )
+    p.add_argument(
+        "--wanted-error",
+        type=cli.positive_number,
+        metavar="POINTS",
+        help="accuracies: say how many measured subnets so small a mean error takes",
     )
     p.add_argument("--seed", type=cli.seed, default=0, help="of the rows, the folds and the estimators")
     p.add_argument("--out", type=Path, required=True, metavar="MODEL", help="the file to write")
@@ -64,6 +78,10 @@ def execute(args: argparse.Namespace) -> int:
     from lut.subnet_model import SubnetModel
 
     family = get_family(args.family)
+    if args.accuracy:
+        return execute_accuracy(args, family)
+    if args.column is None or args.wanted_error:
+        raise InputError("--measured needs --column NAME, and has no --wanted-error, which is of accuracies")
     if args.model != "auto":
         check_model(args.model)
     cli.check_writable(args.out)
@@ -95,6 +113,27 @@ def execute(args: argparse.Namespace) -> int:
         cli.emit_json(document)
     else:
         _print(document, predictor)
+    return cli.OK
+
+
+def execute_accuracy(args: argparse.Namespace, family: Family) -> int:
+    """The same for accuracies, by :mod:`hwbench.fitting.accuracy`."""
+    from hwbench.fitting.accuracy import describe, fit_accuracy, print_fitted
+    from hwbench.measured_accuracies import COLUMN, load_measured
+
+    if args.samples or args.model != "auto":
+        raise InputError(
+            "--samples and --model are of latencies: accuracies are cross-validated, by all models"
+        )
+    cli.check_writable(args.out)
+    fitted = fit_accuracy(load_measured(args.accuracy, family, args.column or COLUMN), args.seed)
+    fitted.predictor.save(args.out)
+    document = {"predictor": str(args.out), **describe(fitted, args.wanted_error)}
+    if args.json:
+        cli.emit_json(document)
+    else:
+        print_fitted(document)
+        print(f"predictor {args.out}")
     return cli.OK
 
 

@@ -38,7 +38,8 @@ def parser() -> cli.Parser:
         action="append",
         type=Path,
         metavar="FILE",
-        help="measured accuracies (also a CSV), one file for all spaces or one for each (default: the shipped ones)",
+        help="accuracies, measured (also a CSV) or a predictor, one file for all spaces or one for each (default: the "
+        "shipped ones)",
     )
     p.add_argument(
         "--x",
@@ -96,6 +97,11 @@ def execute(args: argparse.Namespace) -> int:
     return cli.OK
 
 
+def _columns(document: dict[str, Any]) -> str:
+    """What the numbers of subnets are of."""
+    return " or ".join(dict.fromkeys(space["accuracy_is"] for space in document["spaces"]))
+
+
 def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
     """Print for people what was found; `label` and `unit` are of the cost."""
     name = document["cost"]
@@ -112,7 +118,7 @@ def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
             (
                 space["space"],
                 space["supernet"].removeprefix(document["family"] + "-"),
-                f"{space['subnets_measured']:,}" + (" (all)" if space["enumerated"] else ""),
+                f"{space['subnets_' + space['accuracy_is']]:,}" + (" (all)" if space["enumerated"] else ""),
                 str(len(frontier)),
                 f"{frontier[0][name]:.3f} - {frontier[-1][name]:.3f}",
                 f"{100 * frontier[0]['accuracy']:.1f} - {100 * frontier[-1]['accuracy']:.1f}",
@@ -122,9 +128,12 @@ def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
     cli.print_table(
         f"frontiers; hypervolume in {unit} x accuracy from ({reference[name]:.3f} {unit}, "
         f"{100 * reference['accuracy']:.1f} %)",
-        ("space", "supernet", "measured", "frontier", label, "accuracy (%)", "hypervolume"),
+        ("space", "supernet", _columns(document), "frontier", label, "accuracy (%)", "hypervolume"),
         rows,
     )
+    for words in dict.fromkeys(space["accuracy_words"] for space in document["spaces"]):
+        if words:
+            print(f"accuracy {words}")
     if document["networks"]:
         cli.print_table(
             "networks beside them, accuracies as stated",

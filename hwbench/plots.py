@@ -119,6 +119,7 @@ class FrontierSeries:
         predicted: subnets with predicted accuracy, if any.
         frontier: the measured subnets that none dominates, by rising latency.
         searched: the frontier of predicted accuracies that a search found, likewise, if any.
+        accuracy_is: what `measured` and `frontier` really are: ``predicted`` where nothing was measured.
     """
 
     name: str
@@ -126,6 +127,7 @@ class FrontierSeries:
     predicted: NDArray[np.float64] | None
     frontier: NDArray[np.float64]
     searched: NDArray[np.float64] | None = None
+    accuracy_is: str = "measured"
 
 
 @dataclass(frozen=True)
@@ -256,8 +258,10 @@ def _key(series: Sequence[FrontierSeries], networks: Sequence[NamedPoint]) -> li
         return Line2D([], [], color=colour, label=label, **look)
 
     key = [entry(one.name, colour, linewidth=4) for one, colour in zip(series, cycle(SERIES))]
-    key.append(entry("frontier, accuracy measured", marker=MARKERS[0], markersize=5, markeredgecolor="white"))
-    key.append(entry("measured subnets", linestyle="", marker="o", markersize=3, alpha=0.6))
+    for origin in dict.fromkeys(one.accuracy_is for one in series):
+        words = f"frontier, accuracy {origin}"
+        key.append(entry(words, marker=MARKERS[0], markersize=5, markeredgecolor="white"))
+        key.append(entry(f"subnets, accuracy {origin}", linestyle="", marker="o", markersize=3, alpha=0.6))
     if any(one.searched is not None for one in series):
         key.append(entry("searched frontier, accuracy predicted", linestyle=(0, (1, 1.2))))
     if counts := [len(one.predicted) for one in series if one.predicted is not None]:

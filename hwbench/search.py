@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa.accuracy_origin import AccuracyOrigin
+from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from hwbench import cli
 

@@ -9,6 +9,8 @@ from compofa.errors import InputError
 
 ACCURACY_FAMILIES = ("glyphs",)
 """Families with shipped accuracies."""
+PREDICTED_FAMILIES = (*ACCURACY_FAMILIES, "imagenet-w1.0")
+"""Families with a shipped accuracy predictor, all of OFA's supernet."""
 
 
 def artefact(name: str) -> Path:
@@ -44,7 +46,15 @@ def accuracies(family: str, space: str) -> Path:
 
 
 def predictor(family: str) -> Path:
-    """The accuracy predictor of the OFA supernet of `family`."""
+    """The accuracy predictor of the OFA supernet of `family`.
+
+    Raises:
+        InputError: none is shipped.
+    """
+    if family not in PREDICTED_FAMILIES:
+        raise InputError(
+            f"no accuracies are shipped for family {family}: give measured ones with --accuracy FILE"
+        )
     return artefact(f"{family}-ofa.predictor.safetensors")
 
 

@@ -44,6 +44,15 @@ class Cloud:
         """The subnets at `index`, in its order."""
         return Cloud(self.family, self.genotypes[index], self.cost[index], self.accuracy[index])
 
+    def join(self, other: Cloud) -> Cloud:
+        """The subnets of both, this cloud's first."""
+        return Cloud(
+            self.family,
+            np.concatenate([self.genotypes, other.genotypes]),
+            np.concatenate([self.cost, other.cost]),
+            np.concatenate([self.accuracy, other.accuracy]),
+        )
+
     def archs(self) -> list[Arch]:
         """The subnets."""
         return decode(self.family, self.genotypes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,25 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compofa.errors import InputError
-from compofa.spaces.layout import encode
+from compofa.spaces.layout import Genotypes, encode
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import Space, get_space
-from hwbench.accuracy_source import check_choices, find_predictor
-from hwbench.frontiers.cloud import Cloud
+from hwbench.accuracy_source import AccuracySource, check_choices, find_predictor, open_accuracy
+from hwbench.frontiers.cloud import Cloud, Floats
+from hwbench.frontiers.predicted import known_resolutions, predicted_cloud
 from hwbench.inputs.accuracies import accuracy_files
 from hwbench.inputs.costs import Given, Source, open_source
 from hwbench.inputs.coverage import LeftOut, covered_resolutions, runnable
 from hwbench.inputs.networks import NamedNetwork, read_networks
 from hwbench.inputs.trust import insist, note_differences
-from hwbench.measured_accuracies import load_measured
+from hwbench.measured_accuracies import is_measured, load_measured
 from hwbench.searching.engine import search
 from hwbench.searching.problem import Problem
+from hwbench.shipped import ACCURACY_FAMILIES
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
 from lut.lookup import MissingEntry
 
 if TYPE_CHECKING:
-    from compofa.accuracy_origin import AccuracyOrigin
+    from compofa.accuracy.origin import AccuracyOrigin
     from compofa.spaces.family import Family
     from lut.costs import CostModel
 
@@ -50,8 +52,10 @@ class SpaceResult:
         predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
             predictor.
         searched: the frontier of predicted accuracies that a search found; None likewise.
-        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`.
+        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`, or among
+            `predicted` where none was measured.
         left_out: what the target cannot run; None if it can run all.
+        source: of predicted accuracies, where none was measured.
     """
 
     name: str
@@ -62,6 +66,19 @@ class SpaceResult:
     searched: Cloud | None
     complete: bool
     left_out: LeftOut | None
+    source: AccuracySource | None = None
+
+    @property
+    def shown(self) -> Cloud:
+        """What the frontier is drawn of: measured subnets, or, where none was measured, predicted ones."""
+        if self.source is None or self.predicted is None:
+            return self.measured
+        return self.predicted.join(self.searched) if self.searched else self.predicted
+
+    @property
+    def accuracy_is(self) -> str:
+        """Whether the accuracies of the frontier are measured or predicted."""
+        return "measured" if self.source is None else "predicted"
 
     @property
     def supernet(self) -> str:
@@ -94,22 +111,23 @@ class ParetoResult:
 
     @property
     def reference_point(self) -> tuple[float, float]:
-        """The most that a measured subnet of any space costs, and the lowest accuracy of one."""
+        """The most that a subnet of any space costs, and the lowest accuracy of one; of measured subnets where there
+        are any."""
         return (
-            max(float(space.measured.cost.max()) for space in self.spaces),
-            min(float(space.measured.accuracy.min()) for space in self.spaces),
+            max(float(space.shown.cost.max()) for space in self.spaces),
+            min(float(space.shown.accuracy.min()) for space in self.spaces),
         )
 
     @property
     def hypervolumes(self) -> dict[str, float]:
-        """Of each space's measured frontier, in the unit of the cost x accuracy, from :attr:`reference_point`."""
+        """Of each space's frontier, in the unit of the cost x accuracy, from :attr:`reference_point`."""
         reference = self.reference_point
-        return {space.name: space.measured.frontier().hypervolume(reference) for space in self.spaces}
+        return {space.name: space.shown.frontier().hypervolume(reference) for space in self.spaces}
 
     @property
     def frontiers(self) -> dict[str, list[Subnet]]:
-        """Of each space: the subnets of measured accuracy that no other beats, by rising cost."""
-        return {space.name: self.subnets(space.measured.frontier()) for space in self.spaces}
+        """Of each space: the subnets that no other beats, by rising cost; of measured accuracy where any was."""
+        return {space.name: self.subnets(space.shown.frontier()) for space in self.spaces}
 
     def subnets(self, cloud: Cloud) -> list[Subnet]:
         """The subnets of a cloud as objects."""
@@ -118,7 +136,7 @@ class ParetoResult:
 
     def to_frame(self) -> Any:
         """All subnets as a pandas data frame: space, arch, accuracy, the cost, whether the accuracy is measured or
-        predicted, and whether it is on its space's measured frontier."""
+        predicted, and whether it is on its space's frontier."""
         from hwbench.frontiers.document import rows
 
         return to_frame(rows(self))
@@ -143,9 +161,9 @@ class ParetoResult:
     def __repr__(self) -> str:
         lines = [f"{self.family.name} by {self.cost.label}, {self.cost.of}"]
         for space in self.spaces:
-            frontier = space.measured.frontier()
+            frontier = space.shown.frontier()
             lines.append(
-                f"  {space.name}: {len(frontier)} of {len(space.measured):,} measured subnets on the frontier, "
+                f"  {space.name}: {len(frontier)} of {len(space.shown):,} {space.accuracy_is} subnets on the frontier, "
                 f"hypervolume {self.hypervolumes[space.name]:.5f} {self.cost.unit} x accuracy"
             )
         return "\n".join(lines)
@@ -194,7 +212,9 @@ def pareto(
         )
     names = list(dict.fromkeys(spaces))
     given = [accuracy] if isinstance(accuracy, str | Path) else accuracy
-    files = accuracy_files(names, owner, [Path(file) for file in given or ()])
+    files: Sequence[Path | None] = [None] * len(names)  # what is shipped, predicted
+    if given or owner.name in ACCURACY_FAMILIES:
+        files = accuracy_files(names, owner, [Path(file) for file in given or ()])
     results = tuple(
         join(get_space(name, owner), source, file, seed, force)
         for name, file in zip(names, files, strict=True)
@@ -225,9 +245,10 @@ def _placed(path: str | Path | None, source: Source) -> tuple[tuple[NamedNetwork
     return tuple(known), tuple(costs)
 
 
-def join(space: Space, source: Source, file: Path, seed: int, force: bool = False) -> SpaceResult:
+def join(space: Space, source: Source, file: Path | None, seed: int, force: bool = False) -> SpaceResult:
     """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
-    resolutions that the cost covers, less those that the target cannot run.
+    resolutions that the cost covers, less those that the target cannot run. Predicted ones only where `file` is a
+    predictor, or None, for the shipped one.
 
     Raises:
         MissingEntry: the table lacks blocks of the space.
@@ -236,6 +257,8 @@ def join(space: Space, source: Source, file: Path, seed: int, force: bool = Fals
     family, cost = space.family, source.cost
     space, left_out = runnable(space, source)
     covered = covered_resolutions(space, source, force)
+    if file is None or not is_measured(file):
+        return join_predicted(space, cost, open_accuracy(file, space), covered, seed, left_out)
     everything = load_measured(file, family)
     mine = everything.inside(space, covered)
     if not len(mine.accuracy):
@@ -255,8 +278,29 @@ def join(space: Space, source: Source, file: Path, seed: int, force: bool = Fals
             drawn = [space.sample(rng, int(rng.choice(known))) for _ in range(PREDICTED_SUBNETS)]
             sample = encode(family, drawn)
             predicted = Cloud(family, sample, cost.predict(sample), predictor.predict(sample))
-            searched = search_frontier(space, cost, predictor, known, seed)
+            searched = search_frontier(space, cost, partial(predictor.predict, covered=True), known, seed)
     return SpaceResult(space.name, mine.origin, file, measured, predicted, searched, complete, left_out)
+
+
+def join_predicted(
+    space: Space,
+    cost: CostModel,
+    source: AccuracySource,
+    covered: Sequence[int],
+    seed: int,
+    left_out: LeftOut | None,
+) -> SpaceResult:
+    """The subnets of a space of which none was measured, at the resolutions that the cost covers and the accuracies
+    are known at.
+
+    Raises:
+        InputError: there is no such resolution.
+    """
+    known = known_resolutions(source, covered)
+    cloud, complete = predicted_cloud(space, cost, source, known, seed)
+    searched = None if complete else search_frontier(space, cost, source.predict, known, seed)
+    none = cloud.take(np.arange(0))
+    return SpaceResult(space.name, source.of, source.path, none, cloud, searched, complete, left_out, source)
 
 
 def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
@@ -276,10 +320,14 @@ def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
 
 
 def search_frontier(
-    space: Space, cost: CostModel, predictor: Any, resolutions: Sequence[int], seed: int
+    space: Space,
+    cost: CostModel,
+    accuracy: Callable[[Genotypes], Floats],
+    resolutions: Sequence[int],
+    seed: int,
 ) -> Cloud:
     """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
     index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
-    problem = Problem(space, (cost,), partial(predictor.predict, covered=True), index)
+    problem = Problem(space, (cost,), accuracy, index)
     front = search(problem, np.empty((0, 1)), seed).frontier
     return Cloud(space.family, front.genotypes, front.costs[:, 0], front.accuracy)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compofa.files import write_atomically
+from hwbench.frontiers.predicted import describe_source
 
 if TYPE_CHECKING:
     from hwbench.frontiers.cloud import Cloud
@@ -42,17 +43,30 @@ def describe(result: ParetoResult) -> dict[str, Any]:
 def _describe_space(result: ParetoResult, space: SpaceResult) -> dict[str, Any]:
     return {
         "space": space.name,
+        "accuracy_is": space.accuracy_is,
         "supernet": space.supernet,
         "test_images": space.of.images,
         "accuracy_of": space.of.to_dict(),
+        "accuracy_words": describe_source(space.source) if space.source else None,
         "subnets_measured": len(space.measured),
         "subnets_that_cannot_run": space.left_out.subnets if space.left_out else 0,
         "enumerated": space.complete,
         "subnets_predicted": len(space.predicted) if space.predicted else 0,
         "hypervolume": result.hypervolumes[space.name],
-        "frontier": _points(result, space.measured.frontier()),
+        "frontier": _frontier(result, space),
         "searched_frontier": _points(result, space.searched),
     }
+
+
+def _frontier(result: ParetoResult, space: SpaceResult) -> list[dict[str, Any]]:
+    """With the intervals of predicted accuracies, where they are known."""
+    cloud = space.shown.frontier()
+    points = _points(result, cloud)
+    if space.source and space.source.has_intervals:
+        low, high = space.source.interval(cloud.genotypes)
+        for point, *bounds in zip(points, low.tolist(), high.tolist(), strict=True):
+            point["accuracy_90_pct"] = bounds
+    return points
 
 
 def _points(result: ParetoResult, cloud: Cloud | None) -> list[dict[str, Any]]:
@@ -61,12 +75,12 @@ def _points(result: ParetoResult, cloud: Cloud | None) -> list[dict[str, Any]]:
 
 def rows(result: ParetoResult) -> Iterator[dict[str, Any]]:
     """Every subnet: space, arch, accuracy, the cost, whether the accuracy is measured or predicted, and whether the
-    subnet is on its space's measured frontier (1 or 0)."""
+    subnet is on its space's frontier (1 or 0)."""
     for space in result.spaces:
-        best = {str(arch) for arch in space.measured.frontier().archs()}
+        best = {str(arch) for arch in space.shown.frontier().archs()}
         for origin, cloud in (("measured", space.measured), ("predicted", space.predicted)):
             for point in _points(result, cloud):
-                on_frontier = int(origin == "measured" and point["arch"] in best)
+                on_frontier = int(origin == space.accuracy_is and point["arch"] in best)
                 yield {"space": space.name, **point, "accuracy_is": origin, "on_frontier": on_frontier}
 
 
@@ -88,18 +102,19 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
 
     series = [
         plots.FrontierSeries(
-            name=f"{space.name}, {'all ' if space.complete else ''}{len(space.measured):,} subnets measured",
-            measured=space.measured.points,
-            predicted=space.predicted.points if space.predicted else None,
-            frontier=space.measured.frontier().points,
-            searched=space.searched.points if space.searched else None,
+            name=f"{space.name}, {'all ' if space.complete else ''}{len(space.shown):,} subnets {space.accuracy_is}",
+            measured=space.shown.points,
+            predicted=space.predicted.points if space.predicted and not space.source else None,
+            frontier=space.shown.frontier().points,
+            searched=space.searched.points if space.searched and not space.source else None,
+            accuracy_is=space.accuracy_is,
         )
         for space in result.spaces
     ]
     plots.draw_frontiers(
         path,
         series=series,
-        title=f"{result.family.name}: accuracy measured on {_images(result)}",
+        title=_title(result),
         target=result.cost.of,
         cost=f"{result.cost.label}, {result.cost.provenance}",
         networks=[
@@ -107,6 +122,13 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
             for network, cost in zip(result.networks, result.networks_cost, strict=True)
         ],
     )
+
+
+def _title(result: ParetoResult) -> str:
+    if not any(space.source for space in result.spaces):
+        return f"{result.family.name}: accuracy measured on {_images(result)}"
+    words = dict.fromkeys(f"accuracy predicted {space.of}" for space in result.spaces if space.source)
+    return f"{result.family.name}: {'; '.join(words)}"
 
 
 def _images(result: ParetoResult) -> str:

@@ -8,7 +8,7 @@ from compofa.errors import InputError
 from hwbench.telling import note, warn
 
 if TYPE_CHECKING:
-    from compofa.accuracy_origin import AccuracyOrigin
+    from compofa.accuracy.origin import AccuracyOrigin
     from lut.costs import CostModel
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_origin import AccuracyOrigin
+from compofa.accuracy.origin import AccuracyOrigin
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
 from compofa.spaces.registry import get_family

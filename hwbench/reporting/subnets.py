@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_origin import AccuracyOrigin
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy.origin import AccuracyOrigin
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.errors import HwbenchError, InputError
 from compofa.files import parse_json
 from compofa.spaces.family import Family
@@ -27,7 +27,7 @@ from lut.model import LatencyModel
 
 def family_of(path: Path) -> str | None:
     """The family that a file of accuracies says that it is of; None if it says none, as a CSV."""
-    from compofa.accuracy import FORMAT
+    from compofa.accuracy.measured import FORMAT
 
     with path.open("rb") as file:
         first = file.readline(65536)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from commands import build_lut, fit, pareto, predict, search, specialize
 
-from compofa import accuracy_predictor
-from compofa.accuracy import Header, append
-from compofa.accuracy_origin import AccuracyOrigin
-from compofa.accuracy_predictor import CANDIDATES, AccuracyPredictor
+from compofa.accuracy import Header, append, fitting
+from compofa.accuracy.fitting import CANDIDATES, fit_predictor
+from compofa.accuracy.origin import AccuracyOrigin
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.checkpoint import save_supernet
 from compofa.errors import InputError
 from compofa.network import arch_blocks
@@ -38,7 +38,7 @@ LUT = str(shipped.reference_table("glyphs"))
 @pytest.fixture(autouse=True)
 def no_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(accuracy_predictor, "CANDIDATES", CANDIDATES[:1])  # the cheapest
+    monkeypatch.setattr(fitting, "CANDIDATES", CANDIDATES[:1])  # the cheapest
 
 
 def drawn(count: int, resolution: int | None = None, seed: int = 0) -> list:
@@ -87,7 +87,7 @@ def test_pareto_asks_a_predictor_only_where_it_was_fitted(tmp_path, capsys) -> N
     path, archs = tmp_path / "a.accuracy.jsonl", [*drawn(100, 32), *drawn(5, 16)]
     accuracies(path, archs)
     measured = load_measured(path, GLYPHS)
-    predictor = AccuracyPredictor.fit(GLYPHS, measured.genotypes, measured.accuracy, origin=measured.origin)
+    predictor = fit_predictor(GLYPHS, measured.genotypes, measured.accuracy, origin=measured.origin)
     predictor.save(tmp_path / "a.predictor.safetensors")
     table = tmp_path / "p.csv"
     assert pareto.main(["--space", "ofa", "--lut", LUT, "--accuracy", str(path), "--csv", str(table)]) == 0
@@ -163,7 +163,7 @@ def test_a_predictor_beside_other_accuracies_is_refused(tmp_path, capsys, sha256
     path = accuracies(tmp_path / "a.accuracy.jsonl", drawn(100))
     measured = load_measured(path, GLYPHS)
     origin = AccuracyOrigin("mine", sha256 * 64, data, 1000)
-    AccuracyPredictor.fit(GLYPHS, measured.genotypes, measured.accuracy, origin=origin).save(
+    fit_predictor(GLYPHS, measured.genotypes, measured.accuracy, origin=origin).save(
         tmp_path / "a.predictor.safetensors"
     )
     arguments = ["--lut", LUT, "--accuracy", str(path), "--latency-ms", "0.15"]

@@ -12,10 +12,9 @@ import pytest
 from commands import search
 
 from backends.base import Measurement, Target
-from compofa import accuracy_predictor
-from compofa.accuracy import Accuracies, append
+from compofa.accuracy import Accuracies, append, fitting
 from compofa.accuracy import Header as AccuracyHeader
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.blocks import total_macs, total_params
 from compofa.network import arch_blocks
 from compofa.spaces.arch import Arch
@@ -170,7 +169,7 @@ def test_the_summary_says_what_the_numbers_are_of(files, capsys) -> None:
 
 
 def test_measured_accuracies_of_a_part_are_fitted(run, files, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(accuracy_predictor, "CANDIDATES", accuracy_predictor.CANDIDATES[:1])  # the cheapest
+    monkeypatch.setattr(fitting, "CANDIDATES", fitting.CANDIDATES[:1])  # the cheapest
     path = tmp_path / "some.accuracy.jsonl"
     path.write_text("".join(files["measured"].open().readlines()[:301]))
     found = run("--space", "compofa", "--lut", "{lut}", "--accuracy", str(path), "--latency-ms", "2.5")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compofa.accuracy import Accuracies
-from compofa.accuracy_predictor import AccuracyPredictor
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.checkpoint import load_supernet
 from compofa.evaluate import make_evaluator
 from compofa.recipe import Recipe

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from compofa.accuracy.published import from_published
 from compofa.configs import find_arch
 from compofa.errors import InputError
-from compofa.published_accuracy import from_published
 from compofa.published_networks import published_network
 from compofa.spaces.arch import Arch
 from compofa.spaces.layout import encode

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from compofa.accuracy_predictor import AccuracyPredictor, one_hot
-from compofa.published_accuracy import RESOLUTIONS, load_published
+from compofa.accuracy.predictor import AccuracyPredictor
+from compofa.accuracy.published import RESOLUTIONS, load_published
+from compofa.spaces.features import one_hot
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space

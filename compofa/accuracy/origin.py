@@ -21,6 +21,7 @@ class AccuracyOrigin:
         images: test images that each subnet classified.
         precision: that the subnets computed in.
         classes: that they tell apart.
+        source: who measured them, where that was not hwbench.
     """
 
     supernet: str | None = None
@@ -29,6 +30,7 @@ class AccuracyOrigin:
     images: int | None = None
     precision: str | None = None
     classes: int | None = None
+    source: str | None = None
 
     @classmethod
     def of(cls, header: object) -> AccuracyOrigin:

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compofa import accuracy_predictor
-from compofa.accuracy_origin import AccuracyOrigin
-from compofa.accuracy_predictor import CANDIDATES, CHUNK, FEATURES, AccuracyPredictor, one_hot
+from compofa.accuracy.candidates import CANDIDATES
+from compofa.accuracy.fitting import fit_predictor
+from compofa.accuracy.inputs import KINDS, Capacities, all_inputs
+from compofa.accuracy.origin import AccuracyOrigin
+from compofa.accuracy.predictor import CHUNK, AccuracyPredictor
+from compofa.accuracy.predictor_file import from_header
 from compofa.errors import InputError
 from compofa.spaces.arch import extreme
+from compofa.spaces.features import one_hot
 from compofa.spaces.layout import encode, layout
 from compofa.spaces.registry import FAMILIES, GLYPHS, get_family
 from compofa.spaces.space import get_space
@@ -41,15 +45,21 @@ def test_one_hot_is_the_published_layout():
     assert resolution.tolist().index(1) == family.resolutions.index(160)
 
 
-@pytest.mark.parametrize("features", FEATURES)
-def test_different_subnets_have_different_features(features):
+def every_kind(family):
+    """Each kind of inputs; capacities with a few anchors."""
+    return [*KINDS.values(), Capacities(drawn(9, seed=3, family=family))]
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_different_subnets_have_different_features(kind):
     genotypes = np.unique(drawn(200), axis=0)
-    assert len(np.unique(FEATURES[features](GLYPHS, genotypes), axis=0)) == len(genotypes)
+    inputs = all_inputs(every_kind(GLYPHS)[kind], GLYPHS, genotypes)
+    assert len(np.unique(inputs, axis=0)) == len(genotypes)
 
 
 def test_fit_predicts_unseen_subnets_and_reports_an_honest_error():
     train, test = drawn(400, seed=0), drawn(1000, seed=1)
-    predictor = AccuracyPredictor.fit(GLYPHS, train, synthetic(train))
+    predictor = fit_predictor(GLYPHS, train, synthetic(train))
     error = np.abs(predictor.predict(test) - synthetic(test)).mean()
     held_out = predictor.report["held_out"]
     assert error < 0.005
@@ -59,7 +69,7 @@ def test_fit_predicts_unseen_subnets_and_reports_an_honest_error():
 
 def test_round_trip(tmp_path):
     genotypes = drawn(80)
-    predictor = AccuracyPredictor.fit(GLYPHS, genotypes, synthetic(genotypes))
+    predictor = fit_predictor(GLYPHS, genotypes, synthetic(genotypes))
     predictor.save(tmp_path / "p.safetensors")
     loaded = AccuracyPredictor.load(tmp_path / "p.safetensors")
     np.testing.assert_array_equal(loaded.predict(genotypes), predictor.predict(genotypes))
@@ -69,19 +79,20 @@ def test_round_trip(tmp_path):
 def test_too_few_and_foreign_files_are_refused(tmp_path):
     genotypes = drawn(49)
     with pytest.raises(ValueError, match="50 measured subnets"):
-        AccuracyPredictor.fit(GLYPHS, genotypes, synthetic(genotypes))
+        fit_predictor(GLYPHS, genotypes, synthetic(genotypes))
     (tmp_path / "p.safetensors").write_bytes(b"no")
     with pytest.raises(ValueError, match="not an accuracy predictor"):
         AccuracyPredictor.load(tmp_path / "p.safetensors")
 
 
 @pytest.mark.parametrize("name", ["glyphs", "glyphs-proxyless", "glyphs-resnet"], ids=["even", "odd", "wide"])
-@pytest.mark.parametrize("features", FEATURES)
-def test_predictions_are_those_of_the_dense_layers(name: str, features: str) -> None:
+@pytest.mark.parametrize("kind", range(3))
+def test_predictions_are_those_of_the_dense_layers(name: str, kind: int) -> None:
     family = FAMILIES[name]
     space, rng = get_space("ofa", family), np.random.default_rng(0)
     genotypes = encode(family, [space.sample(rng) for _ in range(CHUNK + 5)])  # more than one part
-    inputs = FEATURES[features](family, genotypes)
+    looked_at = every_kind(family)[kind]
+    inputs = all_inputs(looked_at, family, genotypes)
     sizes = (inputs.shape[1], 11, 7, 1)
     layers = tuple(
         (rng.standard_normal((after, before), dtype=np.float32), rng.standard_normal(after, dtype=np.float32))
@@ -91,7 +102,8 @@ def test_predictions_are_those_of_the_dense_layers(name: str, features: str) -> 
     values = inputs.astype(np.float64)
     for number, (weight, bias) in enumerate(layers):
         values = (np.maximum(values, 0) if number else values) @ weight.T + bias
-    predictor = AccuracyPredictor(family, features, layers, {})
+    anchors = looked_at.anchors if isinstance(looked_at, Capacities) else None
+    predictor = AccuracyPredictor(family, looked_at.name, layers, {}, anchors=anchors)
     np.testing.assert_allclose(predictor.predict(genotypes), values[:, 0], atol=1e-5)
     assert predictor.predict(genotypes[:0]).shape == (0,)
     assert np.std(values) > 0.02 and 0 < values.min() < values.max() < 1
@@ -103,9 +115,7 @@ def test_predictions_are_those_of_the_dense_layers(name: str, features: str) -> 
 def fitted(genotypes, offset=0.0):
     """By the cheapest candidate."""
     accuracy = np.clip(synthetic(genotypes) + offset, 0, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accuracy_predictor, "CANDIDATES", CANDIDATES[:1])
-        return AccuracyPredictor.fit(GLYPHS, genotypes, accuracy)
+    return fit_predictor(GLYPHS, genotypes, accuracy, candidates=CANDIDATES[:1])
 
 
 @pytest.mark.parametrize("kept", [(4,), (0, 2), (0, 1, 2, 3, 4)])
@@ -164,7 +174,7 @@ def test_what_is_no_fraction_is_refused():
     genotypes = drawn(100)
     for scale in (100, -1):
         with pytest.raises(InputError, match="fractions from 0 to 1"):
-            AccuracyPredictor.fit(GLYPHS, genotypes, scale * synthetic(genotypes))
+            fit_predictor(GLYPHS, genotypes, scale * synthetic(genotypes))
     predictor = fitted(genotypes)
     per_cent = replace(predictor, layers=tuple((100 * w, 100 * b) for w, b in predictor.layers))
     with pytest.raises(InputError, match="accuracies are fractions"):
@@ -177,7 +187,7 @@ def test_what_is_no_fraction_is_refused():
 def test_what_the_accuracies_are_of_is_kept(tmp_path):
     genotypes, path = drawn(80), tmp_path / "p.safetensors"
     origin = AccuracyOrigin("glyphs-ofa", "ab" * 32, "glyphs-v1-test", 2480)
-    AccuracyPredictor.fit(GLYPHS, genotypes, synthetic(genotypes), origin=origin).save(path)
+    fit_predictor(GLYPHS, genotypes, synthetic(genotypes), origin=origin).save(path)
     assert AccuracyPredictor.load(path).origin == origin
 
 
@@ -192,9 +202,9 @@ def test_a_predictor_of_version_0_1_0_loads_as_it_was():
         "report": {"model": "ridge-by-resolution", "subnets": 1600, "held_out": {"mae": 0.004}},
     }
     arrays = {"0.weight": layers[0][0], "0.bias": layers[0][1]}
-    predictor = AccuracyPredictor._from_header(header, arrays)
+    predictor = from_header(header, arrays)
     assert predictor.origin == AccuracyOrigin() and predictor.coverage is None
-    x = FEATURES["one-hot-by-resolution"](GLYPHS, genotypes := drawn(20))
+    x = all_inputs(KINDS["one-hot-by-resolution"], GLYPHS, genotypes := drawn(20))
     np.testing.assert_allclose(predictor.predict(genotypes), 0.5 + 1e-4 * x.sum(1), atol=1e-6)
 
 

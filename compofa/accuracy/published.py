@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compofa.accuracy_predictor import AccuracyPredictor, Layers
+from compofa.accuracy.layers import Layers
+from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.errors import InputError
 from compofa.files import read_bounded
 from compofa.spaces.family import Family

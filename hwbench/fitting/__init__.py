@@ -1,0 +1,1 @@
+"""What ``hwbench fit`` does, as functions of objects."""
