@@ -17,8 +17,10 @@ Floats = NDArray[np.float64]
 ROUNDS = 30
 STEADY = 0.02
 """Relative change of the noise and of the penalties that ends the rounds."""
-LEAST = 1e-10
-"""Of a variance, as a share of that of the targets."""
+LEAST, MOST = 1e-10, 10.0
+"""Of what a group explains, as a share of the targets' variance."""
+LEAST_NOISE = 1e-4
+"""As such a share: with more inputs than targets these can be met exactly, which says nothing of their noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +76,14 @@ def regress(groups: Sequence[NDArray[np.floating]], targets: Floats, known_noise
         determined = np.maximum(np.array(sizes) - unsure, 1e-3)
         squares = np.bincount(of_group, weight**2, len(groups))
         before = np.append(prior, noise)
-        prior = np.maximum(squares / determined, LEAST * total / typical)
+        prior = np.clip(squares / determined, LEAST * total / typical, MOST * total / typical)
         residual = y - x @ weight
         freedom = max(len(y) - float(determined.sum()), 0.1 * len(y))
-        noise = max(float((residual**2 - known_noise).sum()) / freedom, LEAST * total, 1e-14)
+        noise = max(float((residual**2 - known_noise).sum()) / freedom, LEAST_NOISE * total)
         after = np.append(prior, noise)
-        live = after > 2 * LEAST * total  # what was shrunk to nothing may still be on its way
-        if np.all(np.abs(after - before)[live] <= STEADY * after[live]):
+        alive = np.append(
+            prior * typical > 1e-6 * total, True
+        )  # what shrinks to nothing is no longer waited for
+        if np.all(np.abs(after - before)[alive] <= STEADY * after[alive]):
             break
     return Regression(centre, mean, weight, covariance, noise)

@@ -96,7 +96,7 @@ def test_the_summary_says_what_the_numbers_are_of(capsys):
         (["--family", "imagenet-w1.0"], "no table of imagenet-w1.0"),
         (["--lut", "missing.jsonl"], "missing.jsonl: No such file"),
         (["--accuracy", "missing.jsonl"], "missing.jsonl: No such file"),
-        (["--accuracy", "{lut}"], "does not hold accuracies"),
+        (["--accuracy", "{lut}"], "neither a safetensors file nor a torch state dict"),
         (["--lut", "{accuracy}"], "table"),
         (["--accuracy", "a", "--accuracy", "b", "--accuracy", "c"], "3 times --accuracy for 2 spaces"),
         (["--out", "x.bmp"], "must end in one of .png, .svg, .pdf"),
