@@ -12,12 +12,14 @@ from compofa.accuracy.folds import FOLDS, families_of, folds, group
 from compofa.accuracy.inputs import capacities
 from compofa.accuracy.intervals import Intervals
 from compofa.accuracy.learning_curve import LearningCurve, Point, learning_curve
+from compofa.accuracy.picked import SHRINK, WIDEN, after_pick, interval_after_pick, lower_bound
 from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.errors import InputError
 from compofa.spaces.arch import extreme
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import FAMILIES, GLYPHS
 from compofa.spaces.space import get_space
+from hwbench.searching.problem import Problem
 
 RIDGE, CAPACITIES = CANDIDATES
 
@@ -209,3 +211,30 @@ def test_a_learning_curve_falls_to_the_noise() -> None:
     assert first.mae > 1.15 * last.mae
     assert last.mae == pytest.approx(0.004 * np.sqrt(2 / np.pi), rel=0.25)
     assert last.spearman > first.spearman
+
+
+# --- after a pick ---
+
+
+def test_what_was_picked_is_expected_lower_and_less_surely(fitted: AccuracyPredictor) -> None:
+    some = drawn(50, seed=5)
+    plain, (low, high) = fitted.predict(some), fitted.interval(some, 0.9)
+    expected, (wide_low, wide_high) = after_pick(fitted, some), interval_after_pick(fitted, some, 0.9)
+    np.testing.assert_allclose(plain - expected, SHRINK * fitted.deviation(some))
+    np.testing.assert_allclose(wide_high - wide_low, WIDEN * (high - low), rtol=1e-6)
+    np.testing.assert_allclose(lower_bound(fitted, some, 0.95), wide_low)
+    assert (lower_bound(fitted, some, 0.99) < wide_low).all()
+    with pytest.raises(InputError, match="confidence of 1 is not between"):
+        lower_bound(fitted, some, 1.0)
+
+
+def test_picks_of_a_predictor_are_as_good_as_said_after_the_pick(fitted: AccuracyPredictor) -> None:
+    """The best hundred of 20,000 by prediction: all are flattered, and the correction makes up for it."""
+    space = get_space("ofa", GLYPHS)
+    many = Problem(space, (), fitted.predict, (4,)).sample(20_000, np.random.default_rng(3))
+    best = many[np.argsort(-after_pick(fitted, many))[:100]]
+    truth = noisy(best, 0.004, seed=4)
+    optimism = after_pick(fitted, best).mean() - truth.mean()
+    assert abs(optimism) < 0.002
+    low, high = interval_after_pick(fitted, best, 0.9)
+    assert np.mean((low <= truth) & (truth <= high)) >= 0.85
