@@ -19,7 +19,6 @@ from compofa.spaces.arch import extreme
 from compofa.spaces.layout import encode
 from compofa.spaces.registry import FAMILIES, GLYPHS
 from compofa.spaces.space import get_space
-from hwbench.searching.problem import Problem
 
 RIDGE, CAPACITIES = CANDIDATES
 
@@ -230,8 +229,7 @@ def test_what_was_picked_is_expected_lower_and_less_surely(fitted: AccuracyPredi
 
 def test_picks_of_a_predictor_are_as_good_as_said_after_the_pick(fitted: AccuracyPredictor) -> None:
     """The best hundred of 20,000 by prediction: all are flattered, and the correction makes up for it."""
-    space = get_space("ofa", GLYPHS)
-    many = Problem(space, (), fitted.predict, (4,)).sample(20_000, np.random.default_rng(3))
+    many = crossed(GLYPHS, drawn(500, seed=7), 20_000, np.random.default_rng(3))
     best = many[np.argsort(-after_pick(fitted, many))[:100]]
     truth = noisy(best, 0.004, seed=4)
     optimism = after_pick(fitted, best).mean() - truth.mean()
