@@ -78,8 +78,10 @@ def regress(groups: Sequence[NDArray[np.floating]], targets: Floats, known_noise
         before = np.append(prior, noise)
         prior = np.clip(squares / determined, LEAST * total / typical, MOST * total / typical)
         residual = y - x @ weight
-        freedom = max(len(y) - float(determined.sum()), 0.1 * len(y))
-        noise = max(float((residual**2 - known_noise).sum()) / freedom, LEAST_NOISE * total)
+        # Targets that are hardly known say hardly anything of the noise that is left.
+        worth = (noise / (noise + known_noise)) ** 2
+        freedom = float(worth.mean()) * max(len(y) - float(determined.sum()), 0.1 * len(y))
+        noise = max(float(worth @ (residual**2 - known_noise)) / freedom, LEAST_NOISE * total)
         after = np.append(prior, noise)
         alive = np.append(
             prior * typical > 1e-6 * total, True

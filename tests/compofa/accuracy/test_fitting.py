@@ -210,7 +210,7 @@ def test_a_learning_curve_falls_to_the_noise() -> None:
     assert [point.subnets for point in curve.points] == [50, 100, 200, 320]
     first, last = curve.points[0], curve.points[-1]
     assert first.mae > 1.15 * last.mae
-    assert last.mae == pytest.approx(0.004 * np.sqrt(2 / np.pi), rel=0.25)
+    assert 0.004 * np.sqrt(2 / np.pi) < last.mae < 0.006  # that of the noise, and a little for the model
     assert last.spearman > first.spearman
 
 
@@ -230,11 +230,11 @@ def test_what_was_picked_is_expected_lower_and_less_surely(fitted: AccuracyPredi
 
 
 def test_picks_of_a_predictor_are_as_good_as_said_after_the_pick(fitted: AccuracyPredictor) -> None:
-    """The best hundred of 20,000 by prediction: all are flattered, and the correction makes up for it."""
+    """The best hundred of 20,000 by prediction are not promised more than they have."""
     many = crossed(GLYPHS, drawn(500, seed=7), 20_000, np.random.default_rng(3))
     best = many[np.argsort(-after_pick(fitted, many))[:100]]
     truth = noisy(best, 0.004, seed=4)
     optimism = after_pick(fitted, best).mean() - truth.mean()
-    assert abs(optimism) < 0.002
+    assert -fitted.deviation(best).mean() < optimism < 0.001
     low, high = interval_after_pick(fitted, best, 0.9)
     assert np.mean((low <= truth) & (truth <= high)) >= 0.85
