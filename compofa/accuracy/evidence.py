@@ -54,9 +54,12 @@ def regress(groups: Sequence[NDArray[np.floating]], targets: Floats, known_noise
     joined = np.hstack(groups).astype(float)
     sizes = [group.shape[1] for group in groups]
     of_group = np.repeat(np.arange(len(groups)), sizes)
-    centre, mean = joined.mean(0), float(targets.mean())
+    # The middle, too, is that of the targets that are known.
+    share = 1 / (0.01 * max(float(targets.var()), 1e-12) + known_noise)
+    share /= share.sum()
+    centre, mean = share @ joined, float(share @ targets)
     x, y = joined - centre, targets - mean
-    total = max(float(y.var()), 1e-12)
+    total = max(float(share @ y**2), 1e-12)
     typical = np.array(
         [max(float((x[:, of_group == g] ** 2).sum(1).mean()), 1e-9) for g in range(len(groups))]
     )
