@@ -1,6 +1,6 @@
 """How much worse are subnets than predicted when they were picked by the prediction?
 
-    python benchmarks/bench_picked.py [--picks 100] [--shrink 0.25] [--out PICKED.jsonl]
+    python benchmarks/bench_picked.py [--picks 100] [--shrink 0.4] [--out PICKED.jsonl]
 
 On glyphs: a predictor is fitted to the 1,600 random subnets of OFA's supernet that were measured; the whole frontier of
 OFA's space is searched by it, on the shipped reference table; subnets spread over that frontier are measured in the

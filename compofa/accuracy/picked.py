@@ -15,7 +15,7 @@ from compofa.errors import InputError
 from compofa.spaces.layout import Genotypes
 
 Floats = NDArray[np.float64]
-SHRINK = 0.25
+SHRINK = 0.4
 """Standard deviations by which the accuracy of a picked subnet is expected below its prediction."""
 WIDEN = 1.25
 """Times as wide as for other subnets an interval is for picked ones."""
