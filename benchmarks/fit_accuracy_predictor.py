@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compofa.accuracy import Accuracies
+from compofa.accuracy import Accuracies, AccuracyOrigin
 from compofa.accuracy.fitting import fit_predictor
 from compofa.spaces.space import get_space
 from hwbench import shipped
@@ -31,7 +31,8 @@ def main() -> None:
     genotypes, accuracy = accuracies.arrays()
     sample = set(choose(get_space("ofa", family), RANDOM_SUBNETS, seed=0))
     random = np.array([arch in sample for arch in accuracies.correct])
-    predictor = fit_predictor(family, genotypes[random], accuracy[random])
+    origin = AccuracyOrigin.of(accuracies.header)
+    predictor = fit_predictor(family, genotypes[random], accuracy[random], origin=origin)
     print(json.dumps(predictor.report, indent=2))
     compofa = np.array([get_space("compofa", family).contains(arch) for arch in accuracies.correct])
     error = predictor.predict(genotypes) - accuracy

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from compofa.accuracy import picked
 from compofa.accuracy.fitting import fit_predictor
 from compofa.accuracy.origin import AccuracyOrigin
 from compofa.accuracy.predictor import AccuracyPredictor
@@ -51,19 +52,44 @@ class AccuracySource:
 
     @property
     def has_intervals(self) -> bool:
-        """Whether :meth:`interval` can be asked."""
+        """Whether :meth:`interval` and :meth:`lower_bound` can be asked."""
         return self.predictor is not None and self.predictor.intervals is not None
 
-    def interval(self, genotypes: Genotypes, coverage: float = 0.9) -> tuple[Floats, Floats]:
-        """Between which the accuracy of each subnet lies with that probability: lowest and highest (n,), as fractions;
-        see :meth:`compofa.accuracy.predictor.AccuracyPredictor.interval`.
+    def after_pick(self, genotypes: Genotypes) -> Floats:
+        """The accuracy (n,) to expect of each subnet if it is picked by this number, as a search does: the measured
+        one, or the predicted one less what such a pick is flattered by (:mod:`compofa.accuracy.picked`)."""
+        if self.predictor is None:
+            return self.predict(genotypes)
+        return picked.after_pick(self.predictor, genotypes, covered=True)
+
+    def interval(
+        self, genotypes: Genotypes, coverage: float = 0.9, after_pick: bool = True
+    ) -> tuple[Floats, Floats]:
+        """Between which the accuracy of each subnet lies with that probability: lowest and highest (n,), as fractions.
+
+        Args:
+            genotypes: shape (n, columns).
+            coverage: the probability.
+            after_pick: they were picked by :meth:`after_pick`; else like the measured ones.
 
         Raises:
             InputError: they are measured, or the predictor does not say how sure it is.
         """
         if self.predictor is None:
             raise InputError(f"{self.path} holds measured accuracies: they have no interval of prediction")
+        if after_pick:
+            return picked.interval_after_pick(self.predictor, genotypes, coverage, covered=True)
         return self.predictor.interval(genotypes, coverage, covered=True)
+
+    def lower_bound(self, genotypes: Genotypes, confidence: float) -> Floats:
+        """Above which the accuracy of a picked subnet lies with that probability (n,); a measured one as it is.
+
+        Raises:
+            InputError: the predictor does not say how sure it is, or `confidence` is not between 0.5 and 1.
+        """
+        if self.predictor is None:
+            return self.predict(genotypes)
+        return picked.lower_bound(self.predictor, genotypes, confidence, covered=True)
 
 
 def open_accuracy(path: Path | None, space: Space) -> AccuracySource:

@@ -28,8 +28,7 @@ from compofa.spaces.features import feature_count
 from compofa.spaces.layout import Genotypes, layout
 
 Floats = NDArray[np.float64]
-ANCHORS, MOST_ANCHORS = 64, 256
-"""For each resolution, and at most."""
+ANCHORS = 64
 SAME = 1e-6
 """Directions of the kernel that are so small, relative to the largest, are rounding."""
 DIRECTIONS = 64
@@ -80,8 +79,7 @@ def _linear(inputs: Inputs) -> Fit:
 
 
 def _capacities(family: Family, genotypes: Genotypes, accuracy: Floats, variance: Floats, seed: int) -> Model:
-    count = min(ANCHORS * len(family.resolutions), MOST_ANCHORS)
-    anchors = crossed(family, genotypes, count, np.random.default_rng(seed))
+    anchors = crossed(family, genotypes, ANCHORS, np.random.default_rng(seed))
     inputs = Capacities(anchors)
     values, vectors = np.linalg.eigh(inputs.kernel(family))
     kept = values > SAME * values[-1]

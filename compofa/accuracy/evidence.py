@@ -17,8 +17,10 @@ Floats = NDArray[np.float64]
 ROUNDS = 30
 STEADY = 0.02
 """Relative change of the noise and of the penalties that ends the rounds."""
-LEAST = 1e-10
-"""Of a variance, as a share of that of the targets."""
+LEAST, MOST = 1e-10, 10.0
+"""Of what a group explains, as a share of the targets' variance."""
+LEAST_NOISE = 1e-4
+"""As such a share: with more inputs than targets these can be met exactly, which says nothing of their noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +54,12 @@ def regress(groups: Sequence[NDArray[np.floating]], targets: Floats, known_noise
     joined = np.hstack(groups).astype(float)
     sizes = [group.shape[1] for group in groups]
     of_group = np.repeat(np.arange(len(groups)), sizes)
-    centre, mean = joined.mean(0), float(targets.mean())
+    # The middle, too, is that of the targets that are known.
+    share = 1 / (0.01 * max(float(targets.var()), 1e-12) + known_noise)
+    share /= share.sum()
+    centre, mean = share @ joined, float(share @ targets)
     x, y = joined - centre, targets - mean
-    total = max(float(y.var()), 1e-12)
+    total = max(float(share @ y**2), 1e-12)
     typical = np.array(
         [max(float((x[:, of_group == g] ** 2).sum(1).mean()), 1e-9) for g in range(len(groups))]
     )
@@ -74,12 +79,16 @@ def regress(groups: Sequence[NDArray[np.floating]], targets: Floats, known_noise
         determined = np.maximum(np.array(sizes) - unsure, 1e-3)
         squares = np.bincount(of_group, weight**2, len(groups))
         before = np.append(prior, noise)
-        prior = np.maximum(squares / determined, LEAST * total / typical)
+        prior = np.clip(squares / determined, LEAST * total / typical, MOST * total / typical)
         residual = y - x @ weight
-        freedom = max(len(y) - float(determined.sum()), 0.1 * len(y))
-        noise = max(float((residual**2 - known_noise).sum()) / freedom, LEAST * total, 1e-14)
+        # Targets that are hardly known say hardly anything of the noise that is left.
+        worth = (noise / (noise + known_noise)) ** 2
+        freedom = float(worth.mean()) * max(len(y) - float(determined.sum()), 0.1 * len(y))
+        noise = max(float(worth @ (residual**2 - known_noise)) / freedom, LEAST_NOISE * total)
         after = np.append(prior, noise)
-        live = after > 2 * LEAST * total  # what was shrunk to nothing may still be on its way
-        if np.all(np.abs(after - before)[live] <= STEADY * after[live]):
+        alive = np.append(
+            prior * typical > 1e-6 * total, True
+        )  # what shrinks to nothing is no longer waited for
+        if np.all(np.abs(after - before)[alive] <= STEADY * after[alive]):
             break
     return Regression(centre, mean, weight, covariance, noise)

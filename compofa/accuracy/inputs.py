@@ -73,8 +73,9 @@ class OneHotByResolution:
 
 @dataclass(frozen=True, eq=False)
 class Capacities:
-    """The capacity of each unit, and how near these are, by a Gaussian kernel, to those of some anchors: what an
-    additive model lacks, as that one more block adds the less the more there are.
+    """What an additive model lacks: how each effect changes with the resolution, the capacity of each unit, and how
+    near these are, by a Gaussian kernel, to those of some anchors, since one more block adds the less the more there
+    are.
 
     The kernel's weights make a Gaussian process with inducing points (Quinonero-Candela & Rasmussen, JMLR 6, 2005).
 
@@ -86,11 +87,13 @@ class Capacities:
     name: str = "capacities"
 
     def groups(self, family: Family) -> tuple[int, ...]:
-        return capacities(family, self.anchors[:1]).shape[1], len(self.anchors)
+        bent = 2 * feature_count(family) if len(family.resolutions) > 1 else 0
+        return bent, capacities(family, self.anchors[:1]).shape[1], len(self.anchors)
 
     def more(self, family: Family, genotypes: Genotypes) -> Features:
         mine = capacities(family, genotypes)
-        return np.hstack([mine, self._kernel(family, mine, genotypes)])
+        bent = _by_resolution(family, genotypes)
+        return np.hstack([*bent, mine, self._kernel(family, mine, genotypes)])
 
     def kernel(self, family: Family) -> NDArray[np.float64]:
         """Of the anchors with one another, shape (anchors, anchors)."""
@@ -104,6 +107,18 @@ class Capacities:
         same = genotypes[:, 0][:, None] == self.anchors[:, 0]
         found: Features = np.where(same, near, SHARED * near)
         return found
+
+
+def _by_resolution(family: Family, genotypes: Genotypes) -> Sequence[Features]:
+    """One-hot slots times the logarithm of the resolution, from -1 to 1, and times its square; none if there is but one
+    resolution."""
+    if len(family.resolutions) == 1:
+        return ()
+    level = np.log(np.array(family.resolutions, dtype=np.float32))
+    level = (2 * level - level.min() - level.max()) / np.ptp(level)
+    slots = one_hot(family, genotypes)[:, : feature_count(family)]
+    each = level[genotypes[:, 0], None]
+    return slots * each, slots * each**2
 
 
 def capacities(family: Family, genotypes: Genotypes) -> Features:

@@ -298,7 +298,7 @@ def join_predicted(
     """
     known = known_resolutions(source, covered)
     cloud, complete = predicted_cloud(space, cost, source, known, seed)
-    searched = None if complete else search_frontier(space, cost, source.predict, known, seed)
+    searched = None if complete else search_frontier(space, cost, source.after_pick, known, seed)
     none = cloud.take(np.arange(0))
     return SpaceResult(space.name, source.of, source.path, none, cloud, searched, complete, left_out, source)
 

@@ -44,7 +44,8 @@ def predicted_cloud(
     resolutions: Sequence[int],
     seed: int,
 ) -> tuple[Cloud, bool]:
-    """All subnets of a small space, or random ones of a large one, and whether they are all.
+    """All subnets of a small space, or random ones of a large one, and whether they are all; with the accuracies to
+    expect of those that a frontier picks.
 
     Args:
         space: whose subnets.
@@ -62,7 +63,7 @@ def predicted_cloud(
         rng = np.random.default_rng(seed)
         drawn = [space.sample(rng, int(rng.choice(resolutions))) for _ in range(RANDOM_SUBNETS)]
         genotypes = encode(space.family, drawn)
-    return Cloud(space.family, genotypes, cost.predict(genotypes), source.predict(genotypes)), complete
+    return Cloud(space.family, genotypes, cost.predict(genotypes), source.after_pick(genotypes)), complete
 
 
 def describe_source(source: AccuracySource) -> str:

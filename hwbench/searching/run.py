@@ -216,7 +216,7 @@ def make_problem(
     return Problem(
         space=space,
         costs=(*(source.cost for source in sources.values()), *counted),
-        accuracy=accuracy.predict,
+        accuracy=accuracy.after_pick,
         resolutions=tuple(i for i, r in enumerate(space.family.resolutions) if r in common),
     )
 
