@@ -19,6 +19,8 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +132,10 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+Step = Callable[[Case, dict[str, Any]], None]
+"""Does a part of a case, and adds what it found, or what went wrong, to its report."""
+
+
 class Run:
     """The cases of one device, done one after the other.
 
@@ -194,8 +200,16 @@ class Run:
                 if self._left_s < LEAST_S:
                     found["unfinished"] = f"no time left for it: --within {self.args.within:g}"
                 else:
-                    step(case, found)
+                    self._attempt(step, case, found)
                 self.keep()
+
+    def _attempt(self, step: Step, case: Case, found: dict[str, Any]) -> None:
+        """A step; a mistake of this script's own must not cost the cases after it: the device is lent for minutes."""
+        try:
+            step(case, found)
+        except Exception as error:
+            traceback.print_exc()
+            found["failed"] = f"{type(error).__name__} in this script: {error}"
 
     @property
     def _left_s(self) -> float:
@@ -238,10 +252,10 @@ class Run:
         cache = ("--option", f"cache={self.engines}") if case.rtx else ()
         _, validated = self._run(
             *("-m", "hwbench.validate", "--lut", str(lut), "--space", self.scale.space, "--subnets", count),
-            *(*cache, "--json"),
+            *(*cache, "--json", "--force-calibration"),  # the report says how far to trust it
         )
         if "calibrated" in validated:
-            found |= {"validated": validated, "ways": ways(lut)}
+            found |= {"ways": ways(lut), "validated": validated}
         else:
             found |= validated
 
