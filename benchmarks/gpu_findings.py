@@ -82,6 +82,8 @@ def line(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in built["target"]["versions"].items())
     speeds = found["clocks"]["sm_clock_mhz"]
     verdict = "meets the targets" if met(found["ways"]["cost"]["calibrated"]) else "misses the targets"
+    if validated.get("distrust"):
+        verdict = f"not to be trusted: {validated['distrust']}"
     return "; ".join(
         [
             f"calibrated MAPE {', '.join(parts)}",

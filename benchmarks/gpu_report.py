@@ -19,7 +19,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,8 @@ class Case:
         return "energies" if self.energy else "validated"
 
 
-ENERGY = ("--energy", "yes", "--space", "compofa")
+ENERGY = ("--energy", "yes")
+ENERGY_SPACE = "compofa"
 """Each block takes seconds, so fewer are measured."""
 
 
@@ -128,6 +131,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--folder", type=Path, default=Path("gpu-tables"), help="for the tables and the engines")
     p.add_argument("--out", type=Path, help="the report (default: report.json in the folder)")
     return p
+
+
+Step = Callable[[Case, dict[str, Any]], None]
+"""Does a part of a case, and adds what it found, or what went wrong, to its report."""
 
 
 class Run:
@@ -194,8 +201,16 @@ class Run:
                 if self._left_s < LEAST_S:
                     found["unfinished"] = f"no time left for it: --within {self.args.within:g}"
                 else:
-                    step(case, found)
+                    self._attempt(step, case, found)
                 self.keep()
+
+    def _attempt(self, step: Step, case: Case, found: dict[str, Any]) -> None:
+        """A step; a mistake of this script's own must not cost the cases after it: the device is lent for minutes."""
+        try:
+            step(case, found)
+        except Exception as error:
+            traceback.print_exc()
+            found["failed"] = f"{type(error).__name__} in this script: {error}"
 
     @property
     def _left_s(self) -> float:
@@ -224,8 +239,9 @@ class Run:
 
     def _build(self, case: Case, found: dict[str, Any]) -> None:
         lut = self._lut(case)
+        scale = replace(self.scale, space=ENERGY_SPACE) if case.energy else self.scale
         code, built = self._run(
-            "-m", "hwbench.build_lut", *self.scale.what, *case.arguments, "--out", str(lut), "--json"
+            "-m", "hwbench.build_lut", *scale.what, *case.arguments, "--out", str(lut), "--json"
         )
         if "entries" in built:
             found["built"] = {**found.get("built", {}), **built}
@@ -238,10 +254,10 @@ class Run:
         cache = ("--option", f"cache={self.engines}") if case.rtx else ()
         _, validated = self._run(
             *("-m", "hwbench.validate", "--lut", str(lut), "--space", self.scale.space, "--subnets", count),
-            *(*cache, "--json"),
+            *(*cache, "--json", "--force-calibration"),  # the report says how far to trust it
         )
         if "calibrated" in validated:
-            found |= {"validated": validated, "ways": ways(lut)}
+            found |= {"ways": ways(lut), "validated": validated}
         else:
             found |= validated
 
@@ -249,7 +265,7 @@ class Run:
         lut = self._lut(case)
         script = str(Path(__file__).with_name("gpu_energy.py"))
         counted = ("--subnets", str(min(self.scale.subnets, 40)), "--out", str(lut.with_suffix(".networks")))
-        _, energies = self._run(script, "--lut", str(lut), "--space", "compofa", *counted)
+        _, energies = self._run(script, "--lut", str(lut), "--space", ENERGY_SPACE, *counted)
         found |= {"energies": energies} if "calibrated" in energies else energies
 
     def _lut(self, case: Case) -> Path:

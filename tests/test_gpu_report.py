@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -50,6 +51,25 @@ def test_too_little_time_leaves_a_case_unfinished(tmp_path: Path) -> None:
     found, printed = run(tmp_path, *case, "--limit", "0.2")
     assert found["onnxruntime-fp32-b1"]["unfinished"].startswith("longer than 0.2 s: ")
     assert printed.split()[:2] == ["onnxruntime-fp32-b1", "unfinished:"]
+
+
+def test_a_mistake_of_the_script_costs_one_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    script = importlib.import_module("gpu_report")
+    done = []
+
+    def build(self: Any, case: Any, found: dict[str, Any]) -> None:
+        done.append(case.name)
+        raise FileNotFoundError(case.name)
+
+    monkeypatch.setattr(script.Run, "_build", build)
+    run = script.Run(script.parser().parse_args(["--device", "cpu", "--small", "--folder", str(tmp_path)]))
+    run.all()
+    assert done == ["torch-fp32-b1", "onnxruntime-fp32-b1", "torch-fp32-energy-b1"]
+    cases = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert {found["failed"] for found in cases.values()} == {
+        f"FileNotFoundError in this script: {name}" for name in done
+    }
 
 
 @pytest.mark.slow

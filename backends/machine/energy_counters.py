@@ -76,7 +76,7 @@ class _Package:
     used_uj: int = 0
 
     def read_uj(self) -> int:
-        now_uj = int(self.file.read_text(encoding="utf-8"))
+        now_uj = int(self.file.read_text("utf-8"))
         self.used_uj += (now_uj - self.last_uj) % (self.range_uj + 1)
         self.last_uj = now_uj
         return self.used_uj
@@ -100,8 +100,8 @@ class RaplCounter:
         self._counted = [
             _Package(
                 folder / "energy_uj",
-                int((folder / "max_energy_range_uj").read_text(encoding="utf-8")),
-                int((folder / "energy_uj").read_text(encoding="utf-8")),
+                int((folder / "max_energy_range_uj").read_text("utf-8")),
+                int((folder / "energy_uj").read_text("utf-8")),
             )
             for folder in self.packages
         ]

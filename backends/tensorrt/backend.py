@@ -21,9 +21,10 @@ from backends.chained import ENERGY, GPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device, Run
 from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt import library
-from backends.tensorrt.build import Graph, Request, bind, random_input
+from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
 from backends.tensorrt.library import RUNTIMES, Library
+from backends.tensorrt.outputs import bind, random_input
 from backends.tensorrt.worker import Builder, BuildFailed, build_command
 from compofa.errors import InputError, Unavailable
 from compofa.home import home

@@ -61,7 +61,7 @@ class Engine:
 
     Args:
         plan: as the library serialises it; empty where it refused the graph.
-        expected: some values of the right output, as :func:`backends.tensorrt.build.sample` takes them.
+        expected: some values of the right output, as :func:`backends.tensorrt.outputs.sample` takes them.
         checked: the device that was found to compute them; empty while none was.
         refused: the library's words, where it refused.
     """

@@ -24,8 +24,9 @@ from backends.base import BlocksFailed, CannotRun, Settings
 from backends.chained import CPU_TIMINGS, Timings
 from backends.tensorrt import library
 from backends.tensorrt.backend import TensorRTBackend
-from backends.tensorrt.build import TOLERANCES, Graph, Request
+from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
+from backends.tensorrt.outputs import TOLERANCES
 from backends.tensorrt.worker import Builder, CannotKeep, build_command
 from compofa.blocks import Block
 from lut import store

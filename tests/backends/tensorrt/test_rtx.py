@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from backends.machine.cuda_probe import cuda_reason
 from backends.tensorrt import build, library
+from backends.tensorrt import outputs as right
 from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from compofa.blocks import Block
@@ -207,7 +208,7 @@ def test_a_damaged_plan_is_refused_in_its_words(damage: object, words: str) -> N
 # --- what is kept with an engine ---
 
 
-@pytest.mark.parametrize("precision", sorted(build.TOLERANCES))
+@pytest.mark.parametrize("precision", sorted(right.TOLERANCES))
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_right_output_is_kept_with_the_engine(tmp_path: Path, precision: str, batch: int) -> None:
     graph = Graph((SMALL, SMALL), precision, batch, seed=4)
@@ -217,22 +218,22 @@ def test_the_right_output_is_kept_with_the_engine(tmp_path: Path, precision: str
     engine = engines.load(graph_hash(graph.model(), tf32=graph.tf32))
     assert engine and not engine.checked
     # Of all the images at once, as a device computes them.
-    x = build.random_input(build.model_input(graph.model()), 4)
+    x = right.random_input(right.model_input(graph.model()), 4)
     assert len(x) == batch
-    outputs = build.reference(graph.model(), x)
-    build.check(build.sample(build.ends(outputs), 4), engine.expected, precision)
-    with pytest.raises(build.WrongOutput, match="differs from ONNX Runtime's by"):
-        build.check(build.sample(build.ends(outputs[::-1] + outputs), 4), engine.expected, precision)
+    outputs = right.reference(graph.model(), x)
+    right.check(right.sample(right.ends(outputs), 4), engine.expected, precision)
+    with pytest.raises(right.WrongOutput, match="differs from ONNX Runtime's by"):
+        right.check(right.sample(right.ends(outputs[::-1] + outputs), 4), engine.expected, precision)
 
 
 def test_a_sample_is_of_the_whole_output_and_always_the_same() -> None:
     import numpy as np
 
     values = np.arange(100_000, dtype=np.float32).reshape(2, 50, 1000)
-    taken = build.sample(values, 1)
-    assert taken.shape == (build.SAMPLE,) and (taken == build.sample(values, 1)).all()
+    taken = right.sample(values, 1)
+    assert taken.shape == (right.SAMPLE,) and (taken == right.sample(values, 1)).all()
     assert taken.min() < 1000 and taken.max() > 99_000
-    assert len(build.sample(values[0, 0], 1)) == 1000
+    assert len(right.sample(values[0, 0], 1)) == 1000
 
 
 def test_a_request_arrives_as_it_was_sent(tmp_path: Path) -> None:

@@ -92,12 +92,12 @@ class HostEngine:
     def __init__(self, plan: bytes, kernels: bytes = b"") -> None:
         import onnxruntime
 
-        from backends.tensorrt import build, calls
+        from backends.tensorrt import calls, outputs
 
         model = model_of(plan).read_bytes()
         output = onnx.load_from_string(model).graph.output[0].type.tensor_type
         shape = tuple(dim.dim_value for dim in output.shape.dim)
-        (x,) = build.model_input(model)
+        (x,) = outputs.model_input(model)
         self._tensors = [x, calls.Tensor("y", shape, x.kind, False)]
         self.wrong = trouble("wrong", shape[1])
         options = onnxruntime.SessionOptions()
