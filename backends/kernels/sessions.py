@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.kernels.files import real_inputs
-from backends.onnxruntime_cpu import PROVIDERS, session_options
+from backends.onnxruntime_cpu import PROVIDERS, numpy_type, session_options
 from compofa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
@@ -145,16 +145,6 @@ def random_inputs(graph: onnx.GraphProto, seed: int) -> dict[str, NDArray[Any]]:
     """
     rng = np.random.default_rng(seed)
     return {value.name: _random(rng, value) for value in real_inputs(graph)}
-
-
-NUMPY_TYPES = {"float": "float32", "double": "float64"}
-"""ONNX Runtime's names of element types that NumPy calls otherwise."""
-
-
-def numpy_type(ort_type: str) -> str | None:
-    """The element type of a tensor, from ONNX Runtime's ``tensor(...)``; None of what is no tensor."""
-    found = re.fullmatch(r"tensor\((\w+)\)", ort_type)
-    return NUMPY_TYPES.get(found[1], found[1]) if found else None
 
 
 def _random(rng: np.random.Generator, value: onnx.ValueInfoProto) -> NDArray[Any]:
