@@ -90,5 +90,5 @@ def test_its_tables_are_told_apart_but_rest_on_the_same_reference(backend: OnnxR
 
 
 def test_other_providers_have_no_int8() -> None:
-    with pytest.raises((ValueError, BackendUnavailable), match="int8|OpenVINO"):
+    with pytest.raises((ValueError, BackendUnavailable), match=r"int8|OpenVINO"):
         OnnxRuntimeBackend(Settings("int8", options={"provider": "openvino"}))

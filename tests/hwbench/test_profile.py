@@ -106,6 +106,39 @@ def test_precisions_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "home" / "tables").exists()
 
 
+def test_own_data_tell_how_far_int8_is_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, data = model(tmp_path / "tiny.onnx"), tmp_path / "own.npz"
+    np.savez(data, x=np.random.default_rng(0).standard_normal((20, 1, 8, 10, 10)))
+    assert profile.main([str(path), "--precision", "int8", "--calibration", str(data), "--no-lut"]) == 0
+    said = capsys.readouterr().err
+    off = float(said.partition("its output is ")[2].split()[0])
+    assert 0.1 < off < 10 and "on 20 inputs given" in said and "times of 100" in said
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"z": np.ones((2, 1, 8, 10, 10))}, "holds arrays called z; tiny has the inputs x"),
+        ({"x": np.ones((2, 8, 10, 10))}, "(N, 1, 8, 10, 10)"),
+        ({"x": np.ones((0, 1, 8, 10, 10))}, "one or more"),
+        ({"x": np.array(["a"])}, "something else than arrays of numbers"),
+        (None, "no .npz file, or a truncated one"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_line(
+    arrays: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "own.npz"
+    if arrays:
+        np.savez(data, **arrays)
+    else:
+        data.write_bytes(b"PK\x03\x04 torn")
+    path = model(tmp_path / "tiny.onnx")
+    assert profile.main([str(path), "--precision", "int8", "--calibration", str(data)]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
 def test_two_tables_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, lut = model(tmp_path / "tiny.onnx"), tmp_path / "k.jsonl"
     assert profile.main([str(path), "--lut", str(lut)]) == 0
@@ -128,6 +161,7 @@ def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["tiny.onnx", "--out", "picture.txt"], "must end in one of"),
         (["tiny.onnx", "--backend", "torch"], "not torch"),
         (["tiny.onnx", "--against", "tiny.onnx"], "an ONNX model"),
+        (["tiny.onnx", "--calibration", "x.npz"], "is for --precision int8"),
         (["open.onnx"], "give --input x=SHAPE or --batch N"),
         (["tiny.onnx", "--lut", "other.jsonl"], "another runtime version"),
     ],
