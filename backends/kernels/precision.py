@@ -45,7 +45,7 @@ def converted(
     except Exception as error:  # libraries' own, of no common root
         text = " ".join(str(error).split())[:200]
         raise RunFailed(f"{model.name} cannot be made {precision}: {type(error).__name__}: {text}") from error
-    return ModelFile(model.name, proto, model.folder, None, proto.ByteSize())
+    return ModelFile(model.name, proto, model.folder, proto.ByteSize())
 
 
 def _random_feeds(model: ModelFile, seed: int) -> list[Feeds]:
@@ -57,8 +57,6 @@ def _whole(model: ModelFile) -> onnx.ModelProto:
     import onnx
     from onnx.external_data_helper import load_external_data_for_model
 
-    if model.unchanged:
-        return onnx.load(str(model.unchanged))
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     load_external_data_for_model(proto, str(model.folder))

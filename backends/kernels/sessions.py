@@ -46,11 +46,13 @@ def open_model(model: ModelFile, threads: int, write_to: Path | None = None) -> 
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
         )
-    if not model.unchanged:
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(model.folder)
-        )
-    given = str(model.unchanged) if model.unchanged else model.proto.SerializeToString()
+        # It is never run: weights need not be there a second time, arranged for the kernels, nor in a growing arena.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(model.folder)
+    )
+    given = model.proto.SerializeToString()
     return _session(given, options, lambda text: InputError(f"{model.name}: {_why_not(text)}"))
 
 
