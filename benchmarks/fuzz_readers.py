@@ -9,6 +9,7 @@ whether they are. A case is a reader and a seed: ``--reader NAME --seed N --keep
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import itertools
 import json
@@ -235,8 +236,8 @@ class Reader:
 
 def _copied(source: Path, lines: int | None = None, name: str = "") -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        path = folder / (name or source.name)
-        data = source.read_bytes()
+        path = folder / (name or source.name.removesuffix(".gz"))
+        data = source.read_bytes() if source.suffix != ".gz" else gzip.decompress(source.read_bytes())
         path.write_bytes(data if lines is None else b"".join(data.splitlines(keepends=True)[:lines]))
         return path
 
@@ -578,7 +579,9 @@ READERS: dict[str, Reader] = {
     "table.csv": Reader(_table_as("table.csv"), read_table, (*TEXT, columns_swapped)),
     "table.yaml": Reader(_table_as("", 16), read_table),
     "table.parquet": Reader(_table_as("table.parquet"), read_table, BINARY),
-    "kernels": Reader(_copied(ARTEFACTS / "kernels-reference.jsonl", 14), read_kernels, (*TEXT, json_edited)),
+    "kernels": Reader(
+        _copied(ARTEFACTS / "kernels-reference.jsonl.gz", 14), read_kernels, (*TEXT, json_edited)
+    ),
     "onnx-model": Reader(make_onnx, read_onnx, BINARY),
     "calibration": Reader(make_calibration, read_calibration, (*TEXT, json_edited)),
     "subnet-model": Reader(make_subnet_model, read_subnet_model, (*TEXT, json_edited), sealed=True),
