@@ -156,22 +156,23 @@ class OnnxRuntimeBackend(PairedBackend):
         return self.clocks.case(bound_run(open_session(model, self.settings.threads), seed))
 
     def _model(self, network: Network, seed: int) -> bytes:
-        return self._quantised(network) if self.settings.precision == "int8" else self._plain(network, seed)
+        if self.settings.precision != "int8":
+            return self._plain(network, seed)
+        # Quantising takes longer than timing: copies of a block have memory of their own, but the same weights.
+        return self._quantised_once(network) if len(network) == 1 else self._quantised(network)
 
     def _plain(self, network: Network, seed: int) -> bytes:
         content: bytes = network_to_onnx(network, batch=self.settings.batch, seed=seed).SerializeToString()
         return content
 
+    def _quantised(self, network: Network) -> bytes:
+        model = part_of_network(network, batch=self.settings.batch, seed=self.settings.seed)
+        content: bytes = model.SerializeToString()
+        return content
+
     @cached_property
-    def _quantised(self) -> Callable[[Network], bytes]:
-        """Quantising takes longer than timing: copies of a block have memory of their own, but the same weights."""
-
-        def made(network: Network) -> bytes:
-            model = part_of_network(network, batch=self.settings.batch, seed=self.settings.seed)
-            content: bytes = model.SerializeToString()
-            return content
-
-        return lru_cache(maxsize=2 * BATCH_OF_BLOCKS)(made)
+    def _quantised_once(self) -> Callable[[Network], bytes]:
+        return lru_cache(maxsize=2 * BATCH_OF_BLOCKS)(self._quantised)
 
 
 def _check(settings: Settings) -> None:

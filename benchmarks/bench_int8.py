@@ -33,8 +33,6 @@ from hwbench.int8_accuracy import correct_in_int8
 
 SPACE = "compofa"
 PRECISIONS = ("fp32", "int8")
-RANDOM = 40
-"""Subnets that tell what is lost on average."""
 
 
 def main() -> None:
@@ -43,6 +41,9 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, required=True, help="for tables and accuracies")
     parser.add_argument("--subnets", type=int, default=120, help="near the frontiers, to evaluate in int8")
+    parser.add_argument(
+        "--random", type=int, default=40, help="random ones, which tell what is lost on average"
+    )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -57,7 +58,7 @@ def main() -> None:
     )
     exact = np.array([measured.accuracy(arch) for arch in archs])
     near = near_frontiers(archs, latency, exact, args.subnets)
-    some = np.random.default_rng(0).permutation(len(archs))[:RANDOM].tolist()
+    some = np.random.default_rng(0).permutation(len(archs))[: args.random].tolist()
     rounded = in_int8(args.folder, measured.header, [archs[i] for i in dict.fromkeys([*some, *near])])
     report_loss(exact, rounded, archs, some)
     report_frontiers(archs, latency, exact, rounded)

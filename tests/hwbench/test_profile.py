@@ -180,6 +180,22 @@ def test_bad_input_is_one_line(
     assert said in err and err.count("\n") == 1
 
 
+def test_a_table_of_another_runtime_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"backend": "onnxruntime", "device": "x", "versions": {"onnxruntime": "0.1"}, "details": {}}
+    header = {"format": "hwbench-kernels", "schema": 1, "created": "", "target": other, "host": {}}
+    lut = tmp_path / "other.jsonl"
+    for backend, said in (
+        ("onnxruntime", "onnxruntime 0.1, and here is onnxruntime"),
+        ("tvm", "table of tvm"),
+    ):
+        lut.write_text(json.dumps(header | {"target": other | {"backend": backend}}) + "\n", encoding="utf-8")
+        assert predict.main(["--onnx", str(model(tmp_path / "tiny.onnx")), "--lut", str(lut)]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+
+
 def test_in_python_a_path_gives_a_profile(tmp_path: Path) -> None:
     found = profile.profile(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10)), batch=2)
     assert found.latency_ms > 0 and found.shares[0].total_ms >= found.shares[-1].total_ms
