@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,9 +50,14 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, batch: int
         InputError: it is no ONNX model, lacks a part, or leaves a shape open that nothing gives.
     """
     path = Path(path)
-    proto = _parse(path)
+    # ONNX Runtime follows no link that leads out of a folder, as hubs of models make them: the file itself is named.
+    real = path.resolve()
+    proto = _parse(path, lambda: lean(real))
+    places = {_location(tensor) for tensor in tensors(proto.graph) if is_external(tensor)}
+    if real.parent != path.parent.resolve() and places - {real.name}:
+        proto, real = _parse(path, path.read_bytes), path.absolute()  # its weights are beside the link
     fix_shapes(proto, shapes or {}, batch, str(path))
-    return ModelFile(path.stem, proto, path.parent, proto.ByteSize() + _external_bytes(proto, path))
+    return ModelFile(path.stem, proto, real.parent, proto.ByteSize() + _external_bytes(proto, real))
 
 
 def model_of(
@@ -67,14 +72,14 @@ def model_of(
     return ModelFile(name, proto, folder, proto.ByteSize() + _external_bytes(proto, folder / name))
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _parse(path: Path, content: Callable[[], bytes]) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if path.stat().st_size > MOST_PROTO_BYTES:
         raise InputError(f"{path} is larger than 2 GB in one file: save it with external data")
     try:
-        proto = onnx.ModelProto.FromString(lean(path))
+        proto = onnx.ModelProto.FromString(content())
     except (DecodeError, Torn):
         raise InputError(f"{path} is {_what_else(path)}: export it anew") from None
     if not proto.ir_version or not proto.graph.node:
@@ -106,13 +111,18 @@ def is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == tensor.EXTERNAL)
 
 
+def _location(tensor: onnx.TensorProto) -> str:
+    """The name of that file."""
+    return next((str(pair.value) for pair in tensor.external_data if pair.key == "location"), "")
+
+
 def _external_bytes(proto: onnx.ModelProto, path: Path) -> int:
     """How much lies beside the file; raises InputError if some of it is missing."""
     needed: dict[str, int] = {}
     for tensor in tensors(proto.graph):
         if is_external(tensor):
             entry = {pair.key: pair.value for pair in tensor.external_data}
-            place = entry.get("location", "")
+            place = _location(tensor)
             if not place or os.path.isabs(place) or ".." in Path(place).parts:
                 raise InputError(
                     f"{path}: the data of {tensor.name} lie at {place!r}, which is no file beside it"

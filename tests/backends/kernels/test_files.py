@@ -108,6 +108,19 @@ def test_external_data_are_used_and_missed(cnn: Path) -> None:
         read_model(cnn)
 
 
+def test_a_link_to_a_model_is_followed(cnn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a hub's cache keeps files: by hash, with links to them by name."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    (blobs / "0123").write_bytes(cnn.read_bytes())
+    (snapshot / "model.onnx").symlink_to(blobs / "0123")
+    monkeypatch.chdir(snapshot)
+    model = read_model(Path("model.onnx"))
+    with optimised(model, 1) as made:
+        assert made.cuts and model.name == "model"
+
+
 def test_external_data_elsewhere_are_refused(cnn: Path) -> None:
     external(cnn)
     proto = onnx.load(str(cnn), load_external_data=False)
