@@ -555,6 +555,31 @@ def read_kernels(path: Path) -> Any:
     return found.header, list(found.entries.items()), found.networks, list(found.unmeasured)
 
 
+def make_packed_kernels(folder: Path) -> Path:
+    plain = _copied(ARTEFACTS / "kernels-reference.jsonl.gz", 14)(folder)
+    path = folder / "kernels.jsonl.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    return path
+
+
+def make_inputs(folder: Path) -> Path:
+    import numpy as np
+
+    path = folder / "inputs.npz"
+    np.savez(path, x=np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1, 1))
+    return path
+
+
+def read_inputs(path: Path) -> Any:
+    from backends.kernels.files import model_of
+    from backends.measuring.rotation import EMPTY
+    from compofa.graph import network_to_onnx
+    from hwbench.profiling.given_data import read_feeds
+
+    feeds = read_feeds(path, model_of(network_to_onnx([EMPTY]), "empty", path.parent))
+    return [given["x"].tolist() for given in feeds]
+
+
 def make_onnx(folder: Path) -> Path:
     from compofa.blocks import Block
     from compofa.graph import network_to_onnx
@@ -582,7 +607,9 @@ READERS: dict[str, Reader] = {
     "kernels": Reader(
         _copied(ARTEFACTS / "kernels-reference.jsonl.gz", 14), read_kernels, (*TEXT, json_edited)
     ),
+    "kernels.gz": Reader(make_packed_kernels, read_kernels, BINARY),
     "onnx-model": Reader(make_onnx, read_onnx, BINARY),
+    "inputs.npz": Reader(make_inputs, read_inputs, BINARY),
     "calibration": Reader(make_calibration, read_calibration, (*TEXT, json_edited)),
     "subnet-model": Reader(make_subnet_model, read_subnet_model, (*TEXT, json_edited), sealed=True),
     "subnets.csv": Reader(_subnets_as("subnets.csv"), read_subnets, (*TEXT, columns_swapped)),

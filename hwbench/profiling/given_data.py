@@ -15,6 +15,9 @@ from backends.onnxruntime_int8 import Feeds
 from compofa.errors import InputError
 from compofa.files import reading
 
+UNREADABLE = (BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError, RuntimeError, SyntaxError)
+"""What NumPy and zipfile raise on damage, besides errors of values."""
+
 
 def read_feeds(path: Path, model: ModelFile) -> list[Feeds]:
     """Inputs for `model` from an .npz file: an array for each input, by its name, whose first dimension counts the runs
@@ -51,7 +54,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
-        except (BadZipFile, EOFError, zlib.error) as error:
+        except UNREADABLE as error:
             raise InputError(f"no .npz file, or a truncated one: {error}") from error
     if any(array.dtype.kind not in "fiub" or not array.ndim for array in found.values()):
         raise InputError(f"{path} holds something else than arrays of numbers")
