@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backends.base import Backend, Measurement, Network, Option, Settings, Target
+from backends.base import BATCH_OF_BLOCKS, Backend, Measurement, Network, Option, Settings, Target
 from backends.machine.clocks import Case, host_clocks
 from backends.machine.host import check_threads, cpu_name, package_versions
 from backends.measuring import METHOD
 from backends.measuring.backend import PairedBackend
 from backends.measuring.rotation import BLOCK_TIMING, NETWORK_TIMING, Bench
 from backends.measuring.timing import TimingSettings
+from backends.onnxruntime_int8 import QUANTIZATION, part_of_network
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
@@ -26,7 +31,7 @@ T = TypeVar("T")
 
 PROVIDERS = ["CPUExecutionProvider"]
 OTHER_PROVIDERS = ("cuda", "tensorrt", "nv_tensorrt_rtx", "openvino")
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "int8")
 
 
 class OnnxRuntimeBackend(PairedBackend):
@@ -34,8 +39,8 @@ class OnnxRuntimeBackend(PairedBackend):
     option ``provider``, another one (:mod:`backends.onnxruntime_providers`).
 
     Args:
-        settings: precision ``fp32``; `threads` run inside an operator, operators run one after the other;
-            option ``provider``.
+        settings: precision ``fp32`` or ``int8`` (:mod:`backends.onnxruntime_int8`); `threads` run inside an operator,
+            operators run one after the other; option ``provider``.
         block_timing, network_timing: how long and how carefully to time.
     """
 
@@ -93,9 +98,16 @@ class OnnxRuntimeBackend(PairedBackend):
                 ("clock", self.clocks.name),
                 ("graph_optimization", "all"),
                 ("provider", PROVIDERS[0]),
+                *((("quantization", QUANTIZATION),) if self.settings.precision == "int8" else ()),
                 ("timing", METHOD),
             ),
         )
+
+    @property
+    def reference_target(self) -> Target:
+        """The reference is the same work in fp32: so tables of either precision are in the same milliseconds."""
+        details = tuple(detail for detail in self.target.details if detail[0] != "quantization")
+        return replace(self.target, precision="fp32", details=details)
 
     @property
     def reference(self) -> dict[str, Any] | None:
@@ -135,12 +147,32 @@ class OnnxRuntimeBackend(PairedBackend):
         return found
 
     def _case(self, network: Network, seed: int) -> Case:
-        model = network_to_onnx(network, batch=self.settings.batch, seed=seed)
-        session = open_session(model.SerializeToString(), self.settings.threads)
-        return self.clocks.case(bound_run(session, seed))
+        return self._ready(self._model(network, seed), seed)
 
     def _reference_case(self, network: Network) -> Case:
-        return self._case(network, seed=0)
+        return self._ready(self._plain(network, 0), 0)
+
+    def _ready(self, model: bytes, seed: int) -> Case:
+        return self.clocks.case(bound_run(open_session(model, self.settings.threads), seed))
+
+    def _model(self, network: Network, seed: int) -> bytes:
+        if self.settings.precision != "int8":
+            return self._plain(network, seed)
+        # Quantising takes longer than timing: copies of a block have memory of their own, but the same weights.
+        return self._quantised_once(network) if len(network) == 1 else self._quantised(network)
+
+    def _plain(self, network: Network, seed: int) -> bytes:
+        content: bytes = network_to_onnx(network, batch=self.settings.batch, seed=seed).SerializeToString()
+        return content
+
+    def _quantised(self, network: Network) -> bytes:
+        model = part_of_network(network, batch=self.settings.batch, seed=self.settings.seed)
+        content: bytes = model.SerializeToString()
+        return content
+
+    @cached_property
+    def _quantised_once(self) -> Callable[[Network], bytes]:
+        return lru_cache(maxsize=2 * BATCH_OF_BLOCKS)(self._quantised)
 
 
 def _check(settings: Settings) -> None:
@@ -183,16 +215,25 @@ def open_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     return session
 
 
+NUMPY_TYPES = {"float": "float32", "double": "float64"}
+"""ONNX Runtime's names of element types that NumPy calls otherwise."""
+
+
+def numpy_type(ort_type: str) -> str | None:
+    """The element type of a tensor, from ONNX Runtime's ``tensor(...)``; None of what is no tensor."""
+    found = re.fullmatch(r"tensor\((\w+)\)", ort_type)
+    return NUMPY_TYPES.get(found[1], found[1]) if found else None
+
+
 def bound_run(
-    session: onnxruntime.InferenceSession, seed: int, element: str = "float32", device: str = "cpu"
+    session: onnxruntime.InferenceSession, seed: int, device: str = "cpu"
 ) -> Callable[[], list[onnxruntime.OrtValue]]:
-    """One run of a model with one input and one output, both bound beforehand on `device`, with elements of
-    NumPy's type `element`; the input is random. A run returns once its work is done, with input and output."""
+    """One run of a model with one input and one output, both bound beforehand on `device`; the input is random. A run
+    returns once its work is done, with input and output."""
     import onnxruntime
 
     (given,), (taken,) = session.get_inputs(), session.get_outputs()
-    x = np.random.default_rng(seed).standard_normal(given.shape, dtype=np.float32).astype(element)
-    arrays = (x, np.zeros(taken.shape, element))
+    arrays = (_random(given, seed), np.zeros(taken.shape, numpy_type(taken.type)))
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0) for array in arrays]
     binding = session.io_binding()
     binding.bind_ortvalue_input(given.name, values[0])
@@ -203,3 +244,10 @@ def bound_run(
         return values
 
     return run
+
+
+def _random(given: onnxruntime.NodeArg, seed: int) -> NDArray[Any]:
+    rng, dtype = np.random.default_rng(seed), np.dtype(numpy_type(given.type))
+    if dtype.kind == "u":
+        return rng.integers(0, np.iinfo(dtype).max, given.shape, dtype, endpoint=True)
+    return rng.standard_normal(given.shape, dtype=np.float32).astype(dtype)

@@ -80,7 +80,6 @@ PROVIDERS = {
     ),
 }
 """By their names on the command line; ``cpu``, the default, is :mod:`backends.onnxruntime_cpu`."""
-ELEMENTS = {"fp32": "float32", "fp16": "float16"}
 
 
 class ProviderBackend(ChainBackend):
@@ -153,7 +152,7 @@ class ProviderBackend(ChainBackend):
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=precision)
         session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
         device = "cuda" if self.provider.on_device else "cpu"
-        run = bound_run(session, seed, ELEMENTS[precision], device)
+        run = bound_run(session, seed, device)
         try:
             run()
         except Exception as error:  # ONNX Runtime's errors have no base of their own

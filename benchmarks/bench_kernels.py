@@ -7,7 +7,7 @@ Printed is, with the load of the machine:
 - whole models from their own measured kernels, each predicted by a calibration on the others;
 - whole models that were never run, from a table that ``hwbench collect --budget 600`` measured, and how often the
   intervals hold;
-- how long profiles and collecting took;
+- how long profiles and collecting took, and what a profile holds in memory;
 - whether kernels that were cut out give the network's own intermediate values.
 """
 
@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ focalnet_tiny_srf davit_tiny nest_tiny hiera_tiny_224 shvit_s1 swiftformer_xs rd
 """
 PUBLISHED = NAMES.split()
 TIMED = ("resnet18", "vit_tiny_patch16_224", "efficientnet_b0")
+LARGE = (*TIMED, "vgg11")
 VERIFIED = 15
 ACCURACY = 1e-4
 
@@ -81,6 +84,7 @@ def main() -> None:
     profiles = list(published(profiler, args.folder, args.networks))
     report_own(profiles)
     report_unseen(collected, profiles)
+    report_memory(args.folder, [row["name"] for row in profiles if row["name"] in LARGE])
     if not args.no_verify:
         report_values(args.folder, [row["name"] for row in profiles[:VERIFIED]])
 
@@ -215,6 +219,36 @@ def report_unseen(table: KernelTable, profiles: list[dict[str, Any]]) -> None:
         f"intervals, nominal 90 %: hold {100 * np.mean(held):.1f} %; {100 * share:.0f} % of the time was in kernels of "
         f"the table; predicting took {time.monotonic() - start:.1f} s, learning included"
     )
+
+
+def report_memory(folder: Path, names: list[str]) -> None:
+    """What a profile holds at most, less what one of a tiny model does."""
+    least = peak_bytes(tiny(folder / "tiny.onnx"))
+    for name in names:
+        path = export(folder, name)
+        held, size = peak_bytes(path) - least, read_model(path).size_bytes
+        print(
+            f"memory {name}: {held / 1e6:.0f} MB for {size / 1e6:.0f} MB, {held / size:.1f} times the model"
+        )
+
+
+def peak_bytes(path: Path) -> int:
+    """Of a process that profiles the model at `path`."""
+    command = [sys.executable, "-m", "hwbench.profile", str(path), "--no-lut", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"profile {path} failed")
+    return usage.ru_maxrss * 1024
+
+
+def tiny(path: Path) -> Path:
+    from onnx import TensorProto, helper, save
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "tiny", [x], [y])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
 
 
 def report_values(folder: Path, names: list[str]) -> None:

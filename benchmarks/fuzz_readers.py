@@ -9,6 +9,7 @@ whether they are. A case is a reader and a seed: ``--reader NAME --seed N --keep
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import itertools
 import json
@@ -235,8 +236,8 @@ class Reader:
 
 def _copied(source: Path, lines: int | None = None, name: str = "") -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        path = folder / (name or source.name)
-        data = source.read_bytes()
+        path = folder / (name or source.name.removesuffix(".gz"))
+        data = source.read_bytes() if source.suffix != ".gz" else gzip.decompress(source.read_bytes())
         path.write_bytes(data if lines is None else b"".join(data.splitlines(keepends=True)[:lines]))
         return path
 
@@ -569,6 +570,31 @@ def read_kernels(path: Path) -> Any:
     return found.header, list(found.entries.items()), found.networks, list(found.unmeasured)
 
 
+def make_packed_kernels(folder: Path) -> Path:
+    plain = _copied(ARTEFACTS / "kernels-reference.jsonl.gz", 14)(folder)
+    path = folder / "kernels.jsonl.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes(), mtime=0))
+    return path
+
+
+def make_inputs(folder: Path) -> Path:
+    import numpy as np
+
+    path = folder / "inputs.npz"
+    np.savez(path, x=np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1, 1))
+    return path
+
+
+def read_inputs(path: Path) -> Any:
+    from backends.kernels.files import model_of
+    from backends.measuring.rotation import EMPTY
+    from compofa.graph import network_to_onnx
+    from hwbench.profiling.given_data import read_feeds
+
+    feeds = read_feeds(path, model_of(network_to_onnx([EMPTY]), "empty", path.parent))
+    return [given["x"].tolist() for given in feeds]
+
+
 def make_onnx(folder: Path) -> Path:
     from compofa.blocks import Block
     from compofa.graph import network_to_onnx
@@ -593,8 +619,12 @@ READERS: dict[str, Reader] = {
     "table.csv": Reader(_table_as("table.csv"), read_table, (*TEXT, columns_swapped)),
     "table.yaml": Reader(_table_as("", 16), read_table),
     "table.parquet": Reader(_table_as("table.parquet"), read_table, BINARY),
-    "kernels": Reader(_copied(ARTEFACTS / "kernels-reference.jsonl", 14), read_kernels, (*TEXT, json_edited)),
+    "kernels": Reader(
+        _copied(ARTEFACTS / "kernels-reference.jsonl.gz", 14), read_kernels, (*TEXT, json_edited)
+    ),
+    "kernels.gz": Reader(make_packed_kernels, read_kernels, BINARY),
     "onnx-model": Reader(make_onnx, read_onnx, BINARY),
+    "inputs.npz": Reader(make_inputs, read_inputs, BINARY),
     "calibration": Reader(make_calibration, read_calibration, (*TEXT, json_edited)),
     "networks": Reader(make_networks, read_networks, (*TEXT, json_edited)),
     "subnet-model": Reader(make_subnet_model, read_subnet_model, (*TEXT, json_edited), sealed=True),

@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compofa.errors import InputError
 from hwbench import cli
 from hwbench.argument_types import add_shapes
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from backends.kernels.files import ModelFile
+    from backends.onnxruntime_int8 import Feeds
     from hwbench.profiling.measuring import Profiler
     from hwbench.profiling.profiles import Profile
     from lut.kernels.table import KernelTable
@@ -40,6 +43,13 @@ def parser() -> cli.Parser:
         action="append",
         choices=PRECISIONS,
         help="also as this; given again for more (default: fp32, the model as it is)",
+    )
+    p.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE.npz",
+        help="inputs for int8's ranges of activations, by name, N of each: tells how far int8 is off on them, too "
+        "(default: random ones, which tell the time only)",
     )
     p.add_argument(
         "--lut",
@@ -76,6 +86,7 @@ def profile(
     precision: str = "fp32",
     threads: int = 1,
     seed: int = 0,
+    calibration: Sequence[Feeds] = (),
 ) -> Profile:
     """Where the time of a model goes on this machine, by ONNX Runtime.
 
@@ -87,6 +98,7 @@ def profile(
         precision: one of :data:`PRECISIONS`; ``fp32`` leaves the model as it is.
         threads: of one run.
         seed: of the input and the order of timing.
+        calibration: inputs by name, for ``int8``; random ones unless given.
 
     Raises:
         InputError: the model cannot be read or run; says why.
@@ -100,7 +112,7 @@ def profile(
 
     with tempfile.TemporaryDirectory(prefix="hwbench-") as folder:
         path = Path(model) if isinstance(model, str | Path) else _export(model, example, Path(folder))
-        found = converted(read_model(path, shapes, batch), precision, seed)
+        found = converted(read_model(path, shapes, batch), precision, seed, calibration)
         return Profiler(threads, seed).profile(found, precision)
 
 
@@ -113,6 +125,7 @@ def _export(module: Module, example: Sequence[Any], folder: Path) -> Path:
 def execute(args: argparse.Namespace) -> int:
     """Profile, print, draw, and add to the table."""
     from backends.kernels.files import read_model
+    from hwbench.profiling.given_data import read_feeds
     from hwbench.profiling.measuring import Profiler
     from hwbench.profiling.tables import ProfileTable
     from lut.kernels import table
@@ -120,7 +133,10 @@ def execute(args: argparse.Namespace) -> int:
     for path, suffixes in ((args.csv, ()), (args.out, cli.PICTURE_SUFFIXES), (args.lut, ())):
         if path:
             cli.check_writable(path, suffixes)
+    if args.calibration and "int8" not in (args.precision or ()):
+        raise InputError("--calibration is for --precision int8, which is not given")
     model = read_model(args.model, dict(args.input), args.batch)
+    feeds = read_feeds(args.calibration, model) if args.calibration else []
     against = table.load(args.against) if args.against else None
     profiler = Profiler(args.threads, args.seed, cli.progress, cli.note, args.backend)
     precisions = dict.fromkeys(["fp32", *(args.precision or ())])
@@ -128,7 +144,7 @@ def execute(args: argparse.Namespace) -> int:
         lut = None
         if not args.no_lut:
             lut = stack.enter_context(ProfileTable(profiler.backend, args.lut))
-        found = [_one(profiler, model, precision, args.seed) for precision in precisions]
+        found = [_one(profiler, model, precision, args.seed, feeds) for precision in precisions]
         added = lut.add(found) if lut else 0
     _write(args, found)
     document = _document(found, against, lut.path if lut else None, added)
@@ -139,10 +155,15 @@ def execute(args: argparse.Namespace) -> int:
     return cli.OK
 
 
-def _one(profiler: Profiler, model: ModelFile, precision: str, seed: int) -> Profile:
+def _one(profiler: Profiler, model: ModelFile, precision: str, seed: int, feeds: Sequence[Feeds]) -> Profile:
     from backends.kernels.precision import converted
+    from hwbench.profiling.given_data import agreement
 
-    return profiler.profile(converted(model, precision, seed), precision)
+    changed = converted(model, precision, seed, feeds)
+    found = profiler.profile(changed, precision)
+    if precision != "int8" or not feeds:
+        return found
+    return replace(found, notes=(*found.notes, agreement(model, changed, feeds)))
 
 
 def _write(args: argparse.Namespace, found: Sequence[Profile]) -> None:

@@ -65,7 +65,7 @@ def reference_table(family: str) -> Path:
 
 def kernels() -> Path:
     """A table of kernels, measured on the machine that its header names."""
-    return artefact("kernels-reference.jsonl")
+    return artefact("kernels-reference.jsonl.gz")
 
 
 def accuracies_of(family: str, supernet_sha256: str) -> Path:

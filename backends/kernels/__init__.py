@@ -6,6 +6,7 @@ the reference like everything else (:mod:`backends.measuring`). In the order in 
 
 - :mod:`backends.kernels.kernel`: what a kernel is, and when two are equal.
 - :mod:`backends.kernels.costs`: its operations and bytes.
+- :mod:`backends.kernels.lean`: an ONNX file without its weights.
 - :mod:`backends.kernels.files`: ONNX files, read with care.
 - :mod:`backends.kernels.sessions`: how they are run.
 - :mod:`backends.kernels.graph`: the optimised model, and each of its nodes as a model of its own.

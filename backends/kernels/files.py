@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.kernels.lean import Torn, lean
 from compofa.errors import InputError
 from compofa.files import reading
 
@@ -25,16 +26,14 @@ class ModelFile:
 
     Args:
         name: for people.
-        proto: the model; of one that is `unchanged` without its weights, which the file has.
-        folder: where those files are.
-        unchanged: the path of the file that is the same as `proto`; None if shapes were fixed.
+        proto: the model; of one that was read, its weights stay in the file (:mod:`backends.kernels.lean`).
+        folder: where the files of its weights are.
         size_bytes: with the weights.
     """
 
     name: str
     proto: onnx.ModelProto = field(repr=False)
     folder: Path
-    unchanged: Path | None
     size_bytes: int
 
 
@@ -51,13 +50,14 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, batch: int
         InputError: it is no ONNX model, lacks a part, or leaves a shape open that nothing gives.
     """
     path = Path(path)
-    proto = _parse(path)
-    beside = _external_bytes(proto, path)
-    changed = fix_shapes(proto, shapes or {}, batch, str(path))
-    size = path.stat().st_size + beside
-    if not changed:
-        _drop_data(proto)
-    return ModelFile(path.stem, proto, path.parent, None if changed else path, size)
+    # ONNX Runtime follows no link that leads out of a folder, as hubs of models make them: the file itself is named.
+    real = path.resolve()
+    proto = _parse(path, lambda: lean(real))
+    places = {_location(tensor) for tensor in tensors(proto.graph) if is_external(tensor)}
+    if real.parent != path.parent.resolve() and places - {real.name}:
+        proto, real = _parse(path, path.read_bytes), path.absolute()  # its weights are beside the link
+    fix_shapes(proto, shapes or {}, batch, str(path))
+    return ModelFile(path.stem, proto, real.parent, proto.ByteSize() + _external_bytes(proto, real))
 
 
 def model_of(
@@ -69,26 +69,30 @@ def model_of(
 ) -> ModelFile:
     """A model that is in memory, likewise; `folder` is where the files of its weights are, if it has any."""
     fix_shapes(proto, shapes or {}, batch, name)
-    return ModelFile(name, proto, folder, None, proto.ByteSize() + _external_bytes(proto, folder / name))
+    return ModelFile(name, proto, folder, proto.ByteSize() + _external_bytes(proto, folder / name))
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def _parse(path: Path, content: Callable[[], bytes]) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if path.stat().st_size > MOST_PROTO_BYTES:
         raise InputError(f"{path} is larger than 2 GB in one file: save it with external data")
-    content = path.read_bytes()
     try:
-        proto = onnx.ModelProto.FromString(content)
-    except DecodeError:
-        # Field 1, the version of the format, comes first, then the producer or the graph.
-        begins = len(content) > 2 and content[0] == 8 and content[1] < 64
-        what = "a truncated or damaged ONNX model" if begins else "not an ONNX model"
-        raise InputError(f"{path} is {what}: export it anew") from None
+        proto = onnx.ModelProto.FromString(content())
+    except (DecodeError, Torn):
+        raise InputError(f"{path} is {_what_else(path)}: export it anew") from None
     if not proto.ir_version or not proto.graph.node:
         raise InputError(f"{path} is not an ONNX model, or one without a node")
     return proto
+
+
+def _what_else(path: Path) -> str:
+    with path.open("rb") as file:
+        begin = file.read(3)
+    # Field 1, the version of the format, comes first, then the producer or the graph.
+    begins = len(begin) > 2 and begin[0] == 8 and begin[1] < 64
+    return "a truncated or damaged ONNX model" if begins else "not an ONNX model"
 
 
 def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -102,16 +106,14 @@ def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from tensors(attribute.g)
 
 
-def _drop_data(proto: onnx.ModelProto) -> None:
-    """Let go of what need not be in memory twice."""
-    for tensor in proto.graph.initializer:
-        for field_of in ("raw_data", "float_data"):
-            tensor.ClearField(field_of)
-
-
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether its values lie in a file of their own."""
     return bool(tensor.data_location == tensor.EXTERNAL)
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    """The name of that file."""
+    return next((str(pair.value) for pair in tensor.external_data if pair.key == "location"), "")
 
 
 def _external_bytes(proto: onnx.ModelProto, path: Path) -> int:
@@ -120,7 +122,7 @@ def _external_bytes(proto: onnx.ModelProto, path: Path) -> int:
     for tensor in tensors(proto.graph):
         if is_external(tensor):
             entry = {pair.key: pair.value for pair in tensor.external_data}
-            place = entry.get("location", "")
+            place = _location(tensor)
             if not place or os.path.isabs(place) or ".." in Path(place).parts:
                 raise InputError(
                     f"{path}: the data of {tensor.name} lie at {place!r}, which is no file beside it"

@@ -24,6 +24,7 @@ from compofa.errors import RunFailed
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
 FILE = "optimised.onnx"
 PROBE = "probe.onnx"
@@ -67,6 +68,10 @@ class OptimisedModel:
     def nodes(self) -> list[onnx.NodeProto]:
         """In the order of the run."""
         return list(self.proto.graph.node)
+
+    def whole(self) -> onnxruntime.InferenceSession:
+        """All of it, ready to run: what the runtime would make of the user's file, without making it again."""
+        return open_as_is(self.folder / FILE, self.threads)
 
     # --- what flows between the nodes ---
 

@@ -1,32 +1,22 @@
 """The same model in another precision, by ONNX Runtime's own tools.
 
-``int8``: static quantisation with Q/DQ nodes, weights per channel, ranges of activations from calibration data: random
+``int8``: static quantisation (:mod:`backends.onnxruntime_int8`), ranges of activations from calibration data: random
 ones unless given. Random data give a kernel's time as well as real ones; they say nothing about accuracy. ``fp16``:
 weights and activations in half precision, input and output as they were.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from backends.kernels.files import ModelFile
 from backends.kernels.sessions import random_inputs
+from backends.onnxruntime_int8 import RANDOM_INPUTS, Feeds, quantised, quietly
 from compofa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     import onnx
-
-RANDOM_INPUTS = 2
-"""Calibration data where none are given."""
-
-Feeds = Mapping[str, Any]
 
 
 def converted(
@@ -50,12 +40,12 @@ def converted(
         raise InputError(f"unknown precision {precision!r}; there are fp32, {', '.join(CONVERSIONS)}")
     feeds = list(calibration) or _random_feeds(model, seed)
     try:
-        with _quiet():
+        with quietly():
             proto = CONVERSIONS[precision](_whole(model), feeds)
     except Exception as error:  # libraries' own, of no common root
         text = " ".join(str(error).split())[:200]
         raise RunFailed(f"{model.name} cannot be made {precision}: {type(error).__name__}: {text}") from error
-    return ModelFile(model.name, proto, model.folder, None, proto.ByteSize())
+    return ModelFile(model.name, proto, model.folder, proto.ByteSize())
 
 
 def _random_feeds(model: ModelFile, seed: int) -> list[Feeds]:
@@ -67,43 +57,10 @@ def _whole(model: ModelFile) -> onnx.ModelProto:
     import onnx
     from onnx.external_data_helper import load_external_data_for_model
 
-    if model.unchanged:
-        return onnx.load(str(model.unchanged))
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     load_external_data_for_model(proto, str(model.folder))
     return proto
-
-
-def _int8(proto: onnx.ModelProto, feeds: Sequence[Feeds]) -> onnx.ModelProto:
-    import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Given(quantization.CalibrationDataReader):
-        """One input after the other."""
-
-        def __init__(self) -> None:
-            self.left = iter(feeds)
-
-        def get_next(self) -> Feeds | None:
-            return next(self.left, None)
-
-    with tempfile.TemporaryDirectory(prefix="hwbench-") as folder:
-        plain, ready, quantised = (str(Path(folder) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
-        onnx.save(proto, plain)
-        # Symbolic shape inference refuses what it does not know; ONNX's own does.
-        quant_pre_process(plain, ready, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            ready,
-            quantised,
-            Given(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-        return onnx.load(quantised)
 
 
 def _fp16(proto: onnx.ModelProto, feeds: Sequence[Feeds]) -> onnx.ModelProto:
@@ -113,17 +70,4 @@ def _fp16(proto: onnx.ModelProto, feeds: Sequence[Feeds]) -> onnx.ModelProto:
     return found
 
 
-CONVERSIONS: dict[str, Callable[[Any, Sequence[Feeds]], Any]] = {"int8": _int8, "fp16": _fp16}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The tools print advice for people who call them by hand."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+CONVERSIONS: dict[str, Callable[[Any, Sequence[Feeds]], Any]] = {"int8": quantised, "fp16": _fp16}

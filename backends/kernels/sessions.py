@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.kernels.files import real_inputs
-from backends.onnxruntime_cpu import PROVIDERS, session_options
+from backends.onnxruntime_cpu import PROVIDERS, numpy_type, session_options
 from compofa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def open_model(model: ModelFile, threads: int, write_to: Path | None = None) -> 
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
         )
-    if not model.unchanged:
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(model.folder)
-        )
-    given = str(model.unchanged) if model.unchanged else model.proto.SerializeToString()
+        # It is never run: weights need not be there a second time, arranged for the kernels, nor in a growing arena.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(model.folder)
+    )
+    given = model.proto.SerializeToString()
     return _session(given, options, lambda text: InputError(f"{model.name}: {_why_not(text)}"))
 
 
@@ -145,16 +147,6 @@ def random_inputs(graph: onnx.GraphProto, seed: int) -> dict[str, NDArray[Any]]:
     """
     rng = np.random.default_rng(seed)
     return {value.name: _random(rng, value) for value in real_inputs(graph)}
-
-
-NUMPY_TYPES = {"float": "float32", "double": "float64"}
-"""ONNX Runtime's names of element types that NumPy calls otherwise."""
-
-
-def numpy_type(ort_type: str) -> str | None:
-    """The element type of a tensor, from ONNX Runtime's ``tensor(...)``; None of what is no tensor."""
-    found = re.fullmatch(r"tensor\((\w+)\)", ort_type)
-    return NUMPY_TYPES.get(found[1], found[1]) if found else None
 
 
 def _random(rng: np.random.Generator, value: onnx.ValueInfoProto) -> NDArray[Any]:

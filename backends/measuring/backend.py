@@ -6,7 +6,7 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
-from backends.base import Backend, Network, Settings
+from backends.base import Backend, Network, Settings, Target
 from backends.machine.clocks import Case
 from backends.measuring.pairing import Pacer
 from backends.measuring.reference import (
@@ -45,17 +45,22 @@ class PairedBackend(Backend):
     def _pacer(self) -> Pacer:
         return Pacer(self._reference_case(REFERENCE), READING_RUNS)
 
+    @property
+    def reference_target(self) -> Target:
+        """Under which what the reference takes is kept."""
+        return self.target
+
     @cached_property
     def beside(self) -> Beside:
         """The reference, made ready and looked at when it is needed first."""
         pacer = self._pacer()
-        known = known_reference(self.target, self._given_reference, self.say)
+        known = known_reference(self.reference_target, self._given_reference, self.say)
         now = at_quietest(pacer, CHECK_S if known else MEASURE_S, arithmetic_us())
         if known:
-            compare(self.target, known, now, self.say)
+            compare(self.reference_target, known, now, self.say)
         else:
             known = now
-            keep(self.target, now, self.say)
+            keep(self.reference_target, now, self.say)
         return Beside(pacer, known)
 
     @property

@@ -143,7 +143,7 @@ def _random(folder: Path, seed: int, found: Collected) -> Iterator[ModelFile]:
         except HwbenchError as error:
             found.left_out.append(str(error))
             continue
-        yield ModelFile(network.name, model.proto, model.folder, model.unchanged, model.size_bytes)
+        yield ModelFile(network.name, model.proto, model.folder, model.size_bytes)
         path.unlink()
 
 
@@ -162,7 +162,7 @@ def _batch(
             try:
                 one = stack.enter_context(optimised(model, profiler.threads, profiler.seed))
                 counts = network_kernels(one)
-                whole = profiler.whole(model, one)
+                whole = profiler.whole(one)
             except HwbenchError as error:
                 found.left_out.append(str(error))
                 continue

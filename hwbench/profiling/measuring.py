@@ -15,7 +15,7 @@ from backends.kernels import layers
 from backends.kernels.bench import KernelBench, KernelTimes
 from backends.kernels.files import ModelFile
 from backends.kernels.graph import Cut, OptimisedModel, optimised
-from backends.kernels.sessions import open_model, run
+from backends.kernels.sessions import run
 from backends.measuring.timing import TimingSettings
 from backends.onnxruntime_cpu import OnnxRuntimeBackend
 from compofa.errors import InputError
@@ -89,9 +89,9 @@ class Profiler:
         """
         start = clock()
         with optimised(model, self.threads, self.seed) as made:
-            latency, differs = self._whole(model, made)
+            latency, differs = self._whole(made)
             times = self.bench.kernels(made)
-            again, _ = self._whole(model, made)
+            again, _ = self._whole(made)
             nodes = _nodes(model, made, times)
         notes = _notes(nodes)
         if differs:
@@ -114,13 +114,13 @@ class Profiler:
             seconds=clock() - start,
         )
 
-    def whole(self, model: ModelFile, made: OptimisedModel) -> Measurement:
-        """The latency of `model`, of which `made` is the optimised one; nothing else."""
-        return self._whole(model, made)[0]
+    def whole(self, made: OptimisedModel) -> Measurement:
+        """The latency of a model, and nothing else."""
+        return self._whole(made)[0]
 
-    def _whole(self, model: ModelFile, made: OptimisedModel) -> tuple[Measurement, bool]:
+    def _whole(self, made: OptimisedModel) -> tuple[Measurement, bool]:
         """The latency, and whether two runs give different outputs."""
-        session = open_model(model, self.threads)
+        session = made.whole()
         one, other = (run(session, made.feeds) for _ in range(2))
         differs = any(not _equal(one[name], other[name]) for name in one)
         (found,), _ = self.bench.networks([self.bench.network_case(session, made.feeds)])

@@ -19,8 +19,9 @@ from typing import Any
 from backends.base import Measurement, Target
 from backends.kernels.kernel import MOST_ELEMENTS, Kernel
 from compofa.errors import InputError
-from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
+from compofa.files import AppendFile, ClosedAtEnd, parse_json
 from lut.header import target_differences
+from lut.kernels.packed import unpacked
 from lut.kinds import kind_of
 from lut.lines import check_measurement, checksum
 from lut.paths import default_path
@@ -161,13 +162,13 @@ class KernelTable:
 
 
 def load(path: Path) -> KernelTable:
-    """The table at `path`. A torn last line is left out.
+    """The table at `path`, packed or not. A torn last line is left out.
 
     Raises:
         OSError: it cannot be read.
         InputError: it is no table of kernels, or a line of it is wrong; names the file and the line.
     """
-    content = read_bounded(path)
+    content = unpacked(path)
     return _parse(Path(path), content[: content.rfind(b"\n") + 1], content)
 
 

@@ -95,7 +95,7 @@ def test_a_bound_run_computes_the_model() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(precision="int4"), "no precision 'int4'; it has fp32"),
+        (Settings(precision="int4"), "no precision 'int4'; it has fp32, int8"),
         (Settings(threads=0), "at least 1"),
         (Settings(batch=0), "at least 1"),
         (Settings(threads=10**6), "1000000 threads cannot run at once"),

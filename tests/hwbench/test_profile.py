@@ -106,6 +106,39 @@ def test_precisions_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "home" / "tables").exists()
 
 
+def test_own_data_tell_how_far_int8_is_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, data = model(tmp_path / "tiny.onnx"), tmp_path / "own.npz"
+    np.savez(data, x=np.random.default_rng(0).standard_normal((20, 1, 8, 10, 10)))
+    assert profile.main([str(path), "--precision", "int8", "--calibration", str(data), "--no-lut"]) == 0
+    said = capsys.readouterr().err
+    off = float(said.partition("its output is ")[2].split()[0])
+    assert 0.1 < off < 10 and "on 20 inputs given" in said and "times of 100" in said
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"z": np.ones((2, 1, 8, 10, 10))}, "holds arrays called z; tiny has the inputs x"),
+        ({"x": np.ones((2, 8, 10, 10))}, "(N, 1, 8, 10, 10)"),
+        ({"x": np.ones((0, 1, 8, 10, 10))}, "one or more"),
+        ({"x": np.array(["a"])}, "something else than arrays of numbers"),
+        (None, "no .npz file, or a truncated one"),
+    ],
+)
+def test_data_that_do_not_fit_are_one_line(
+    arrays: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "own.npz"
+    if arrays:
+        np.savez(data, **arrays)
+    else:
+        data.write_bytes(b"PK\x03\x04 torn")
+    path = model(tmp_path / "tiny.onnx")
+    assert profile.main([str(path), "--precision", "int8", "--calibration", str(data)]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
 def test_two_tables_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, lut = model(tmp_path / "tiny.onnx"), tmp_path / "k.jsonl"
     assert profile.main([str(path), "--lut", str(lut)]) == 0
@@ -128,6 +161,7 @@ def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["tiny.onnx", "--out", "picture.txt"], "must end in one of"),
         (["tiny.onnx", "--backend", "torch"], "not torch"),
         (["tiny.onnx", "--against", "tiny.onnx"], "an ONNX model"),
+        (["tiny.onnx", "--calibration", "x.npz"], "is for --precision int8"),
         (["open.onnx"], "give --input x=SHAPE or --batch N"),
         (["tiny.onnx", "--lut", "other.jsonl"], "another runtime version"),
     ],
@@ -144,6 +178,22 @@ def test_bad_input_is_one_line(
     assert profile.main(arguments) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
+
+
+def test_a_table_of_another_runtime_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"backend": "onnxruntime", "device": "x", "versions": {"onnxruntime": "0.1"}, "details": {}}
+    header = {"format": "hwbench-kernels", "schema": 1, "created": "", "target": other, "host": {}}
+    lut = tmp_path / "other.jsonl"
+    for backend, said in (
+        ("onnxruntime", "onnxruntime 0.1, and here is onnxruntime"),
+        ("tvm", "table of tvm"),
+    ):
+        lut.write_text(json.dumps(header | {"target": other | {"backend": backend}}) + "\n", encoding="utf-8")
+        assert predict.main(["--onnx", str(model(tmp_path / "tiny.onnx")), "--lut", str(lut)]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
 
 
 def test_in_python_a_path_gives_a_profile(tmp_path: Path) -> None:

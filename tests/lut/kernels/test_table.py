@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,21 @@ def test_what_is_written_is_read(tmp_path: Path, table: KernelTable) -> None:
     for kernel, m in found.entries.items():
         assert m.latency_ms == pytest.approx(table.entries[kernel].latency_ms, rel=1e-5)
     assert [n.kernels for n in found.networks] == [n.kernels for n in table.networks]
+
+
+def test_a_packed_table_is_read_and_damage_to_it_named(tmp_path: Path, table: KernelTable) -> None:
+    path = tmp_path / "k.jsonl"
+    write(path, table)
+    packed = tmp_path / "k.jsonl.gz"
+    content = gzip.compress(path.read_bytes())
+    packed.write_bytes(content)
+    assert load(packed).entries == load(path).entries
+    packed.write_bytes(content[:-20])
+    with pytest.raises(InputError, match="cut off"):
+        load(packed)
+    packed.write_bytes(content[:20] + b"\xff" * 20 + content[40:])
+    with pytest.raises(InputError, match="damaged gzip"):
+        load(packed)
 
 
 def test_only_what_is_new_is_added(tmp_path: Path, table: KernelTable) -> None:
