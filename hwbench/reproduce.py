@@ -35,6 +35,17 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--seeds", type=cli.positive_int, metavar="N", help="how many (default: 3; fast: 2)")
     p.add_argument(
+        "--share",
+        type=cli.positive_number,
+        help="of the recipes' steps that are taken, the same of all (default: 1; fast: 0.01)",
+    )
+    p.add_argument(
+        "--subnets",
+        type=cli.positive_int,
+        metavar="N",
+        help="random ones that are measured, of a method's space and of CompOFA's (default: 200 each; fast: 6)",
+    )
+    p.add_argument(
         "--lut",
         type=Path,
         metavar="FILE",
@@ -53,26 +64,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Train, evaluate, search, tell."""
-    setting = FAST if args.fast else FULL
-    setting = replace(setting, seeds=args.seeds or setting.seeds)
+    setting = read_setting(args)
     args.out.mkdir(parents=True, exist_ok=True)
     cli.check_writable(args.out / "reproduce.json")
     import torch
 
     torch.set_num_threads(args.threads)
     table = find_table(args)
-    runs = [
-        measured
-        for seed in range(setting.seeds)
-        for measured in run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
-    ]
-    document = describe(rows_of(runs), setting, table)
-    write(args.out / "reproduce.json", document)
+    runs: list[Run] = []
+    for seed in range(setting.seeds):
+        runs += run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
+        document = describe(rows_of(runs), replace(setting, seeds=seed + 1), table)
+        write(args.out / "reproduce.json", document)
     if args.json:
         cli.emit_json(document)
     else:
         show(document)
     return cli.OK
+
+
+def read_setting(args: argparse.Namespace) -> Setting:
+    """The full or the fast setting, with what `args` change of it."""
+    changes = {name: getattr(args, name) for name in ("share", "subnets", "seeds") if getattr(args, name)}
+    return replace(FAST if args.fast else FULL, **changes)
 
 
 def find_table(args: argparse.Namespace) -> Path:
@@ -133,7 +147,7 @@ def recipe(name: str, seed: int, setting: Setting) -> Recipe:
     from compofa.recipe import Recipe
 
     found = Recipe.load(name)
-    return replace(found, seed=seed, epoch_scale=found.epoch_scale / setting.shorten)
+    return replace(found, seed=seed, epoch_scale=found.epoch_scale * setting.share)
 
 
 def cost_of(supernet: Path) -> dict[str, Any]:
