@@ -50,15 +50,17 @@ class Setting:
         share: of the recipes' steps that are taken.
         subnets: random ones that are measured, of a method's space and of CompOFA's, each.
         seeds: how many.
+        data: that is trained and tested on.
     """
 
     share: float
     subnets: int
     seeds: int
+    data: str
 
 
-FULL = Setting(share=1.0, subnets=200, seeds=3)
-FAST = Setting(share=0.01, subnets=6, seeds=2)
+FULL = Setting(share=1.0, subnets=200, seeds=3, data="glyphs")
+FAST = Setting(share=0.01, subnets=6, seeds=2, data="glyphs")
 """Shows that every part runs; its accuracies say nothing of the methods."""
 
 

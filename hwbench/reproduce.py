@@ -35,6 +35,11 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--seeds", type=cli.positive_int, metavar="N", help="how many (default: 3; fast: 2)")
     p.add_argument(
+        "--data",
+        choices=("glyphs", "digits"),
+        help="glyphs, or what is learned in half an hour and tells less (default: glyphs)",
+    )
+    p.add_argument(
         "--share",
         type=cli.positive_number,
         help="of the recipes' steps that are taken, the same of all (default: 1; fast: 0.01)",
@@ -85,7 +90,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def read_setting(args: argparse.Namespace) -> Setting:
     """The full or the fast setting, with what `args` change of it."""
-    changes = {name: getattr(args, name) for name in ("share", "subnets", "seeds") if getattr(args, name)}
+    names = ("data", "share", "subnets", "seeds")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name)}
     return replace(FAST if args.fast else FULL, **changes)
 
 
@@ -111,7 +117,7 @@ def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: in
     from compofa.spaces.space import get_space
     from hwbench.evaluate import choose
 
-    data = load_data(FAMILY, "train")
+    data = load_data(setting.data, "train")
     family = get_family(FAMILY)
 
     def train(name: str, teacher: Path | None = None) -> Path:
@@ -147,7 +153,7 @@ def recipe(name: str, seed: int, setting: Setting) -> Recipe:
     from compofa.recipe import Recipe
 
     found = Recipe.load(name)
-    return replace(found, seed=seed, epoch_scale=found.epoch_scale * setting.share)
+    return replace(found, data=setting.data, seed=seed, epoch_scale=found.epoch_scale * setting.share)
 
 
 def cost_of(supernet: Path) -> dict[str, Any]:
@@ -166,7 +172,7 @@ def evaluate(supernet: Path, archs: Sequence[Arch], out: Path, workers: int) -> 
     from compofa.parallel_evaluation import Source, correct_counts
     from hwbench.evaluate import make_header
 
-    opened = open_with_data(supernet, FAMILY)
+    opened = open_with_data(supernet, None)
     evaluator = Evaluator(opened.supernet, opened.train, opened.test)
     with AccuracyFile(out, make_header(opened)) as file:
         todo = [arch for arch in dict.fromkeys(archs) if arch not in file.accuracies.correct]
