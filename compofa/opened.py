@@ -65,6 +65,6 @@ def own_data(path: Path, identity: SupernetIdentity) -> str:
     if not is_there(identity.data_source):
         raise InputError(
             f"{path} was trained on {identity.data_source}, which is not there:"
-            " say where it is with --data imagefolder:PATH"
+            f" say where it is with --data {identity.data_source.partition(':')[0]}:..."
         )
     return identity.data_source

@@ -51,7 +51,7 @@ def parser() -> cli.Parser:
     )
     p.add_argument(
         "--data",
-        help="glyphs, digits or imagefolder:PATH, whose test split is used (default: what the supernet was trained on)",
+        help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN: the test split (default: that of training)",
     )
     p.add_argument(
         "--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread, on the CPU"

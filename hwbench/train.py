@@ -30,7 +30,9 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="supernet to start and distil from, ours or a published state dict of the recipe's family",
     )
-    p.add_argument("--data", help="glyphs, digits or imagefolder:PATH (default: the recipe's)")
+    p.add_argument(
+        "--data", help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN (default: the recipe's)"
+    )
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     p.add_argument("--threads", type=cli.positive_int, help="of torch on the CPU (default: all cores)")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="automatic mixed precision")

@@ -13,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compofa.data import Augmentation, Augmenter, ImageData, Pixels, load_data
-from compofa.data import folder as folder_module
+from compofa.data import Augmentation, Augmenter, ImageData, Pixels, load_data, photographs
 from compofa.data.base import NORMALISATIONS, Indices
 from compofa.data.decode import decode, decode_varied
 from compofa.data.loading import BatchSpec, default_workers, load
@@ -201,7 +200,7 @@ def test_in_training_another_image_stands_in_for_a_broken_one(folder, tmp_path):
 
 
 def test_a_folder_where_nothing_can_be_read_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_module, "MOST_BROKEN", 5)
+    monkeypatch.setattr(photographs, "MOST_BROKEN", 5)
     names = [f"{'ant' if n % 2 else 'bee'}/{n}.jpg" for n in range(24)]
     data = broken(folder, names, tmp_path / "data")
     with pytest.raises(
