@@ -17,7 +17,7 @@ from compofa.accuracy import Accuracies
 from compofa.accuracy_predictor import AccuracyPredictor
 from compofa.spaces.space import get_space
 from hwbench import shipped
-from hwbench.evaluate import choose
+from hwbench.evaluating import choose
 
 RANDOM_SUBNETS = 1600
 """As many as `hwbench evaluate --space ofa --sample 1600` measured."""

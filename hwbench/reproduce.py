@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,19 +113,19 @@ def find_table(args: argparse.Namespace) -> Path:
 
 def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: int) -> list[Run]:
     """All methods with one seed."""
-    from compofa.data import load_data
     from compofa.spaces.registry import get_family
     from compofa.spaces.space import get_space
-    from hwbench.evaluate import choose
+    from hwbench import training_runs
+    from hwbench.evaluating import choose
+    from hwbench.training_progress import training_progress
 
-    data = load_data(setting.data, "train")
     family = get_family(FAMILY)
 
     def train(name: str, teacher: Path | None = None) -> Path:
-        from compofa.training.trainer import Trainer
-        from hwbench.train import train_to_the_end
-
-        return train_to_the_end(Trainer(recipe(name, seed, setting), data, folder / name, teacher))
+        out = folder / name
+        return training_runs.train(
+            recipe(name, seed, setting), out=out, teacher=teacher, progress=training_progress
+        ).path
 
     teacher = train(TEACHER)
     shared = choose(get_space("compofa", family), setting.subnets, seed=1)
@@ -166,23 +167,13 @@ def cost_of(supernet: Path) -> dict[str, Any]:
 
 def evaluate(supernet: Path, archs: Sequence[Arch], out: Path, workers: int) -> Callable[[Arch], float]:
     """Measure subnets, but for those that the file has; gives the accuracy of each."""
-    from compofa.accuracy import AccuracyFile
-    from compofa.evaluate import Evaluator
-    from compofa.opened import open_with_data
-    from compofa.parallel_evaluation import Source, correct_counts
-    from hwbench.evaluate import make_header
+    from hwbench.evaluating import evaluate as measure
 
-    opened = open_with_data(supernet, None)
-    evaluator = Evaluator(opened.supernet, opened.train, opened.test)
-    with AccuracyFile(out, make_header(opened)) as file:
-        todo = [arch for arch in dict.fromkeys(archs) if arch not in file.accuracies.correct]
-        todo.sort(key=lambda arch: arch.resolution)
-        counts = correct_counts(evaluator, Source(supernet, opened.data), todo, workers) if todo else ()
-        with cli.progress(f"evaluating {supernet.parent.name}", len(todo)) as advance:
-            for arch, correct in zip(todo, counts, strict=True):
-                file.add(arch, correct)
-                advance(1)
-        return file.accuracies.accuracy
+    def shown(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        return cli.progress(f"evaluating {supernet.parent.name}", total)
+
+    found = measure(supernet, lambda space: archs, out=out, workers=workers, progress=shown)
+    return found.accuracies.accuracy
 
 
 def cloud(archs: Sequence[Arch], accuracy: Callable[[Arch], float], table: Path) -> Cloud:
