@@ -98,7 +98,7 @@ def _samples(number: int, shard: Path) -> Iterator[tuple[str, str, int, int, int
 
 def _members(shard: Path) -> Iterator[dict[str, Any]]:
     """As the library's reader gives them, but with the place of a member for its content, unless that is a class."""
-    with tarfile.open(shard, "r:") as opened:
+    with tarfile.TarFile(shard) as opened:
         tar: Any = opened  # of which `members` is no public name
         for member in tar:
             if not member.isreg():
