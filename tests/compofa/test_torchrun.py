@@ -262,7 +262,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(whole, tmp_path):
 
 def wait_for_steps(run: subprocess.Popen[str], out: Path) -> None:
     """Wait until the run has logged a step, and make sure that it is not done."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 300
     while not ((out / LOG_FILE).exists() and (out / LOG_FILE).read_bytes()):
         assert run.poll() is None and time.monotonic() < limit
         time.sleep(0.01)
