@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hwbench.frontier import Cloud
 
 import hwbench
 from compofa.accuracy import Accuracies, Header, append
@@ -29,6 +28,7 @@ from compofa.evaluate import make_evaluator
 from compofa.spaces.arch import Arch
 from compofa.spaces.layout import encode
 from hwbench import build_lut, shipped, validate
+from hwbench.frontiers.cloud import Cloud
 from hwbench.int8_accuracy import correct_in_int8
 
 SPACE = "compofa"
@@ -94,7 +94,7 @@ def near_frontiers(
     while len(found) < min(count, len(archs)):
         for precision, ms in latency.items():
             rest = left[precision]
-            front = cloud([archs[i] for i in rest], ms[rest], accuracy[rest]).frontier().archs()
+            front = cloud([archs[i] for i in rest.tolist()], ms[rest], accuracy[rest]).frontier().archs()
             on_it = {archs.index(arch) for arch in front}
             found |= dict.fromkeys(sorted(on_it))
             left[precision] = np.array([i for i in rest if i not in on_it])

@@ -27,7 +27,7 @@ from compofa.evaluate import make_evaluator
 from compofa.spaces.layout import Genotypes, decode
 from compofa.spaces.space import get_space
 from hwbench import shipped
-from hwbench.evaluate import choose
+from hwbench.evaluating import choose
 from hwbench.searching.engine import search
 from hwbench.searching.problem import Problem
 from lut.calibration import load_model

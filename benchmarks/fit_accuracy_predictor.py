@@ -17,7 +17,7 @@ from compofa.accuracy import Accuracies, AccuracyOrigin
 from compofa.accuracy.fitting import fit_predictor
 from compofa.spaces.space import get_space
 from hwbench import shipped
-from hwbench.evaluate import choose
+from hwbench.evaluating import choose
 
 RANDOM_SUBNETS = 1600
 """As many as `hwbench evaluate --space ofa --sample 1600` measured."""

@@ -63,8 +63,9 @@ def own_data(path: Path, identity: SupernetIdentity) -> str:
     if identity.data_source is None:
         raise InputError(f"{path} does not say what it was trained on: give --data")
     if not is_there(identity.data_source):
+        shards = identity.data_source.startswith("webdataset:")
+        name = "webdataset:PATTERN" if shards else "imagefolder:PATH"
         raise InputError(
-            f"{path} was trained on {identity.data_source}, which is not there:"
-            " say where it is with --data imagefolder:PATH"
+            f"{path} was trained on {identity.data_source}, which is not there: say where it is with --data {name}"
         )
     return identity.data_source

@@ -26,6 +26,8 @@ RECIPES = (
     "glyphs-sandwich",
     "digits-teacher",
     "digits-compofa",
+    "digits-proxyless",
+    "digits-resnet",
     "imagenet-teacher",
     "imagenet-ofa",
     "imagenet-compofa",

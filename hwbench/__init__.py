@@ -57,6 +57,7 @@ _PUBLIC = {
     "build_table": "hwbench.building",
     "couplings": "hwbench.frontiers.couplings",
     "doctor": "hwbench.examining",
+    "evaluate": "hwbench.evaluating",
     "families": "hwbench.api",
     "get_family": "compofa.spaces.registry",
     "get_space": "compofa.spaces.space",
@@ -67,6 +68,7 @@ _PUBLIC = {
     "search": "hwbench.searching.run",
     "showing": "hwbench.telling",
     "specialize": "hwbench.specializing.run",
+    "train": "hwbench.training_runs",
     "validate": "hwbench.validating.run",
 }
 """Where each public name lives."""

@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,22 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--seeds", type=cli.positive_int, metavar="N", help="how many (default: 3; fast: 2)")
     p.add_argument(
+        "--data",
+        choices=("glyphs", "digits"),
+        help="glyphs, or what is learned in half an hour and tells less (default: glyphs)",
+    )
+    p.add_argument(
+        "--share",
+        type=cli.positive_number,
+        help="of the recipes' steps that are taken, the same of all (default: 1; fast: 0.01)",
+    )
+    p.add_argument(
+        "--subnets",
+        type=cli.positive_int,
+        metavar="N",
+        help="random ones that are measured, of a method's space and of CompOFA's (default: 200 each; fast: 6)",
+    )
+    p.add_argument(
         "--lut",
         type=Path,
         metavar="FILE",
@@ -53,26 +70,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Train, evaluate, search, tell."""
-    setting = FAST if args.fast else FULL
-    setting = replace(setting, seeds=args.seeds or setting.seeds)
+    setting = read_setting(args)
     args.out.mkdir(parents=True, exist_ok=True)
     cli.check_writable(args.out / "reproduce.json")
     import torch
 
     torch.set_num_threads(args.threads)
     table = find_table(args)
-    runs = [
-        measured
-        for seed in range(setting.seeds)
-        for measured in run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
-    ]
-    document = describe(rows_of(runs), setting, table)
-    write(args.out / "reproduce.json", document)
+    runs: list[Run] = []
+    for seed in range(setting.seeds):
+        runs += run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
+        document = describe(rows_of(runs), replace(setting, seeds=seed + 1), table)
+        write(args.out / "reproduce.json", document)
     if args.json:
         cli.emit_json(document)
     else:
         show(document)
     return cli.OK
+
+
+def read_setting(args: argparse.Namespace) -> Setting:
+    """The full or the fast setting, with what `args` change of it."""
+    names = ("data", "share", "subnets", "seeds")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name)}
+    return replace(FAST if args.fast else FULL, **changes)
 
 
 def find_table(args: argparse.Namespace) -> Path:
@@ -91,19 +112,19 @@ def find_table(args: argparse.Namespace) -> Path:
 
 def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: int) -> list[Run]:
     """All methods with one seed."""
-    from compofa.data import load_data
     from compofa.spaces.registry import get_family
     from compofa.spaces.space import get_space
-    from hwbench.evaluate import choose
+    from hwbench import training_runs
+    from hwbench.evaluating import choose
+    from hwbench.training_progress import training_progress
 
-    data = load_data(FAMILY, "train")
     family = get_family(FAMILY)
 
     def train(name: str, teacher: Path | None = None) -> Path:
-        from compofa.training.trainer import Trainer
-        from hwbench.train import train_to_the_end
-
-        return train_to_the_end(Trainer(recipe(name, seed, setting), data, folder / name, teacher))
+        out = folder / name
+        return training_runs.train(
+            recipe(name, seed, setting), out=out, teacher=teacher, progress=training_progress
+        ).path
 
     teacher = train(TEACHER)
     shared = choose(get_space("compofa", family), setting.subnets, seed=1)
@@ -132,7 +153,7 @@ def recipe(name: str, seed: int, setting: Setting) -> Recipe:
     from compofa.recipe import Recipe
 
     found = Recipe.load(name)
-    return replace(found, seed=seed, epoch_scale=found.epoch_scale / setting.shorten)
+    return replace(found, data=setting.data, seed=seed, epoch_scale=found.epoch_scale * setting.share)
 
 
 def cost_of(supernet: Path) -> dict[str, Any]:
@@ -145,23 +166,13 @@ def cost_of(supernet: Path) -> dict[str, Any]:
 
 def evaluate(supernet: Path, archs: Sequence[Arch], out: Path, workers: int) -> Callable[[Arch], float]:
     """Measure subnets, but for those that the file has; gives the accuracy of each."""
-    from compofa.accuracy import AccuracyFile
-    from compofa.evaluate import Evaluator
-    from compofa.opened import open_with_data
-    from compofa.parallel_evaluation import Source, correct_counts
-    from hwbench.evaluate import make_header
+    from hwbench.evaluating import evaluate as measure
 
-    opened = open_with_data(supernet, FAMILY)
-    evaluator = Evaluator(opened.supernet, opened.train, opened.test)
-    with AccuracyFile(out, make_header(opened)) as file:
-        todo = [arch for arch in dict.fromkeys(archs) if arch not in file.accuracies.correct]
-        todo.sort(key=lambda arch: arch.resolution)
-        counts = correct_counts(evaluator, Source(supernet, opened.data), todo, workers) if todo else ()
-        with cli.progress(f"evaluating {supernet.parent.name}", len(todo)) as advance:
-            for arch, correct in zip(todo, counts, strict=True):
-                file.add(arch, correct)
-                advance(1)
-        return file.accuracies.accuracy
+    def shown(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        return cli.progress(f"evaluating {supernet.parent.name}", total)
+
+    found = measure(supernet, lambda space: archs, out=out, workers=workers, progress=shown)
+    return found.accuracies.accuracy
 
 
 def cloud(archs: Sequence[Arch], accuracy: Callable[[Arch], float], table: Path) -> Cloud:

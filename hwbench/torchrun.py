@@ -41,6 +41,11 @@ def joined(device: str) -> Iterator[str]:
         dist.destroy_process_group()
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks: number 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _join(backend: str) -> None:
     """Meet the other processes. What a process tells them of where it is goes under the number of the attempt: torchrun
     keeps its store when it starts the processes again, and the addresses of those that are gone with it."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from compofa.stopping import deferred
 from hwbench import cli
 
 if TYPE_CHECKING:
-    from compofa.recipe import Recipe
-    from compofa.training.trainer import Trainer
+    from compofa.training.plan import Plan
+    from hwbench.training_runs import Trained
 
 
 def parser() -> cli.Parser:
@@ -30,7 +28,9 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="supernet to start and distil from, ours or a published state dict of the recipe's family",
     )
-    p.add_argument("--data", help="glyphs, digits or imagefolder:PATH (default: the recipe's)")
+    p.add_argument(
+        "--data", help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN (default: the recipe's)"
+    )
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     p.add_argument("--threads", type=cli.positive_int, help="of torch on the CPU (default: all cores)")
     p.add_argument("--amp", choices=("bf16", "fp16"), help="automatic mixed precision")
@@ -83,127 +83,62 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Train, or go on training, what `args` describe."""
-    recipe = read_recipe(args)
+    from hwbench.torchrun import is_first
+    from hwbench.training_runs import open_recipe, plan_training, train
+
+    recipe = open_recipe(args.recipe, data=args.data, epoch_scale=args.epoch_scale, seed=args.seed)
     if args.plot:
         cli.check_writable(args.plot, cli.PICTURE_SUFFIXES)
     if not args.dry_run:
         args.out.mkdir(parents=True, exist_ok=True)
         cli.check_writable(args.out / "log.jsonl")
-
-    import torch
-
-    from compofa.data import load_data
-    from compofa.training.trainer import Trainer
-    from hwbench.torchrun import joined
-
     if args.threads:
+        import torch
+
         torch.set_num_threads(args.threads)
-    with joined(args.device) as device:
-        data = load_data(recipe.data, "train")
-        options = {"device": device, "amp": args.amp, "checkpoint_every_s": args.checkpoint_every}
-        options |= {"micro_batch": args.micro_batch, "data_workers": args.data_workers}
-        trainer = Trainer(recipe, data, args.out, args.teacher, **options)
-        if args.dry_run:
-            _report_plan(args, trainer)
-            return cli.OK
-        try:
-            with _tensorboard(args, trainer) as on_log:
-                path = train_to_the_end(trainer, _validator(args, trainer), args.validate_every, on_log)
-        finally:
-            if args.plot and trainer.world.rank == 0:
-                _plot(args, trainer)
-        if trainer.world.rank == 0:
-            _report(args, trainer, path)
+    names = ("out", "teacher", "device", "amp", "micro_batch", "data_workers")
+    options = {name: getattr(args, name) for name in names}
+    options["checkpoint_every_s"] = args.checkpoint_every
+    if args.dry_run:
+        plan = plan_training(recipe, **options)
+        if is_first():
+            _report_plan(plan, args.json)
+        return cli.OK
+    from hwbench.training_progress import training_progress
+
+    try:
+        trained = train(
+            recipe,
+            **options,
+            validate_every=args.validate_every,
+            tensorboard=args.tensorboard,
+            progress=training_progress,
+        )
+    finally:
+        if args.plot and is_first():
+            _plot(args.plot, args.out, recipe.name)
+    if is_first():
+        _report(trained, args.json)
     return cli.OK
 
 
-def read_recipe(args: argparse.Namespace) -> Recipe:
-    """The recipe that `args` name, with what they change of it."""
-    from dataclasses import replace
-
-    from compofa.recipe import Recipe
-
-    changes = {"data": args.data, "epoch_scale": args.epoch_scale, "seed": args.seed}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    return replace(Recipe.load(args.recipe), **changes)
-
-
-def train_to_the_end(
-    trainer: Trainer,
-    validate: Callable[[Trainer], dict[str, Any]] = lambda trainer: {},
-    validate_every: int = 0,
-    on_log: Callable[[dict[str, Any]], None] = lambda entry: None,
-) -> Path:
-    """Train, or until a signal says stop: then the step that is being taken is finished first. See
-    :meth:`compofa.training.trainer.Trainer.run`.
-
-    Raises:
-        KeyboardInterrupt: it was told to stop; there is a checkpoint.
-    """
-    from hwbench.training_progress import training_progress
-
-    shown = training_progress if trainer.world.rank == 0 else _silent
-    path = None
-    try:
-        with (
-            deferred("stopping at the end of a step, with a checkpoint") as stop,
-            shown(f"training {trainer.recipe.name}", trainer.total_steps(), trainer.steps_done()) as advance,
-        ):
-            path = trainer.run(advance, stop, validate, validate_every, on_log)
-    except KeyboardInterrupt:
-        pass  # whether it came in time is said by what there is
-    if path is None:
-        raise KeyboardInterrupt(f"{trainer.out} holds a checkpoint; the same command goes on from there")
-    return path
-
-
-@contextmanager
-def _silent(label: str, total: int, done: int) -> Iterator[Callable[[dict[str, Any]], None]]:
-    yield lambda entry: None
-
-
-@contextmanager
-def _tensorboard(args: argparse.Namespace, trainer: Trainer) -> Iterator[Callable[[dict[str, Any]], None]]:
-    if not args.tensorboard or trainer.world.rank:
-        yield lambda entry: None
-        return
-    from hwbench.curves import TensorBoard
-
-    with TensorBoard(args.out / "tensorboard") as board:
-        yield board.write
-
-
-def _validator(args: argparse.Namespace, trainer: Trainer) -> Callable[[Trainer], dict[str, Any]]:
-    if not args.validate_every or trainer.world.rank:
-        return lambda trainer: {}
-    from compofa.data import load_data
-    from compofa.training.validation import Validator
-
-    data = trainer.data
-    return Validator(load_data(trainer.recipe.data, "test", data.class_names, data.normalisation))
-
-
-def _plot(args: argparse.Namespace, trainer: Trainer) -> None:
+def _plot(picture: Path, out: Path, recipe: str) -> None:
     from compofa.training.state import LOG_FILE
     from hwbench.curves import draw_curves, read_log
 
-    log = args.out / LOG_FILE
+    log = out / LOG_FILE
     if log.exists() and log.stat().st_size:
-        draw_curves(args.plot, read_log(log), f"{trainer.recipe.name} on {trainer.data.name}")
+        draw_curves(picture, read_log(log), recipe)
 
 
-def _report_plan(args: argparse.Namespace, trainer: Trainer) -> None:
+def _report_plan(plan: Plan, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from compofa.training.plan import plan
-
-    found = plan(trainer)
-    hours = sum(stage.hours_left for stage in found.stages)
-    if trainer.world.rank:
-        return
-    if args.json:
-        stages = [{**asdict(stage), "hours_left": stage.hours_left} for stage in found.stages]
-        return cli.emit_json({**asdict(found), "stages": stages, "hours_left": hours, "origin": "predicted"})
+    if as_json:
+        stages = [{**asdict(stage), "hours_left": stage.hours_left} for stage in plan.stages]
+        return cli.emit_json(
+            {**asdict(plan), "stages": stages, "hours_left": plan.hours_left, "origin": "predicted"}
+        )
     rows = [
         (
             stage.name,
@@ -213,35 +148,31 @@ def _report_plan(args: argparse.Namespace, trainer: Trainer) -> None:
             f"{stage.step_s:.2f}",
             f"{stage.hours_left:.2f}",
         )
-        for stage in found.stages
+        for stage in plan.stages
     ]
     columns = ("stage", "steps left", "images", "images x subnets", "s a step", "hours left")
-    cli.print_table(
-        f"{trainer.recipe.name} on {len(trainer.data)} images of {trainer.data.name}", columns, rows
+    cli.print_table(f"{plan.recipe} on {plan.data_images} images of {plan.data}", columns, rows)
+    print(
+        f"hours    {plan.hours_left:.2f}, predicted by steps of {plan.probe_images} images at {plan.resolution} px that"
+        " were measured just now"
     )
     print(
-        f"hours    {hours:.2f}, predicted by steps of {found.probe_images} images at {found.resolution} px that were"
-        " measured just now"
-    )
-    print(
-        f"memory   about {found.memory_bytes / 1e9:.1f} GB a process, predicted, for {found.images_at_once} images at"
+        f"memory   about {plan.memory_bytes / 1e9:.1f} GB a process, predicted, for {plan.images_at_once} images at"
         " once (--micro-batch)"
     )
 
 
-def _report(args: argparse.Namespace, trainer: Trainer, path: Path) -> None:
-    cost, steps = trainer.cost, trainer.total_steps()
-    summary = {"supernet": str(path), "recipe": trainer.recipe.name, "steps": steps, **vars(cost)}
-    if args.json:
-        cli.emit_json(summary)
-    else:
-        print(f"supernet {path}")
-        print(
-            f"cost     {cost.images} images, {cost.subnet_passes} image-subnet passes, "
-            f"{cost.teacher_passes} teacher passes, {cost.cpu_s:.0f} processor seconds"
-        )
-        if cost.broken:
-            print(f"broken   {cost.broken} times an image could not be read, and another took its place")
+def _report(trained: Trained, as_json: bool) -> None:
+    if as_json:
+        return cli.emit_json(trained.summary)
+    cost = trained.cost
+    print(f"supernet {trained.path}")
+    print(
+        f"cost     {cost.images} images, {cost.subnet_passes} image-subnet passes, "
+        f"{cost.teacher_passes} teacher passes, {cost.cpu_s:.0f} processor seconds"
+    )
+    if cost.broken:
+        print(f"broken   {cost.broken} times an image could not be read, and another took its place")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Data sets: images that come out at any resolution, by name (`glyphs`, `digits`, `imagefolder:PATH`)."""
+"""Data sets: images that come out at any resolution, by name (`glyphs`, `digits`, `imagefolder:PATH`,
+`webdataset:PATTERN`)."""
 
 from compofa.data.arrays import ArrayData
 from compofa.data.augmentation import Augmentation, Augmenter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,14 @@ from compofa.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+File = Path | BinaryIO
+"""An encoded image; ``str`` of it is what it is called in errors."""
+
 MIDDLE = 0.875
 """Of the shorter side: what is looked at where nothing is random, as the reference implementations do."""
 
 
-def decode(file: Path, resolution: int) -> NDArray[np.uint8]:
+def decode(file: File, resolution: int) -> NDArray[np.uint8]:
     """The middle of an image, (resolution, resolution, 3).
 
     Raises:
@@ -34,7 +37,7 @@ def decode(file: Path, resolution: int) -> NDArray[np.uint8]:
 
 
 def decode_varied(
-    file: Path, resolution: int, augmentation: Augmentation, rng: np.random.Generator
+    file: File, resolution: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A random part of an image in random colours, maybe mirrored, (resolution, resolution, 3). Of a JPEG no more
     pixels are decoded than that takes.
@@ -78,7 +81,7 @@ def _resized(image: Image.Image, resolution: int, box: Box) -> Image.Image:
 class _naming:
     """Around Pillow's decoders, which raise whatever a broken file makes them stumble over."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: File) -> None:
         self.file = file
 
     def __enter__(self) -> None: ...
@@ -89,7 +92,7 @@ class _naming:
             raise InputError(f"{self.file} cannot be read as an image: {reason}") from error
 
 
-def _as_rgb(opened: Image.Image, file: Path) -> Image.Image:
+def _as_rgb(opened: Image.Image, file: File) -> Image.Image:
     """8-bit RGB, on white where it is transparent."""
     from PIL import Image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
@@ -100,3 +101,6 @@ def load(
 
 def _begin_worker(number: int) -> None:
     leave_to_parent()
+    # What is sent to all processes of a job at its end (`timeout`, Slurm) is the parent's to heed: it needs the images
+    # of the step that it is taking, and torch raises in the middle of that when a worker goes.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -53,6 +53,9 @@ class Plan:
     """A run.
 
     Args:
+        recipe: its name.
+        data: the name of the training images.
+        data_images: how many there are.
         stages: in order.
         images_at_once: that go through a network together, in a process.
         memory_bytes: of a process, predicted: of the device's own memory on CUDA, else of the machine's.
@@ -60,11 +63,19 @@ class Plan:
         resolution: that it measured at.
     """
 
+    recipe: str
+    data: str
+    data_images: int
     stages: tuple[StagePlan, ...]
     images_at_once: int
     memory_bytes: int
     probe_images: int
     resolution: int
+
+    @property
+    def hours_left(self) -> float:
+        """Predicted."""
+        return sum(stage.hours_left for stage in self.stages)
 
 
 def plan(trainer: Trainer) -> Plan:
@@ -79,7 +90,16 @@ def plan(trainer: Trainer) -> Plan:
         gone = steps if number < done.stage else done.step if number == done.stage else 0
         passes = images * stage.subnets_per_step
         stages.append(StagePlan(stage.name, steps, steps - gone, images, passes, probe.step_s(number)))
-    return Plan(tuple(stages), probe.at_once, probe.memory_bytes(), probe.images, probe.resolution)
+    return Plan(
+        recipe.name,
+        trainer.data.name,
+        len(trainer.data),
+        tuple(stages),
+        probe.at_once,
+        probe.memory_bytes(),
+        probe.images,
+        probe.resolution,
+    )
 
 
 class _Probe:

@@ -1,4 +1,4 @@
-"""What a run is: what a run that goes on from its checkpoint must have in common with it."""
+"""What a run is: what one that goes on from its checkpoint must have in common with it, what its result says of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from compofa.data import ImageData
+from compofa.data import ImageData, absolute_name
 from compofa.errors import InputError
 from compofa.identity import hash_names
 from compofa.recipe import Recipe
@@ -29,6 +29,22 @@ def run_identity(
         "precision": amp or "fp32",
         "processes": processes,
         "micro batch": micro_batch or 0,
+    }
+
+
+def provenance(
+    recipe: Recipe, data: ImageData, teacher_sha256: str | None, amp: str | None, processes: int
+) -> dict[str, Any]:
+    """What a supernet's file says of how it was trained, JSON-ready, but for the cost."""
+    return {
+        "recipe": asdict(recipe),
+        "data": data.name,
+        "data_source": absolute_name(recipe.data),
+        "class_names": list(data.class_names),
+        "normalisation": data.normalisation,
+        "teacher_sha256": teacher_sha256,
+        "precision": amp or "fp32",
+        "processes": processes,
     }
 
 

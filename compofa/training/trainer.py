@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from compofa.checkpoint import save_supernet
-from compofa.data import ImageData, Pixels, absolute_name
+from compofa.data import ImageData, Pixels
 from compofa.errors import InputError, RunFailed
 from compofa.recipe import Recipe
 from compofa.spaces.registry import get_family
@@ -28,9 +28,10 @@ from compofa.training.average import WeightAverage
 from compofa.training.clock import StepClock
 from compofa.training.feed import Feed
 from compofa.training.norms import synchronise
-from compofa.training.run_identity import check_same_run, run_identity
+from compofa.training.recorder import Entry, Recorder
+from compofa.training.run_identity import check_same_run, provenance, run_identity
 from compofa.training.schedule import Schedule, StepDraw, stage_steps
-from compofa.training.state import Cost, Log, Progress, State, kept
+from compofa.training.state import Cost, Progress, State, kept
 from compofa.training.step import Stepper, make_optimizer
 from compofa.training.teacher import start
 from compofa.world import World
@@ -39,7 +40,6 @@ SUPERNET_FILE = "supernet.safetensors"
 LOG_EVERY = 20
 """Steps between two lines of the log."""
 
-Entry = dict[str, Any]
 Fed = tuple[StepDraw, Pixels]
 
 
@@ -186,24 +186,20 @@ class Trainer:
         """
         self._agree()
         self.out.mkdir(parents=True, exist_ok=True)
-        log = Log(self.out, self.cost.images) if self.world.rank == 0 else None
+        recorder = Recorder(self.out, self.cost.images, on_log) if self.world.rank == 0 else None
 
         def after(entry: Entry, due: bool) -> None:
             on_step(entry)
-            entries = [entry] if due else []
-            if log and validate_every and self.steps_done() % validate_every == 0:
-                where = {name: entry[name] for name in ("stage", "step", "images")}
-                entries.append({**where, **validate(self)})
-            for written in entries:
-                if log:
-                    log.write(written)
-                    on_log(written)
+            if recorder and due:
+                recorder.write(entry)
+            if recorder and validate_every and self.steps_done() % validate_every == 0:
+                recorder.write_validated(entry, validate(self))
 
         try:
             return self._run_stages(after, stop)
         finally:
-            if log:
-                log.close()
+            if recorder:
+                recorder.close()
 
     def _agree(self) -> None:
         """Raise RunFailed unless all processes begin with the same weights at the same step."""
@@ -235,25 +231,13 @@ class Trainer:
             self.progress = Progress(number + 1, 0)
             self.save()
         if self.world.rank == 0:
-            save_supernet(self.supernet, path, self._provenance())
+            made = provenance(self.recipe, self.data, self.teacher_sha256, self.amp, self.world.size)
+            save_supernet(self.supernet, path, {**made, "cost": asdict(self.cost)})
         return path
 
     def _begin_stage(self) -> None:
         self.optimizer = make_optimizer(self.supernet, self.recipe)
         self.average = WeightAverage(self.supernet, self.recipe.ema) if self.recipe.ema else None
-
-    def _provenance(self) -> dict[str, Any]:
-        return {
-            "recipe": asdict(self.recipe),
-            "data": self.data.name,
-            "data_source": absolute_name(self.recipe.data),
-            "class_names": list(self.data.class_names),
-            "normalisation": self.data.normalisation,
-            "teacher_sha256": self.teacher_sha256,
-            "precision": self.amp or "fp32",
-            "processes": self.world.size,
-            "cost": asdict(self.cost),
-        }
 
     def _run_stage(self, number: int, after: Callable[[Entry, bool], None], stop: Callable[[], bool]) -> bool:
         """Take the steps of a stage that are left; returns whether it came to its end."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compofa.data import Augmentation, Augmenter, ImageData, Pixels, load_data
-from compofa.data import folder as folder_module
+from compofa.data import Augmentation, Augmenter, ImageData, Pixels, load_data, photographs
 from compofa.data.base import NORMALISATIONS, Indices
 from compofa.data.decode import decode, decode_varied
 from compofa.data.loading import BatchSpec, default_workers, load
@@ -56,6 +57,17 @@ def test_workers_make_what_one_process_makes_in_the_same_order(folder):
     for one, other in zip(alone, together, strict=True):
         assert one.images.dtype == torch.uint8 and torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+
+
+def test_a_signal_to_all_processes_is_left_to_the_parent(folder):
+    data = load_data(f"imagefolder:{folder}", "train")
+    with closing(load(data, specs(9), workers=1)) as batches:
+        next(batches)
+        (worker,) = active_children()
+        os.kill(worker.pid, signal.SIGTERM)
+        assert len(list(batches)) == 8
+    worker.join(20)
+    assert worker.exitcode == 0
 
 
 def test_processes_that_read_leave_a_core_and_share_the_machine(monkeypatch):
@@ -201,7 +213,7 @@ def test_in_training_another_image_stands_in_for_a_broken_one(folder, tmp_path):
 
 
 def test_a_folder_where_nothing_can_be_read_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_module, "MOST_BROKEN", 5)
+    monkeypatch.setattr(photographs, "MOST_BROKEN", 5)
     names = [f"{'ant' if n % 2 else 'bee'}/{n}.jpg" for n in range(24)]
     data = broken(folder, names, tmp_path / "data")
     with pytest.raises(

@@ -42,12 +42,12 @@ base_lr = 1.0
 lr_images = 2048
 warmup_epochs = 0
 subnets_per_step = 2
-depths = [2, 3, 4]
+depths = [2, 3]
 expands = [3, 6]
 kernels = [3, 5, 7]
 """
-BATCH = 31
-"""Odd: shares of two and of three processes differ in size."""
+BATCH = 7
+"""So that shares of two and of three processes differ in size. Few, as the steps of all processes are taken twice."""
 STEPS = 45
 
 
@@ -138,7 +138,9 @@ def test_with_synchronised_bn_the_loss_is_that_of_one_process(
     tmp_path, log_all, in_processes, processes, steps
 ):
     recipe = Recipe.load(str(write_recipe(tmp_path, steps)))
-    recipe = replace(recipe, sync_bn=True, dropout=0.0)
+    # in bolder steps a difference in the last digit grows by half each time: to 1e-5 in 45 of them, whatever computes
+    stages = tuple(replace(stage, base_lr=0.1) for stage in recipe.stages)
+    recipe = replace(recipe, sync_bn=True, dropout=0.0, stages=stages)
     digits = load_data(recipe.data, "train")
     data = Doubles("digits", digits.images, digits.labels, digits.class_names, digits.margin)
 
@@ -260,7 +262,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(whole, tmp_path):
 
 def wait_for_steps(run: subprocess.Popen[str], out: Path) -> None:
     """Wait until the run has logged a step, and make sure that it is not done."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 300
     while not ((out / LOG_FILE).exists() and (out / LOG_FILE).read_bytes()):
         assert run.poll() is None and time.monotonic() < limit
         time.sleep(0.01)

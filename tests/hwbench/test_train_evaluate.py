@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from compofa.accuracy import Accuracies
 from compofa.checkpoint import open_supernet, save_supernet
+from compofa.errors import InputError
 from compofa.glyphs import CLASSES as GLYPH_CLASSES
 from compofa.spaces.arch import Arch
 from compofa.spaces.registry import GLYPHS
@@ -25,6 +26,7 @@ from compofa.supernet import Supernet
 from compofa.supernet import supernet as supernet_module
 from compofa.training.state import State
 from compofa.training.trainer import Trainer
+from hwbench import evaluating, training_runs
 
 QUICK = ["--epoch-scale", "0.002", "--threads", "1", "--json"]
 
@@ -42,6 +44,20 @@ def test_train_reports_its_cost_and_is_done_the_second_time(supernet, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert summary["supernet"] == str(supernet)
     assert summary["subnet_passes"] == summary["images"] == 64 * summary["steps"]
+
+
+def test_the_same_in_python_says_nothing(supernet, tmp_path, capfd):
+    again = training_runs.train("digits-teacher", out=supernet.parent, epoch_scale=0.002)
+    assert again.path == supernet and again.summary["images"] == again.cost.images == 64 * again.steps
+    archs = [Arch.parse(arch) for arch in ARCHS]
+    found = evaluating.evaluate(supernet, archs, space="ofa", workers=1)
+    kept = evaluating.evaluate(supernet, archs[::-1], space="ofa", workers=1, out=tmp_path / "a.jsonl")
+    assert found.archs == tuple(archs) and found.values == kept.values[::-1]
+    assert Accuracies.load(tmp_path / "a.jsonl").correct == found.accuracies.correct
+    assert all(0 < value < 1 for value in found.values)
+    with pytest.raises(InputError, match="does not follow the rule of space compofa"):
+        evaluating.evaluate(supernet, archs, space="compofa", workers=1)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_train_distils_from_a_teacher(supernet, tmp_path, capsys):
