@@ -5,11 +5,11 @@ BIN := .venv/bin
 export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.venv/pycache
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check lint bench clean
+.PHONY: demo docs test test-all check lint bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,tvm]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,docs,tvm]'
 	touch $@
 
 # TensorRT-RTX, which builds engines without a GPU, and the Python bindings of TensorRT, without TensorRT: the tests
@@ -47,6 +47,9 @@ test-all: .venv/installed .venv/tensorrt .venv/axe lint
 
 check: .venv/installed  ## the gate: do the latency models still predict the golden measurements as well?
 	$(BIN)/python -m hwbench.check --golden tests/golden
+
+docs: .venv/installed  ## the documentation, into build/site
+	$(BIN)/python -m mkdocs build --strict
 
 lint: .venv/installed
 	$(BIN)/ruff check .

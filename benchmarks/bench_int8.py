@@ -145,8 +145,8 @@ def report_frontiers(
     for precision, one in clouds.items():
         front, volumes[precision] = one.frontier(), one.hypervolume(worst)
         print(
-            f"{precision}: frontier of {len(front)} of {len(one)} subnets, {front.latency_ms.min():.3f} to "
-            f"{front.latency_ms.max():.3f} ms, {100 * front.accuracy.min():.1f} to {100 * front.accuracy.max():.1f} %, "
+            f"{precision}: frontier of {len(front)} of {len(one)} subnets, {front.cost.min():.3f} to "
+            f"{front.cost.max():.3f} ms, {100 * front.accuracy.min():.1f} to {100 * front.accuracy.max():.1f} %, "
             f"hypervolume {volumes[precision]:.5f} ms x accuracy"
         )
         for ms, accuracy in front.points:

@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("jinja2", reason="Jinja2 is not installed: pip install 'hwbench[report]'")
     path = tmp_path_factory.mktemp("report")
     shutil.copy(shipped.reference_table("glyphs"), path / "epyc.jsonl")
-    calibrate(path / "epyc.jsonl", noise=0.004)
+    calibrate(path / "epyc.jsonl", noise=0.03)
     make_table(path / "slow.jsonl", "Slow core", lambda block: 6 + block.kernel)
     calibrate(path / "slow.jsonl")
     make_table(path / "odd.jsonl", NASTY, lambda block: 0.5 + 4 / block.in_shape[1])

@@ -84,7 +84,7 @@ def test_a_limit_that_is_to_be_kept_leaves_room_for_the_error(opened, written):
     page.evaluate("document.querySelector('[name=\"group-1-sure\"]').click()")
     kept = page.evaluate(shown)
     page.evaluate("document.querySelector('[name=\"group-1-sure\"]').click()")
-    assert error > 0.006  # else nothing is to be seen
+    assert error > 0.015  # else nothing is to be seen in three digits
     assert kept < ms and kept * (1 + error) <= 1.005 * limit  # shown to three digits
 
 
@@ -121,7 +121,7 @@ def test_it_fits_a_phone(opened):
     page.size(390)
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.size(1200)
-    assert wide <= 390  # less the scroll bar, where there is one
+    assert 300 < wide <= 390  # less a scroll bar
 
 
 @pytest.mark.parametrize(

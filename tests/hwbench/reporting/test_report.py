@@ -6,7 +6,7 @@ import re
 import pytest
 from made_tables import NASTY
 
-from hwbench import report
+from hwbench import report, shipped
 
 
 def test_the_page_is_small_and_loads_nothing(written):
@@ -49,6 +49,8 @@ def test_every_number_says_where_it_comes_from(written):
         (["--lut", "epyc.jsonl", "--space", "unheard-of"], "unheard-of"),
         (["--lut", "epyc.jsonl", "--out", "page.txt"], "must end in one of .html"),
         (["--lut", "epyc.jsonl", "--accuracy", "epyc.jsonl"], "accurac"),
+        (["--lut", "epyc.jsonl", str(shipped.kernels())], "which answers for models: give some with --onnx"),
+        (["--lut", str(shipped.kernels()), "--onnx", "model.onnx"], "no table of blocks"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_the_old_page(
