@@ -59,6 +59,7 @@ _PUBLIC = {
     "doctor": "hwbench.examining",
     "evaluate": "hwbench.evaluating",
     "families": "hwbench.api",
+    "fit": "hwbench.fitting.latency",
     "get_family": "compofa.spaces.registry",
     "get_space": "compofa.spaces.space",
     "network": "hwbench.api",

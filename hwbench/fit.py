@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from compofa.errors import InputError
 from hwbench import cli
+from hwbench.fitting import COVERAGE
 
 if TYPE_CHECKING:
-    from compofa.spaces.family import Family
-    from compofa.spaces.layout import Genotypes
     from lut.predictors.auto import AutoPredictor
-    from lut.predictors.base import Floats
-    from lut.subnet_model import SubnetModel
-
-COVERAGE = 0.9
-"""Of the intervals that are reported."""
-ODD = 100
-"""Times a generic device, from which on a file is suspected of other units than milliseconds."""
 
 
 def parser() -> cli.Parser:
@@ -72,52 +64,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def execute(args: argparse.Namespace) -> int:
     """Read, fit, score, save."""
-    from compofa.spaces.registry import get_family
-    from lut.predictors import ESTIMATORS
-    from lut.predictors.auto import AutoPredictor, check_model
-    from lut.subnet_model import SubnetModel
-
-    family = get_family(args.family)
     if args.accuracy:
-        return execute_accuracy(args, family)
+        return execute_accuracy(args)
     if args.column is None or args.wanted_error:
         raise InputError("--measured needs --column NAME, and has no --wanted-error, which is of accuracies")
-    if args.model != "auto":
-        check_model(args.model)
     cli.check_writable(args.out)
-    genotypes, measured_ms, target = read_measured(args.measured, family, args.column)
-    chosen, rest = split(len(genotypes), args.samples, args.seed)
-    models = tuple(ESTIMATORS) if args.model == "auto" else (args.model,)
-    predictor = AutoPredictor(models, args.seed, cli.note)
-    model = SubnetModel.fit(family, args.column, genotypes[chosen], measured_ms[chosen], predictor)
-    model.about.update(
-        measured=args.measured.name,
-        target=target,
-        rows=len(genotypes),
-        cross_validated=assess_unseen(model),
-        held_out=assess(model, genotypes[rest], measured_ms[rest]) if len(rest) > 1 else None,
+    from hwbench.fitting.latency import fit
+
+    model = fit(
+        args.measured,
+        args.column,
+        family=args.family,
+        model=args.model,
+        samples=args.samples,
+        seed=args.seed,
+        out=args.out,
     )
-    model.save(args.out)
     document = {
         "model": str(args.out),
-        "family": family.name,
+        "family": model.family.name,
         "column": args.column,
         "origin": "predicted",
-        "samples": len(chosen),
+        "samples": len(model.genotypes),
         "seed": args.seed,
-        "weights": predictor.weights,
-        "candidates": predictor.candidates,
+        "weights": model.predictor.weights,
+        "candidates": model.predictor.candidates,
         **model.about,
     }
     if args.json:
         cli.emit_json(document)
     else:
-        _print(document, predictor)
+        _print(document, model.predictor)
     return cli.OK
 
 
-def execute_accuracy(args: argparse.Namespace, family: Family) -> int:
+def execute_accuracy(args: argparse.Namespace) -> int:
     """The same for accuracies, by :mod:`hwbench.fitting.accuracy`."""
+    from compofa.spaces.registry import get_family
     from hwbench.fitting.accuracy import describe, fit_accuracy, print_fitted
     from hwbench.measured_accuracies import COLUMN, load_measured
 
@@ -126,7 +109,9 @@ def execute_accuracy(args: argparse.Namespace, family: Family) -> int:
             "--samples and --model are of latencies: accuracies are cross-validated, by all models"
         )
     cli.check_writable(args.out)
-    fitted = fit_accuracy(load_measured(args.accuracy, family, args.column or COLUMN), args.seed)
+    fitted = fit_accuracy(
+        load_measured(args.accuracy, get_family(args.family), args.column or COLUMN), args.seed
+    )
     fitted.predictor.save(args.out)
     document = {"predictor": str(args.out), **describe(fitted, args.wanted_error)}
     if args.json:
@@ -135,96 +120,6 @@ def execute_accuracy(args: argparse.Namespace, family: Family) -> int:
         print_fitted(document)
         print(f"predictor {args.out}")
     return cli.OK
-
-
-# --- what is learned from ---
-
-
-def read_measured(path: Path, family: Family, column: str) -> tuple[Genotypes, Floats, str | None]:
-    """The measured subnets, distinct, their latencies in ms, and the target if the file tells it; says what looks
-    odd.
-
-    Raises:
-        ValueError: the file is no such file; names the line.
-    """
-    from lut.subnet_model import merge_repeats
-    from lut.subnets_csv import read_subnets
-
-    file = read_subnets(path, family)
-    measured_ms = file.latencies(column)
-    genotypes, merged_ms, spread_pct = merge_repeats(file.genotypes, measured_ms)
-    if spread_pct is not None:
-        cli.note(
-            f"{len(file.genotypes) - len(genotypes)} rows repeat a subnet of another row (slots past a unit's depth "
-            f"do not count): their median is taken; repeats differ from it by {spread_pct:.2f} % in the mean"
-        )
-    if warning := odd_units(family, genotypes, merged_ms):
-        cli.warn(f"{column}: {warning}")
-    return genotypes, merged_ms, file.target
-
-
-def odd_units(family: Family, genotypes: Genotypes, measured_ms: Floats) -> str | None:
-    """A warning if the latencies are orders of magnitude away from what launches, work and bytes cost on a
-    generic device; None if they are not."""
-    import numpy as np
-
-    from lut.predictors.subnets import subnet_rows
-
-    times = float(np.median(measured_ms / subnet_rows(family, genotypes).prior))
-    if 1 / ODD <= times <= ODD:
-        return None
-    unit = "microseconds" if times > 1 else "seconds"
-    return (
-        f"the latencies are {max(times, 1 / times):,.0f} times {'above' if times > 1 else 'below'} those of a generic "
-        f"device: are they {unit}? hwbench takes them for milliseconds"
-    )
-
-
-def split(count: int, samples: int | None, seed: int) -> tuple[Any, Any]:
-    """Indices of the rows to fit on, random unless all are, and of the others.
-
-    Raises:
-        ValueError: there are not so many rows.
-    """
-    import numpy as np
-
-    if samples is None:
-        return np.arange(count), np.arange(0)
-    if samples > count:
-        raise InputError(f"--samples {samples}, but only {count} distinct subnets were measured")
-    order = np.random.default_rng(seed).permutation(count)
-    return order[:samples], order[samples:]
-
-
-# --- how good it is ---
-
-
-def assess_unseen(model: SubnetModel) -> dict[str, Any]:
-    """Scores of the cross-validated predictions, and how many of the rows the intervals hold that were made
-    without them."""
-    from lut.predictors.conformal import checked_coverage
-    from lut.predictors.subnets import subnet_rows
-    from lut.scores import scores
-
-    unseen_ms = model.predictor.unseen_ms
-    rows = subnet_rows(model.family, model.genotypes)
-    coverage = checked_coverage(rows, model.latency_ms, unseen_ms, COVERAGE, model.predictor.seed)
-    return {**scores(model.latency_ms, unseen_ms), "coverage_pct": coverage}
-
-
-def assess(model: SubnetModel, genotypes: Genotypes, measured_ms: Floats) -> dict[str, Any]:
-    """Scores on subnets that were not used, the coverage of the intervals and their mean relative width."""
-    import numpy as np
-
-    from lut.scores import scores
-
-    predicted, low, high = model.interval(genotypes, COVERAGE)
-    return {
-        "subnets": len(genotypes),
-        **scores(measured_ms, predicted),
-        "coverage_pct": float(100 * np.mean((low <= measured_ms) & (measured_ms <= high))),
-        "mean_width_pct": float(100 * np.mean((high - low) / predicted)),
-    }
 
 
 # --- reporting ---

@@ -17,8 +17,8 @@ from lut.costs import macs
 
 NAMES = {
     "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
-    "build_table", "couplings", "doctor", "evaluate", "families", "get_family", "get_space", "network", "open_table",
-    "pareto", "reference_table", "search", "showing", "specialize", "train", "validate",
+    "build_table", "couplings", "doctor", "evaluate", "families", "fit", "get_family", "get_space", "network",
+    "open_table", "pareto", "reference_table", "search", "showing", "specialize", "train", "validate",
 }  # fmt: skip
 
 
