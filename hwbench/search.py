@@ -288,7 +288,11 @@ def print_summary(document: dict[str, Any], top: int) -> None:
 def promise_text(document: dict[str, Any]) -> str:
     """What limits hold for, in a line."""
     paces = [target["pace"] for target in document["targets"].values()]
-    when = "now" if any(pace != 1 for pace in paces) else "as it was when it was validated (--recheck N: as it is now)"
+    when = (
+        "now"
+        if any(pace != 1 for pace in paces)
+        else "as it was when it was validated (--recheck N: as it is now)"
+    )
     slower = ", ".join(f"{100 * (pace - 1):+.1f} %" for pace in paces)
     told = f" ({slower} against its validation)" if when == "now" else ""
     return f"promise   kept by the device, {when}{told}, with probability {document['confidence']:g} each"

@@ -1,4 +1,4 @@
-"""What a device keeps: an upper bound of a network's latency that its measurement stays within, with a given probability.
+"""What a device keeps: a bound that the measured latency of a network stays within, with a given probability.
 
 A calibration tells how far measured networks lay from predictions that did not know them. The quantile of these
 residuals bounds the next one (conformal prediction: Vovk et al., Algorithmic Learning in a Random World; out of

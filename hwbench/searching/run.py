@@ -71,7 +71,11 @@ class SearchResult:
     def columns(self) -> list[str]:
         """Names of the costs: those of the sources, what is promised of them, and what is counted; of several sources
         each with its own name."""
-        return [*columns_of(self.predicting), *columns_of(self.promises), *(cost.name for cost in self.counted)]
+        return [
+            *columns_of(self.predicting),
+            *columns_of(self.promises),
+            *(cost.name for cost in self.counted),
+        ]
 
     @property
     def predicting(self) -> dict[str, CostModel]:

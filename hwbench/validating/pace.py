@@ -42,7 +42,9 @@ def pace_now(
     calibration = calibration_of(source.cost, source, force)
     most = len(calibration.archs)
     if not FEWEST <= count <= most:
-        raise InputError(f"--recheck must be {FEWEST} to {most}, the networks of the calibration, not {count}")
+        raise InputError(
+            f"--recheck must be {FEWEST} to {most}, the networks of the calibration, not {count}"
+        )
     if backend is None:
         table = calibration.table
         backend = open_backend(table.target, seed)
@@ -51,9 +53,7 @@ def pace_now(
     return measure_again(backend, calibration, count, seed)
 
 
-def measure_again(
-    backend: Backend, calibration: Calibration, count: int, seed: int
-) -> tuple[float, ...]:
+def measure_again(backend: Backend, calibration: Calibration, count: int, seed: int) -> tuple[float, ...]:
     """Now over then of `count` networks of a calibration, spread evenly over its latencies, in random order."""
     then = calibration.measured_ms
     spread = np.argsort(then)[np.linspace(0, len(then) - 1, count).round().astype(int)]
