@@ -92,8 +92,8 @@ class Residuals:
 
     @cached_property
     def levels(self) -> Floats:
-        """The median ratio of each pass, shape (passes,)."""
-        level: Floats = np.median(self.ratios, axis=0)
+        """Each pass against the mean of all, by the median network, shape (passes,)."""
+        level: Floats = np.median(self.ratios / self.ratios.mean(axis=1, keepdims=True), axis=0)
         return level
 
     @cached_property
@@ -213,11 +213,11 @@ class Bound:
     def margin(self) -> float:
         """The quantile of the errors, as a share of a network of typical latency."""
         shape, seen = self._chosen
-        error = self.residuals.within if self.now else self.residuals.across
         spread = shape.spread(self.residuals.predicted_ms)
-        sizes = (error - seen[:, None]) / spread[:, None]
+        # Across passes even where the pace is known: passes are minutes apart, as a recheck and what follows may be.
+        sizes = (self.residuals.across - seen[:, None]) / spread[:, None]
         found = pooled_quantile(sizes, self.confidence)
-        return found * self._uncertainty(float(sizes.std())) if found > 0 else found
+        return found * self._uncertainty(float(self.residuals.within.std())) if found > 0 else found
 
     def _uncertainty(self, deviation: float) -> float:
         """By how much the errors are larger because the pace now is known from a few networks only, and because these
