@@ -144,11 +144,11 @@ def _line(name: str, rows: list[dict[str, Any]]) -> None:
         np.array([row[f"{what}_ms"] for row in rows])
         for what in ("limit", "promised", "predicted", "measured")
     )
-    off = measured / predicted - 1
+    off = measured / predicted / np.array([row["pace"] for row in rows]) - 1
     slack, of_limit = (100 * np.mean(1 - measured / of) for of in (promised, limit))
     print(
         f"{name:42} {len(rows):4} kept {100 * np.mean(measured <= limit):5.1f} %, slack mean {slack:5.2f} % of the "
-        f"promise ({of_limit:5.2f} % of the limit); measured over predicted {100 * off.mean():+.2f} % "
+        f"promise ({of_limit:5.2f} % of the limit); measured over predicted at this pace {100 * off.mean():+.2f} % "
         f"(s {100 * off.std():.2f})"
     )
 

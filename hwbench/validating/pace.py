@@ -8,8 +8,10 @@ import numpy as np
 
 from compofa.errors import InputError
 from hwbench.inputs.promises import calibration_of
+from hwbench.inputs.trust import insist
 from hwbench.telling import progress
 from hwbench.validating.measuring import check_target, open_backend
+from lut.calibration import MOST_REPEATABILITY_PCT
 from lut.model import LatencyModel
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def pace_now(
         backend: that measures on the table's target, opened already.
 
     Raises:
-        InputError: it is no such table, or `count` is below :data:`FEWEST` or above the calibration's.
+        InputError: it is no such table, `count` is below :data:`FEWEST` or above the calibration's, or the networks
+            scatter too much for a promise.
         BackendUnavailable: the target is not here.
     """
     if not isinstance(source.cost, LatencyModel):
@@ -50,7 +53,15 @@ def pace_now(
         backend = open_backend(table.target, seed)
         check_target(table.target, backend.target, force=False)
         backend.use_reference(table.header.host.get("reference"))
-    return measure_again(backend, calibration, count, seed)
+    found = measure_again(backend, calibration, count, seed)
+    scatter_pct = 100 * float(np.std(found, ddof=1) / np.mean(found))
+    if scatter_pct > MOST_REPEATABILITY_PCT:
+        insist(
+            f"the networks of the calibration, measured again, scatter by {scatter_pct:.0f} % around their pace, more "
+            f"than {MOST_REPEATABILITY_PCT:g} %: the machine is too busy for a promise (hwbench doctor says why)",
+            force,
+        )
+    return found
 
 
 def measure_again(backend: Backend, calibration: Calibration, count: int, seed: int) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,8 @@ class SlowBackend:
 
     table: Table
     factor: float
+    scatter: float = 0.0
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @property
     def target(self) -> Target:
@@ -146,7 +148,8 @@ class SlowBackend:
         assert reference is None
 
     def network_latencies(self, networks) -> list[Measurement]:
-        times = [self.factor * self.table.latency_ms(blocks) for blocks in networks]
+        factors = self.factor * self.rng.lognormal(0, self.scatter, len(networks))
+        times = [factor * self.table.latency_ms(b) for factor, b in zip(factors, networks, strict=True)]
         return [Measurement("measured", ms, ms, ms) for ms in times]
 
 
@@ -172,6 +175,21 @@ def measures(table: Table, misses: int):
         return {"latency_ms": measured[-1], "origin": "measured"}
 
     return measure
+
+
+def test_a_busy_machine_promises_less_or_nothing(files, monkeypatch) -> None:
+    def margin(scatter: float, force: bool = False) -> float:
+        table = Table.load(files["a"])
+        monkeypatch.setattr(pace, "open_backend", lambda target, seed: SlowBackend(table, 1.0, scatter))
+        options = {"latency_ms": 2, "confidence": 0.9, "recheck": 12, "force": force}
+        found = hwbench.search(files["a"], space="compofa", **options)
+        (promise,) = found.promises.values()
+        return promise.bound.margin
+
+    assert margin(0.05) > 2 * margin(0.0)
+    with pytest.raises(InputError, match=r"scatter by \d+ % around their pace.*too busy for a promise"):
+        margin(0.3)
+    assert margin(0.3, force=True) > 0.2
 
 
 @pytest.mark.parametrize(("misses", "tries", "count"), [(0, 3, 1), (1, 3, 2), (9, 3, 3), (1, 1, 1)])
