@@ -262,5 +262,5 @@ def pooled_quantile(errors: Floats, confidence: float) -> float:
         confidence: at most networks / (networks + 1).
     """
     networks, passes = errors.shape
-    rank = math.ceil(passes * (networks + 1) * confidence - 1e-9)
+    rank = max(math.ceil(passes * (networks + 1) * confidence - 1e-9), 1)
     return float(np.sort(errors, axis=None)[rank - 1])

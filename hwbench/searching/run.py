@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from hwbench.inputs.coverage import LeftOut, common_resolutions, runnable
 from hwbench.inputs.trust import insist, note_differences
 from hwbench.searching import engine
 from hwbench.searching.engine import Found
+from hwbench.searching.limits import Limit, constraints_of, limits_of
 from hwbench.searching.problem import Evaluated, Problem
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
@@ -28,15 +28,10 @@ from lut.costs import CostModel, macs, params, within_memory
 
 if TYPE_CHECKING:
     from compofa.spaces.family import Family
-    from lut.lookup import Lookup
     from lut.promised import Promised
 
-SPARE = 2.0
-"""Times the largest additive cost, which stands for no limit: a model that is not additive may say more."""
 LIMITABLE = {"max_macs": macs, "max_params": params}
 """What can be limited beside the costs that a search is given."""
-
-Limit = float | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -206,7 +201,7 @@ def search(
         note_differences(source.cost, accuracies.of)
     most = {"max_macs": max_macs, "max_params": max_params}
     counted = {name: LIMITABLE[name](searched.family) for name, limit in most.items() if limit}
-    constraints = _constraints(
+    constraints = constraints_of(
         latency_ms, sources, {counted[name].name: most[name] or 0.0 for name in counted}
     )
     own = {source.cost.name for source in sources.values()}
@@ -306,53 +301,3 @@ def check_supernet(accuracy: AccuracySource, sha256: str, space: str, force: boo
             f"{accuracy.path} holds accuracies {accuracy.of}, not of this one ({sha256[:12]}): {advice}",
             force,
         )
-
-
-# --- limits ---
-
-
-def _constraints(
-    latency_ms: Limit | Sequence[Limit], sources: Mapping[str, Source], counted: Mapping[str, float]
-) -> list[dict[str, float]]:
-    """What each result must meet; limits of counted costs hold for all."""
-    limits = latency_ms if isinstance(latency_ms, Sequence) else [latency_ms]
-    own = {source.cost.name: name for name, source in sources.items()}
-    always = {own.get(cost, cost): limit for cost, limit in counted.items()}
-    found = [{**_limit(limit, list(sources)), **always} for limit in limits]
-    return found or ([always] if always else [])
-
-
-def _limit(limit: Limit, names: Sequence[str]) -> dict[str, float]:
-    """Limits by name.
-
-    Raises:
-        InputError: one names no target, or none where there are several, or is not positive.
-    """
-    given = dict(limit) if isinstance(limit, Mapping) else {"": limit}
-    found: dict[str, float] = {}
-    for name, value in given.items():
-        if name and name not in names:
-            raise InputError(
-                f"--latency-ms {name}={value:g}: there is no target {name!r}, only {', '.join(names)}"
-            )
-        if not name and len(names) > 1:
-            raise InputError(f"--latency-ms {value:g}: say of which target, as in {names[0]}={value:g}")
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
-        found[name or names[0]] = value
-    return found
-
-
-def limits_of(constraints: Sequence[dict[str, float]], problem: Problem, names: Sequence[str]) -> np.ndarray:
-    """Constraints as limits, shape (constraints, costs); a cost without one gets what no subnet exceeds."""
-    largest = [np.inf] * len(names)
-    if any(len(c) < len(names) for c in constraints):
-        largest = [SPARE * _most(cost) for cost in problem.additive_costs]
-    rows = [[c.get(name, most) for name, most in zip(names, largest, strict=True)] for c in constraints]
-    return np.array(rows).reshape(len(rows), len(names))
-
-
-def _most(cost: Lookup) -> float:
-    """More than any subnet costs."""
-    slots = np.where(np.isfinite(cost.slots), cost.slots, 0.0)  # not known, or cannot run
-    return float(np.nanmax(cost.fixed) + slots.max(axis=(0, 2)).sum())

@@ -52,6 +52,45 @@ class Attempt:
         }
 
 
+def take_kept(
+    found: SearchResult, limit_ms: float, take: Measure, tries: int
+) -> tuple[Arch, dict[str, Any] | None, dict[str, Any] | None]:
+    """The subnet, what it takes, and, where a promise was asked for, what the card says of it."""
+    (best,) = found.best
+    assert best is not None  # a search without an answer raises
+    if not found.promises:
+        return best.arch, take(best.arch), None
+    ((_, promise),) = found.promises.items()
+    one, tried = keep(found, promise, limit_ms, take, tries)
+    return (
+        one.arch,
+        one.latency,
+        {
+            "confidence": promise.confidence,
+            "pace": promise.bound.pace,
+            "promised_ms": one.promised_ms,
+            "tries": [attempt.to_dict() for attempt in tried],
+        },
+    )
+
+
+def said_of(found: SearchResult, latency_ms: float | None, picked: Arch) -> dict[str, Any]:
+    """What the search said of the subnet that was taken."""
+    document = found.to_dict()
+    limit = document["results"][0]["constraint"]
+    rows = (*document["results"], *document["frontier"])
+    row = next(row for row in rows if row["arch"] == str(picked))
+    names = ("method", "accuracy", "accuracy_is", "accuracy_mae")
+    target = next(iter(document["targets"].values()))
+    return {
+        "constraint_ms": limit if isinstance(limit, float | int) else latency_ms,
+        "target": target["device"],
+        "predicted_latency_ms": row["latency_ms"],
+        "expected_accuracy": row["accuracy"],
+        **{name: document[name] for name in names},
+    }
+
+
 def keep(
     found: SearchResult, promise: Promised, limit_ms: float, measure: Measure, tries: int
 ) -> tuple[Attempt, list[Attempt]]:

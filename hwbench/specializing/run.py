@@ -18,14 +18,13 @@ from hwbench.specializing import RECHECKED, TRIES
 from hwbench.specializing.card import card_text, limit_of
 from hwbench.specializing.device import open_device
 from hwbench.specializing.exporting import export, predicted, versions
-from hwbench.specializing.keeping import keep
+from hwbench.specializing.keeping import said_of, take_kept
 from hwbench.telling import note
 from lut.model import LatencyModel
 
 if TYPE_CHECKING:
     from compofa.supernet import Supernet
     from hwbench.searching.run import SearchResult
-    from hwbench.specializing.keeping import Measure
 
 BATCH = 1
 """Images that the exported model takes at once."""
@@ -162,8 +161,8 @@ def specialize(
             force=force,
             **limits,
         )
-        picked, taken, kept = _kept(found, latency_ms or 0.0, take, tries)
-        chosen = _chosen(found, latency_ms, picked)
+        picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries)
+        chosen = said_of(found, latency_ms, picked)
     with replacing_folder(folder) as beside:
         exported = export(beside, opened, picked)
         latency = {
@@ -247,45 +246,6 @@ def _search(
     from hwbench.searching.run import search
 
     return search(sources, latency_ms=latency_ms or (), supernet_sha256=sha256, **options)
-
-
-def _kept(
-    found: SearchResult, limit_ms: float, take: Measure, tries: int
-) -> tuple[Arch, dict[str, Any] | None, dict[str, Any] | None]:
-    """The subnet, what it takes, and, where a promise was asked for, what the card says of it."""
-    (best,) = found.best
-    assert best is not None  # a search without an answer raises
-    if not found.promises:
-        return best.arch, take(best.arch), None
-    ((_, promise),) = found.promises.items()
-    one, tried = keep(found, promise, limit_ms, take, tries)
-    return (
-        one.arch,
-        one.latency,
-        {
-            "confidence": promise.confidence,
-            "pace": promise.bound.pace,
-            "promised_ms": one.promised_ms,
-            "tries": [attempt.to_dict() for attempt in tried],
-        },
-    )
-
-
-def _chosen(found: SearchResult, latency_ms: float | None, picked: Arch) -> dict[str, Any]:
-    """What the search said of the subnet that was taken."""
-    document = found.to_dict()
-    limit = document["results"][0]["constraint"]
-    rows = (*document["results"], *document["frontier"])
-    row = next(row for row in rows if row["arch"] == str(picked))
-    names = ("method", "accuracy", "accuracy_is", "accuracy_mae")
-    target = next(iter(document["targets"].values()))
-    return {
-        "constraint_ms": limit if isinstance(limit, float | int) else latency_ms,
-        "target": target["device"],
-        "predicted_latency_ms": row["latency_ms"],
-        "expected_accuracy": row["accuracy"],
-        **{name: document[name] for name in names},
-    }
 
 
 def find_model(

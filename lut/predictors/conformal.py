@@ -68,7 +68,7 @@ class Conformal:
     def _rank(self, coverage: float) -> int:
         if not 0 < coverage < 1:
             raise InputError(f"a coverage is above 0 and below 1, not {coverage}")
-        rank = math.ceil(coverage * (len(self.ratios) + 1) - 1e-9)
+        rank = max(math.ceil(coverage * (len(self.ratios) + 1) - 1e-9), 1)
         if rank > len(self.ratios):
             raise InputError(
                 f"{len(self.ratios)} measured rows promise no coverage above {self.least_coverage():.3f}"

@@ -110,6 +110,7 @@ def test_a_quantile_counts_networks_not_measurements() -> None:
     errors = np.arange(38.0).reshape(19, 2)
     assert pooled_quantile(errors, 0.95) == 37
     assert pooled_quantile(errors, 0.5) == 19
+    assert pooled_quantile(errors, 1e-12) == 0
     assert pooled_quantile(errors[:, :1], 0.95) == 36
     assert [needed(c) for c in (0.5, 0.8, 0.9, 0.95, 0.99)] == [1, 4, 9, 19, 99]
 
