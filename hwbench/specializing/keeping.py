@@ -129,7 +129,8 @@ def _candidates(
     genotypes = encode(promise.family, [subnet.arch for subnet in subnets])
     expected_ms = promise.expected_ms(genotypes)
     accuracy = np.array([subnet.accuracy for subnet in subnets])
-    left = np.ones(len(subnets), dtype=bool)
+    most = {cost.name: found.constraints[0].get(cost.name, np.inf) for cost in found.counted}
+    left = np.array([all(subnet.costs[name] <= limit for name, limit in most.items()) for subnet in subnets])
     off: list[float] = []
     while True:
         bounds_ms = promise.predict(genotypes)

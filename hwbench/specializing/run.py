@@ -147,13 +147,13 @@ def specialize(
     else:
         assert not isinstance(sources, InputError)
         accuracies = accuracy or _accuracies(owner.name, identity.sha256, searched, Path(supernet))
-        again = recheck if device and device.is_the_tables_target else 0
+        here = device is not None and device.is_the_tables_target
         found = _search(
             sources,
             latency_ms,
             identity.sha256,
             confidence=confidence,
-            recheck=again if confidence else 0,
+            recheck=recheck if confidence and here else 0,
             space=searched,
             family=owner.name,
             accuracy=accuracies,
@@ -161,7 +161,7 @@ def specialize(
             force=force,
             **limits,
         )
-        picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries)
+        picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries if here else 1)
         chosen = said_of(found, latency_ms, picked)
     with replacing_folder(folder) as beside:
         exported = export(beside, opened, picked)

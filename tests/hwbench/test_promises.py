@@ -208,6 +208,18 @@ def test_a_miss_is_learned_from(files, misses: int, tries: int, count: int) -> N
         assert attempt.accuracy <= tried[0].accuracy
 
 
+def test_the_next_one_keeps_the_other_limits_too(files) -> None:
+    found = hwbench.search(files["a"], space="compofa", latency_ms=2, max_macs=0.9, confidence=0.8)
+    (promise,) = found.promises.values()
+    _, tried = keep(found, promise, 1.5, measures(Table.load(files["a"]), 9), 3)
+    assert len(tried) == 3
+    assert any(
+        subnet.accuracy > tried[0].accuracy for subnet in found.frontier if subnet.costs["promised_ms"] <= 1.5
+    )
+    for attempt in tried:
+        assert sum(block.macs for block in arch_blocks(GLYPHS, attempt.arch)) <= 0.9e6
+
+
 def test_what_cannot_be_measured_is_taken_as_promised(files) -> None:
     found = hwbench.search(files["a"], space="compofa", latency_ms=2, confidence=0.8)
     (promise,) = found.promises.values()
