@@ -54,6 +54,11 @@ def files(tmp_path_factory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def found(files):
+    return hwbench.search(files["a"], space="compofa", latency_ms=2, confidence=0.8)
+
+
 def test_a_limit_holds_for_the_bound(files, capsys, tmp_path) -> None:
     out = tmp_path / "f.csv"
     arguments = ["--space", "compofa", "--lut", str(files["a"]), "--latency-ms", "1.5", "--latency-ms", "2"]
@@ -120,10 +125,9 @@ def test_bad_input_is_one_line(files, capsys, arguments, message: str) -> None:
     assert message in line
 
 
-def test_what_tells_no_error_promises_nothing(files) -> None:
+def test_what_tells_no_error_promises_nothing(found) -> None:
     with pytest.raises(InputError, match="tells no error that a promise could rest on"):
         hwbench.search("macs", space="compofa", confidence=0.9)
-    found = hwbench.search(files["a"], space="compofa", confidence=0.9)
     (promise,) = found.promises.values()
     with pytest.raises(InputError, match="is a promise already"):
         hwbench.search(promise, space="compofa", confidence=0.9)
@@ -193,8 +197,7 @@ def test_a_busy_machine_promises_less_or_nothing(files, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("misses", "tries", "count"), [(0, 3, 1), (1, 3, 2), (9, 3, 3), (1, 1, 1)])
-def test_a_miss_is_learned_from(files, misses: int, tries: int, count: int) -> None:
-    found = hwbench.search(files["a"], space="compofa", latency_ms=2, confidence=0.8)
+def test_a_miss_is_learned_from(files, found, misses: int, tries: int, count: int) -> None:
     (promise,) = found.promises.values()
     table = Table.load(files["a"])
     excess = 2.001 / found.best[0].latency_ms
@@ -220,8 +223,7 @@ def test_the_next_one_keeps_the_other_limits_too(files) -> None:
         assert sum(block.macs for block in arch_blocks(GLYPHS, attempt.arch)) <= 0.9e6
 
 
-def test_what_cannot_be_measured_is_taken_as_promised(files) -> None:
-    found = hwbench.search(files["a"], space="compofa", latency_ms=2, confidence=0.8)
+def test_what_cannot_be_measured_is_taken_as_promised(found) -> None:
     (promise,) = found.promises.values()
     one, tried = keep(found, promise, 2.0, lambda arch: None, 3)
     assert tried == [one] and one.arch == found.best[0].arch and one.latency_ms is None

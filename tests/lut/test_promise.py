@@ -49,7 +49,7 @@ class Device:
         return Residuals(GLYPHS, predicted_ms, self.ratios(predicted_ms, sides, passes), sides)
 
 
-def kept(confidence: float, count: int, passes: int, draws: int = 150, **device: float) -> float:
+def kept(confidence: float, count: int, passes: int, draws: int = 100, **device: float) -> float:
     """Share of fresh networks, measured once, that are within their bounds, over many devices."""
     shares = []
     for seed in range(draws):
@@ -139,13 +139,13 @@ def made_up(table, count: int) -> Calibration:
 
 
 def test_a_calibration_promises_by_predictions_that_did_not_know(table) -> None:
-    calibration = made_up(table, 40)
+    calibration = made_up(table, 24)
     residuals = Residuals.of(calibration)
     assert 0.008 < residuals.within.std() < 0.014
     inside = calibration.model.predict(encode(GLYPHS, calibration.archs))
     assert (residuals.predicted_ms != inside).all()
     np.testing.assert_allclose(residuals.predicted_ms, calibration.held_out_ms, rtol=0.01)
-    assert 0.012 < Bound(residuals, 0.95).margin < 0.035
+    assert 0.01 < Bound(residuals, 0.95).margin < 0.04
 
 
 def test_a_fitted_model_promises_by_its_own_residuals() -> None:
