@@ -35,6 +35,8 @@ FOLDS = 10
 """Of the cross-validation: in each the terms of the model are chosen anew, too."""
 FLOORS = (0.0, 0.5, 1.0)
 """Shares of the spread that are the same milliseconds for every network; the rest grows with the latency."""
+SHAPED_FROM = 40
+"""Networks; of fewer, chance chooses the shape."""
 CLEARLY = 0.02
 """A richer shape of the residuals must tell them better by so much of their size."""
 
@@ -138,6 +140,8 @@ class Shape:
         typical = float(np.median(residuals.predicted_ms))
         none = np.zeros(len(residuals)), np.zeros(len(residuals.family.resolutions))
         found, least = (cls(none[1], 0.0, typical), none[0]), math.inf
+        if len(residuals) < SHAPED_FROM:
+            return found
         for seen, offsets in (none, _offsets(residuals)):
             for floor in FLOORS:
                 shape = cls(offsets, floor, typical)
