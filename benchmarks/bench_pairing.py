@@ -29,7 +29,7 @@ from compofa.blocks import Block
 from compofa.network import arch_blocks
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
-from lut import model
+from lut import laws, model
 from lut.header import Header
 from lut.scores import mape_pct, reference_noise_pct, scores
 from lut.table import Table
@@ -155,7 +155,7 @@ def features(blocks: tuple[Block, ...], networks: list[Network], blocks_ms: Floa
 def report(name: str, seen: Observed, values: Floats, kept: Floats | None) -> None:
     """One row: how networks repeat, how a table predicts them, and by a calibration of another hour."""
     measured = seen.mean_ms
-    predicted = model.leave_one_out(values, measured)
+    predicted = laws.leave_one_out(values, measured)
     found = scores(measured, predicted)
     repeats = mape_pct(seen.first_ms, seen.second_ms)
     noise = reference_noise_pct(seen.first_ms, seen.second_ms)

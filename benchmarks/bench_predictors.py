@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from compofa.spaces.registry import get_family
-from hwbench.fit import COVERAGE, assess, read_measured
+from hwbench.fitting.latency import COVERAGE, assess, read_measured
 from lut.predictors import ESTIMATORS
 from lut.predictors.auto import AutoPredictor
 from lut.subnet_model import SubnetModel

@@ -55,6 +55,7 @@ def parser() -> cli.Parser:
         help="measured accuracies (also a CSV), an accuracy predictor, or OFA's published one (default: the shipped "
         "one)",
     )
+    add_promise_arguments(p, recheck=0)
     add_cost_arguments(p)
     p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
     p.add_argument(
@@ -99,6 +100,23 @@ def add_latency_arguments(p: cli.Parser) -> None:
     )
 
 
+def add_promise_arguments(p: cli.Parser, recheck: int) -> None:
+    """``--confidence`` and ``--recheck``, by default so many."""
+    p.add_argument(
+        "--confidence",
+        type=cli.fraction,
+        metavar="C",
+        help="the device keeps --latency-ms with this probability, such as 0.95 (default: limits hold for predictions)",
+    )
+    p.add_argument(
+        "--recheck",
+        type=cli.positive_int,
+        metavar="N",
+        help="with --confidence: measure so many networks of the calibration again first, so that the promise is of "
+        f"this hour (default: {recheck or 'none'})",
+    )
+
+
 def add_cost_arguments(p: cli.Parser) -> None:
     """``--max-macs``, ``--max-params`` and ``--max-memory-mb``."""
     p.add_argument("--max-macs", type=cli.positive_number, metavar="M", help="most MACs, in millions")
@@ -132,12 +150,16 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.csv:
         cli.check_writable(args.csv)
-    if args.cost != "latency" and args.latency_ms:
-        raise InputError(f"--latency-ms limits no {args.cost}: leave it out, or --cost")
+    if args.cost != "latency" and (args.latency_ms or args.confidence):
+        raise InputError(
+            f"--latency-ms and --confidence are of latencies, not of {args.cost}: leave them out, or --cost"
+        )
     costs = read_costs(args)
     result = search(
         costs if args.cost == "latency" else read_cost(args, args.cost),
         latency_ms=read_limits(args.latency_ms, list(costs or ())),
+        confidence=args.confidence,
+        recheck=args.recheck or 0,
         max_macs=args.max_macs,
         max_params=args.max_params,
         max_memory_mb=args.max_memory_mb,
@@ -251,6 +273,8 @@ def print_summary(document: dict[str, Any], top: int) -> None:
         if document["accuracy_mae"] is None
         else f", mean error {100 * document['accuracy_mae']:.2f} points"
     )
+    if document["confidence"]:
+        print(promise_text(document))
     of = AccuracyOrigin.from_dict(document["accuracy_of"])
     print(f"accuracy  {document['accuracy_is']} ({document['accuracy']}{error}), {of}")
     exact = "exact: " if document["exact"] else ""
@@ -261,7 +285,9 @@ def print_summary(document: dict[str, Any], top: int) -> None:
     results = document["results"]
     whole = all(row["constraint"] is None for row in results)
     shown = [results[i] for i in spread(len(results), top)] if whole else results
-    costs = {"latency_ms": "latency (ms)"} if len(document["targets"]) > 1 else document["costs"]
+    costs = document["costs"]
+    if len(document["targets"]) > 1:
+        costs = {name: costs[name] for name in ("latency_ms", "promised_ms") if name in costs}
     rows = [
         (
             _numbers(row["constraint"], "g"),
@@ -284,6 +310,19 @@ def print_summary(document: dict[str, Any], top: int) -> None:
         print(
             f"{len(shown)} of the frontier's {len(results):,} subnets; --csv FILE and --json give all, --top N more"
         )
+
+
+def promise_text(document: dict[str, Any]) -> str:
+    """What limits hold for, in a line."""
+    paces = [target["pace"] for target in document["targets"].values()]
+    when = (
+        "now"
+        if any(pace != 1 for pace in paces)
+        else "as it was when it was validated (--recheck N: as it is now)"
+    )
+    slower = ", ".join(f"{100 * (pace - 1):+.1f} %" for pace in paces)
+    told = f" ({slower} against its validation)" if when == "now" else ""
+    return f"promise   kept by the device, {when}{told}, with probability {document['confidence']:g} each"
 
 
 def _per_cent(fraction: float | None) -> str:

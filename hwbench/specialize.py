@@ -9,7 +9,14 @@ from pathlib import Path
 
 from compofa.errors import InputError
 from hwbench import cli
-from hwbench.search import add_cost_arguments, add_force_argument, add_latency_arguments, read_costs
+from hwbench.search import (
+    add_cost_arguments,
+    add_force_argument,
+    add_latency_arguments,
+    add_promise_arguments,
+    read_costs,
+)
+from hwbench.specializing import RECHECKED, TRIES
 
 
 def parser() -> cli.Parser:
@@ -32,6 +39,15 @@ def parser() -> cli.Parser:
         "recipe whose name ends so trained the supernet, else ofa)",
     )
     add_latency_arguments(p)
+    add_promise_arguments(p, RECHECKED)
+    p.add_argument(
+        "--tries",
+        type=cli.positive_int,
+        default=TRIES,
+        metavar="N",
+        help="with --confidence: where a subnet misses the limit when it is measured, try the next one, up to so many "
+        "(default: %(default)s)",
+    )
     add_cost_arguments(p)
     p.add_argument(
         "--accuracy",
@@ -72,6 +88,9 @@ def execute(args: argparse.Namespace) -> int:
         arch=args.arch,
         latency_ms=args.latency_ms[0][1] if args.latency_ms else None,
         cost=read_costs(args),
+        confidence=args.confidence,
+        recheck=RECHECKED if args.recheck is None else args.recheck,
+        tries=args.tries,
         space=args.space,
         family=args.family,
         accuracy=args.accuracy,

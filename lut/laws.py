@@ -57,14 +57,20 @@ def leave_one_out(values: Floats, measured_ms: Floats) -> Floats:
     predicted = np.empty_like(measured_ms)
     for i in range(len(measured_ms)):
         others = np.arange(len(measured_ms)) != i
-        terms = choose(values[others], measured_ms[others], start)
-        predicted[i] = _predict(values[others], measured_ms[others], terms, values[[i]], start)[0]
+        predicted[i] = predict_unseen(values[others], measured_ms[others], values[[i]], start)[0]
     return predicted
 
 
-def _predict(
-    values: Floats, measured_ms: Floats, terms: tuple[str, ...], asked: Floats, start: Later | None
-) -> Floats:
+def predict_unseen(values: Floats, measured_ms: Floats, asked: Floats, start: Later | None = None) -> Floats:
+    """What a calibration on networks says of others, in milliseconds, shape (asked,); its law is chosen anew.
+
+    Args:
+        values: :func:`lut.model.features` of the networks, shape (n, terms).
+        measured_ms: shape (n,).
+        asked: features of the others, shape (asked, terms).
+        start: as for :func:`choose`.
+    """
+    terms = choose(values, measured_ms, start)
     if terms == two_clocks.TERMS:
         return two_clocks.fit(values, measured_ms, start).predict(*two_clocks.columns(asked))
     return asked @ model.fit(values, measured_ms, terms)

@@ -221,16 +221,3 @@ def choose_terms(values: Floats, measured_ms: Floats, folds: int = 5) -> tuple[s
         if error < 0.98 * least:
             best, least = terms, error
     return best
-
-
-def leave_one_out(values: Floats, measured_ms: Floats) -> Floats:
-    """What a calibration on all other networks predicts for each, in milliseconds, shape (n,).
-
-    The terms are chosen anew without the network, too: otherwise it would have had its say in them.
-    """
-    predicted = np.empty_like(measured_ms)
-    for i in range(len(measured_ms)):
-        others = np.arange(len(measured_ms)) != i
-        terms = choose_terms(values[others], measured_ms[others])
-        predicted[i] = values[i] @ fit(values[others], measured_ms[others], terms)
-    return predicted

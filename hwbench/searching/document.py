@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from compofa.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hwbench.searching.run import SearchResult
     from hwbench.subnets import Subnet
+    from lut.costs import CostModel
 
 NO_SUBNET = {"arch": None, "accuracy": None, "may_miss": None}
 
@@ -43,8 +46,19 @@ def describe(result: SearchResult) -> dict[str, Any]:
         },
         "method": found.method,
         "exact": found.exact,
-        "targets": {name: source.cost.describe(source.file) for name, source in result.sources.items()},
-        "costs": {cost.name: cost.label for cost in result.problem.costs},  # type: ignore[attr-defined]
+        "targets": {
+            name: result.promises.get(name, source.cost).describe(source.file)
+            for name, source in result.sources.items()
+        },
+        "costs": {
+            cost.name: cost.label
+            for cost in (
+                *result.predicting.values(),
+                *result.promises.values(),
+                *result.counted,
+            )
+        },
+        "confidence": next((promise.confidence for promise in result.promises.values()), None),
         "accuracy": str(result.accuracy.path),
         "accuracy_is": result.accuracy.origin,
         "accuracy_mae": result.accuracy.error,
@@ -68,13 +82,20 @@ def _row(result: SearchResult, subnet: Subnet) -> dict[str, Any]:
     """A subnet; latencies on several targets by their names."""
     row = subnet.to_dict()
     if len(result.sources) > 1:
-        columns = dict(zip(result.columns, result.sources, strict=False))
-        row["latency_ms"] = {name: row.pop(column) for column, name in columns.items()}
+        from hwbench.searching.run import columns_of
+
+        for name, costs in _of_targets(result).items():
+            row[name] = {target: row.pop(column) for column, target in columns_of(costs).items()}
     return row
 
 
+def _of_targets(result: SearchResult) -> dict[str, Mapping[str, CostModel]]:
+    """What has a latency for each target: what predicts it and, where that was asked for, what is promised."""
+    return {"latency_ms": result.predicting, **({"promised_ms": result.promises} if result.promises else {})}
+
+
 def _no_costs(result: SearchResult) -> dict[str, None]:
-    return dict.fromkeys(["latency_ms"] if len(result.sources) > 1 else result.columns)
+    return dict.fromkeys(_of_targets(result) if len(result.sources) > 1 else result.columns)
 
 
 def write_csv(path: Path, result: SearchResult) -> None:

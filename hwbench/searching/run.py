@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from hwbench.inputs.coverage import LeftOut, common_resolutions, runnable
 from hwbench.inputs.trust import insist, note_differences
 from hwbench.searching import engine
 from hwbench.searching.engine import Found
+from hwbench.searching.limits import Limit, constraints_of, limits_of
 from hwbench.searching.problem import Evaluated, Problem
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
@@ -28,14 +28,10 @@ from lut.costs import CostModel, macs, params, within_memory
 
 if TYPE_CHECKING:
     from compofa.spaces.family import Family
-    from lut.lookup import Lookup
+    from lut.promised import Promised
 
-SPARE = 2.0
-"""Times the largest additive cost, which stands for no limit: a model that is not additive may say more."""
 LIMITABLE = {"max_macs": macs, "max_params": params}
 """What can be limited beside the costs that a search is given."""
-
-Limit = float | Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,7 @@ class SearchResult:
         seconds: that the search took, reading files left out.
         left_out: by name, what a device cannot run; those of which something is left out.
         memory_mb: most memory for activations, if that is limited.
+        promises: by name, what limits hold for in place of the sources' own predictions, where that was asked for.
     """
 
     problem: Problem
@@ -63,14 +60,22 @@ class SearchResult:
     seconds: float
     left_out: dict[str, LeftOut]
     memory_mb: float | None = None
+    promises: Mapping[str, Promised] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
-        """Names of the costs, in the order of the problem: of several sources each with its own name."""
-        first = [source.cost.name for source in self.sources.values()]
-        if len(first) > 1:
-            first = [f"{cost}_{name}" for cost, name in zip(first, self.sources, strict=True)]
-        return [*first, *(cost.name for cost in self.counted)]
+        """Names of the costs: those of the sources, what is promised of them, and what is counted; of several sources
+        each with its own name."""
+        return [
+            *columns_of(self.predicting),
+            *columns_of(self.promises),
+            *(cost.name for cost in self.counted),
+        ]
+
+    @property
+    def predicting(self) -> dict[str, CostModel]:
+        """The sources' costs, by name."""
+        return {name: source.cost for name, source in self.sources.items()}
 
     @property
     def frontier(self) -> list[Subnet]:
@@ -92,10 +97,14 @@ class SearchResult:
         """Rows of arrays as objects."""
         archs = decode(self.problem.space.family, evaluated.genotypes)
         misses: Sequence[float | None] = [None] * len(archs) if may_miss is None else may_miss
-        rows = zip(archs, evaluated.accuracy.tolist(), evaluated.costs.tolist(), misses, strict=True)
+        costs = evaluated.costs
+        if self.promises:
+            predicted = [cost.predict(evaluated.genotypes) for cost in self.predicting.values()]
+            costs = np.column_stack([*predicted, costs])
+        rows = zip(archs, evaluated.accuracy.tolist(), costs.tolist(), misses, strict=True)
         return [
-            Subnet(arch, accuracy, dict(zip(self.columns, costs, strict=True)), missed)
-            for arch, accuracy, costs, missed in rows
+            Subnet(arch, accuracy, dict(zip(self.columns, numbers, strict=True)), missed)
+            for arch, accuracy, numbers, missed in rows
         ]
 
     def to_frame(self) -> Any:
@@ -122,10 +131,17 @@ class SearchResult:
         return describe(self)
 
 
+def columns_of(costs: Mapping[str, CostModel]) -> dict[str, str]:
+    """Column -> name of the cost; of several costs each with its own name."""
+    return {f"{cost.name}_{name}" if len(costs) > 1 else cost.name: name for name, cost in costs.items()}
+
+
 def search(
     costs: Given | Mapping[str, Given] | None = None,
     *,
     latency_ms: Limit | Sequence[Limit] = (),
+    confidence: float | None = None,
+    recheck: int = 0,
     max_macs: float | None = None,
     max_params: float | None = None,
     max_memory_mb: float | None = None,
@@ -148,6 +164,10 @@ def search(
         costs: a table or model (a path or an object), a name of :data:`lut.costs.COUNTED`, or several by name; None for
             the newest table of the family.
         latency_ms: limits in milliseconds, one a search; with several costs one limit for each, by name.
+        confidence: with which the device keeps each latency limit, such as 0.95: a network is within it if
+            :class:`lut.promised.Promised` says so. None: limits hold for predictions.
+        recheck: so many of the calibration's networks are measured again first, so that the promise is of this hour; on
+            the table's target.
         max_macs: most MACs, in millions.
         max_params: most parameters, in millions.
         max_memory_mb: most memory for activations at once, in MB, at the precision and batch of the costs.
@@ -181,18 +201,42 @@ def search(
         note_differences(source.cost, accuracies.of)
     most = {"max_macs": max_macs, "max_params": max_params}
     counted = {name: LIMITABLE[name](searched.family) for name, limit in most.items() if limit}
-    constraints = _constraints(
+    constraints = constraints_of(
         latency_ms, sources, {counted[name].name: most[name] or 0.0 for name in counted}
     )
     own = {source.cost.name for source in sources.values()}
     more = tuple(cost for cost in counted.values() if cost.name not in own)
     problem = make_problem(searched, sources, more, accuracies, force)
+    promises = _promises(sources, confidence, recheck, seed, force)
+    if promises:
+        problem = replace(problem, costs=(*promises.values(), *more))
     start = clock()
     found = engine.search(problem, limits_of(constraints, problem, [*sources, *(c.name for c in more)]), seed)
     seconds = clock() - start
     return SearchResult(
-        problem, sources, more, accuracies, constraints, found, seconds, left_out, max_memory_mb
+        problem, sources, more, accuracies, constraints, found, seconds, left_out, max_memory_mb, promises
     )
+
+
+def _promises(
+    sources: Mapping[str, Source], confidence: float | None, recheck: int, seed: int, force: bool
+) -> dict[str, Promised]:
+    """What is promised of each source; nothing where no confidence was asked for.
+
+    Raises:
+        InputError: a source cannot promise it; says what to run.
+    """
+    if confidence is None:
+        if recheck:
+            raise InputError("--recheck is for promises: give --confidence, too")
+        return {}
+    from hwbench.inputs.promises import promised
+    from hwbench.validating.pace import pace_now
+
+    found = {name: promised(source, confidence, force) for name, source in sources.items()}
+    if not recheck:
+        return found
+    return {name: one.observing(pace_now(sources[name], recheck, seed, force)) for name, one in found.items()}
 
 
 def make_problem(
@@ -257,53 +301,3 @@ def check_supernet(accuracy: AccuracySource, sha256: str, space: str, force: boo
             f"{accuracy.path} holds accuracies {accuracy.of}, not of this one ({sha256[:12]}): {advice}",
             force,
         )
-
-
-# --- limits ---
-
-
-def _constraints(
-    latency_ms: Limit | Sequence[Limit], sources: Mapping[str, Source], counted: Mapping[str, float]
-) -> list[dict[str, float]]:
-    """What each result must meet; limits of counted costs hold for all."""
-    limits = latency_ms if isinstance(latency_ms, Sequence) else [latency_ms]
-    own = {source.cost.name: name for name, source in sources.items()}
-    always = {own.get(cost, cost): limit for cost, limit in counted.items()}
-    found = [{**_limit(limit, list(sources)), **always} for limit in limits]
-    return found or ([always] if always else [])
-
-
-def _limit(limit: Limit, names: Sequence[str]) -> dict[str, float]:
-    """Limits by name.
-
-    Raises:
-        InputError: one names no target, or none where there are several, or is not positive.
-    """
-    given = dict(limit) if isinstance(limit, Mapping) else {"": limit}
-    found: dict[str, float] = {}
-    for name, value in given.items():
-        if name and name not in names:
-            raise InputError(
-                f"--latency-ms {name}={value:g}: there is no target {name!r}, only {', '.join(names)}"
-            )
-        if not name and len(names) > 1:
-            raise InputError(f"--latency-ms {value:g}: say of which target, as in {names[0]}={value:g}")
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
-        found[name or names[0]] = value
-    return found
-
-
-def limits_of(constraints: Sequence[dict[str, float]], problem: Problem, names: Sequence[str]) -> np.ndarray:
-    """Constraints as limits, shape (constraints, costs); a cost without one gets what no subnet exceeds."""
-    largest = [np.inf] * len(names)
-    if any(len(c) < len(names) for c in constraints):
-        largest = [SPARE * _most(cost) for cost in problem.additive_costs]
-    rows = [[c.get(name, most) for name, most in zip(names, largest, strict=True)] for c in constraints]
-    return np.array(rows).reshape(len(rows), len(names))
-
-
-def _most(cost: Lookup) -> float:
-    """More than any subnet costs."""
-    slots = np.where(np.isfinite(cost.slots), cost.slots, 0.0)  # not known, or cannot run
-    return float(np.nanmax(cost.fixed) + slots.max(axis=(0, 2)).sum())

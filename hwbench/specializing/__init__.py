@@ -1,1 +1,6 @@
 """Cutting a subnet out of a supernet: chosen, recalibrated, tested, exported, measured."""
+
+RECHECKED = 8
+"""Networks of the calibration that are measured again before a promise is made."""
+TRIES = 3
+"""Subnets that are measured, at most, until one keeps the limit."""

@@ -27,6 +27,20 @@ def limit_text(limit: dict[str, Any]) -> str:
     return f"met ({what})" if limit["met"] else f"MISSED by {limit['excess_pct']:.1f} % ({what})"
 
 
+def promise_text(promise: dict[str, Any]) -> str:
+    """What was promised, and how many subnets were measured until one kept it."""
+    count = len(promise["tries"])
+    what = f"within {promise['promised_ms']:.4g} ms with probability {promise['confidence']:g}"
+    pace = (
+        ""
+        if promise["pace"] == 1
+        else f", the device {100 * (promise['pace'] - 1):+.1f} % against its validation"
+    )
+    if promise["tries"][-1]["latency_ms"] is None:
+        return f"{what}{pace}; not measured"
+    return f"{what}{pace}; {count} subnet{'s' * (count > 1)} measured"
+
+
 # --- the card ---
 
 
@@ -53,6 +67,8 @@ def card_text(card: dict[str, Any]) -> str:
     for origin in ("predicted", "measured", "modelled"):
         if found := latency.get(origin):
             rows.append((f"latency, {origin}", _latency_text(found)))
+    if card["promise"]:
+        rows.append(("promise", promise_text(card["promise"])))
     if limit := card["limit"]:
         rows.append(("limit", limit_text(limit)))
     elif chosen and any(latency.get(origin) for origin in ("measured", "modelled")):

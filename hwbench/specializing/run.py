@@ -14,13 +14,17 @@ from compofa.files import replacing_folder
 from compofa.spaces.arch import Arch
 from hwbench.inputs.costs import Given, Source, open_sources
 from hwbench.inputs.trust import insist, note_classes
+from hwbench.specializing import RECHECKED, TRIES
 from hwbench.specializing.card import card_text, limit_of
-from hwbench.specializing.exporting import export, measured, versions
+from hwbench.specializing.device import open_device
+from hwbench.specializing.exporting import export, predicted, versions
+from hwbench.specializing.keeping import said_of, take_kept
 from hwbench.telling import note
 from lut.model import LatencyModel
 
 if TYPE_CHECKING:
     from compofa.supernet import Supernet
+    from hwbench.searching.run import SearchResult
 
 BATCH = 1
 """Images that the exported model takes at once."""
@@ -66,6 +70,9 @@ def specialize(
     arch: Arch | str | None = None,
     latency_ms: float | None = None,
     cost: Given | Mapping[str, Given] | None = None,
+    confidence: float | None = None,
+    recheck: int = RECHECKED,
+    tries: int = TRIES,
     space: str | None = None,
     family: str | None = None,
     accuracy: str | Path | None = None,
@@ -93,6 +100,10 @@ def specialize(
         arch: the subnet; or give `latency_ms`.
         latency_ms: limit in milliseconds: the most accurate subnet within it is searched.
         cost: a table, calibrated or not; None for the newest one of the family.
+        confidence: with which the device keeps `latency_ms`, such as 0.95; None: the limit holds for predictions.
+        recheck: with a confidence: so many of the calibration's networks are measured again first, so that the promise
+            is of this hour.
+        tries: with a confidence: where a subnet misses the limit all the same, the next one is tried, up to so many.
         space: that is searched (default: that of the recipe that trained the supernet).
         family: of a published state dict.
         accuracy: accuracies of this supernet to search by (default: the shipped ones, of a shipped supernet).
@@ -108,8 +119,11 @@ def specialize(
         InputError: what was given does not belong together, or is broken; says how.
         Infeasible: no subnet is as fast; names the fastest.
     """
+    from compofa.network import arch_blocks
     from compofa.opened import open_with_data
 
+    if arch is not None and confidence is not None:
+        raise InputError("a confidence is of a limit: give --latency-ms in place of --arch")
     if (arch is None) == (latency_ms is None):
         raise InputError("give either an arch (--arch ARCH) or a limit (--latency-ms L)")
     folder = Path(out)
@@ -119,15 +133,27 @@ def specialize(
     searched = space or ("compofa" if (identity.recipe or "").rpartition("-")[2] == "compofa" else "ofa")
     limits = {"max_macs": max_macs, "max_params": max_params, "max_memory_mb": max_memory_mb}
     sources = _sources(cost, owner.name, force)
-    chosen = None
+    if arch is None and isinstance(sources, InputError):
+        raise sources
+    model = find_model(sources, opened.supernet, force, told=arch is not None)
+    device = open_device(model, seed) if measure else None
+
+    def take(one: Arch) -> dict[str, Any] | None:
+        return device.measure(arch_blocks(owner, one)) if device else None
+
     if arch is not None:
-        picked = _check(arch, owner.name, searched)
+        picked, chosen, kept = _check(arch, owner.name, searched), None, None
+        taken = take(picked)
     else:
+        assert not isinstance(sources, InputError)
         accuracies = accuracy or _accuracies(owner.name, identity.sha256, searched, Path(supernet))
-        picked, chosen = _search(
+        here = device is not None and device.is_the_tables_target
+        found = _search(
             sources,
             latency_ms,
             identity.sha256,
+            confidence=confidence,
+            recheck=recheck if confidence and here else 0,
             space=searched,
             family=owner.name,
             accuracy=accuracies,
@@ -135,10 +161,15 @@ def specialize(
             force=force,
             **limits,
         )
-    model = find_model(sources, opened.supernet, force, told=arch is not None)
+        picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries if here else 1)
+        chosen = said_of(found, latency_ms, picked)
     with replacing_folder(folder) as beside:
         exported = export(beside, opened, picked)
-        latency = measured(opened.supernet, picked, model, measure, seed)
+        latency = {
+            "predicted": model and predicted(model, picked),
+            "measured": None,
+            **({taken["origin"]: taken} if taken else {}),
+        }
         card = {
             "arch": str(picked),
             "family": owner.name,
@@ -147,6 +178,7 @@ def specialize(
             **exported,
             "latency": latency,
             "limit": limit_of(chosen, latency),
+            "promise": kept,
             "versions": versions(),
         }
         (beside / "card.json").write_text(
@@ -208,26 +240,12 @@ def _sources(
 
 
 def _search(
-    sources: dict[str, Source] | InputError, latency_ms: float | None, sha256: str, **options: Any
-) -> tuple[Arch, dict[str, Any]]:
-    """The most accurate subnet within the limits, and what the search said of it."""
+    sources: dict[str, Source], latency_ms: float | None, sha256: str, **options: Any
+) -> SearchResult:
+    """The search within the limits."""
     from hwbench.searching.run import search
 
-    if isinstance(sources, InputError):
-        raise sources
-    found = search(sources, latency_ms=latency_ms or (), supernet_sha256=sha256, **options)
-    document = found.to_dict()
-    result = document["results"][0]
-    limit = result["constraint"]
-    names = ("method", "accuracy", "accuracy_is", "accuracy_mae")
-    target = next(iter(document["targets"].values()))
-    return Arch.parse(result["arch"]), {
-        "constraint_ms": limit if isinstance(limit, float | int) else latency_ms,
-        "target": target["device"],
-        "predicted_latency_ms": result["latency_ms"],
-        "expected_accuracy": result["accuracy"],
-        **{name: document[name] for name in names},
-    }
+    return search(sources, latency_ms=latency_ms or (), supernet_sha256=sha256, **options)
 
 
 def find_model(

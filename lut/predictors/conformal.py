@@ -36,9 +36,11 @@ class Conformal:
     """
 
     def __init__(self, rows: Rows, latency_ms: Floats, unseen_ms: Floats, seed: int = 0) -> None:
-        error = np.abs(np.log(latency_ms / unseen_ms))
+        signed = np.log(latency_ms / unseen_ms)
+        error = np.abs(signed)
         self.difficulty = _Difficulty(rows, unseen_ms, error, seed)
         self.ratios = np.sort(error / self.difficulty.unseen)
+        self.excesses = np.sort(signed / self.difficulty.unseen)
 
     def least_coverage(self) -> float:
         """The largest coverage that so many rows can promise."""
@@ -50,15 +52,28 @@ class Conformal:
         Raises:
             ValueError: `coverage` is not above 0 and below 1, or is more than so few rows can promise.
         """
+        half = self.ratios[self._rank(coverage) - 1] * self.difficulty.of(rows, predicted_ms)
+        return predicted_ms * np.exp(-half), predicted_ms * np.exp(half)
+
+    def upper(self, rows: Rows, predicted_ms: Floats, coverage: float) -> Floats:
+        """What a measurement stays within with probability `coverage`, shape (n,): an interval open below.
+
+        Raises:
+            ValueError: as :meth:`interval`.
+        """
+        excess = self.excesses[self._rank(coverage) - 1]
+        found: Floats = predicted_ms * np.exp(excess * self.difficulty.of(rows, predicted_ms))
+        return found
+
+    def _rank(self, coverage: float) -> int:
         if not 0 < coverage < 1:
             raise InputError(f"a coverage is above 0 and below 1, not {coverage}")
-        rank = math.ceil(coverage * (len(self.ratios) + 1))
+        rank = max(math.ceil(coverage * (len(self.ratios) + 1) - 1e-9), 1)
         if rank > len(self.ratios):
             raise InputError(
                 f"{len(self.ratios)} measured rows promise no coverage above {self.least_coverage():.3f}"
             )
-        half = self.ratios[rank - 1] * self.difficulty.of(rows, predicted_ms)
-        return predicted_ms * np.exp(-half), predicted_ms * np.exp(half)
+        return rank
 
 
 def checked_coverage(

@@ -391,4 +391,4 @@ def test_a_search_by_any_cost_needs_no_table(capsys, cost: str, limit: str, colu
     assert 0 < fits.sum() < len(fits)
     assert best["accuracy"] == pytest.approx(source.predict(genotypes[fits]).max())
     assert search.main(["--cost", cost, "--latency-ms", "2"]) == 2
-    assert f"--latency-ms limits no {cost}" in capsys.readouterr().err
+    assert f"are of latencies, not of {cost}" in capsys.readouterr().err

@@ -1,0 +1,269 @@
+"""What a device keeps: a bound that the measured latency of a network stays within, with a given probability.
+
+A calibration tells how far measured networks lay from predictions that did not know them. The quantile of these
+residuals bounds the next one (conformal prediction: Vovk et al., Algorithmic Learning in a Random World; out of
+cross-validation: Barber et al., Predictive inference with the jackknife+, 2021). It needs no model to be right: only
+that the network is one like those measured, and the device as it was then.
+
+Whoever keeps a limit is measured once, afresh. So what counts is a residual of *one* measurement, and of one pass from
+what the other pass says, for all of a pass may be off together. A network has as many residuals as it was measured
+times; the network counts once (pooled quantiles of groups: Dunn et al., Distribution-free prediction sets for
+two-layer hierarchical models, 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compofa.errors import InputError
+from compofa.spaces.family import Family
+from compofa.spaces.layout import Genotypes, encode, layout
+from lut import laws, model
+from lut.calibration import Calibration
+from lut.lookup import Lookup
+
+Floats = NDArray[np.float64]
+
+FOLDS = 10
+"""Of the cross-validation: in each the terms of the model are chosen anew, too."""
+FLOORS = (0.0, 0.5, 1.0)
+"""Shares of the spread that are the same milliseconds for every network; the rest grows with the latency."""
+SHAPED_FROM = 40
+"""Networks; of fewer, chance chooses the shape."""
+CLEARLY = 0.02
+"""A richer shape of the residuals must tell them better by so much of their size."""
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise InputError unless it is a probability above 0 and below 1."""
+    if not 0 < confidence < 1:  # NaN, too
+        raise InputError(
+            f"a confidence is a probability above 0 and below 1, such as 0.95, not {confidence:g}"
+        )
+
+
+def needed(confidence: float) -> int:
+    """The fewest measured networks that can promise so much: of n, the largest residual is exceeded by the next one
+    with probability 1 / (n + 1)."""
+    return math.ceil(confidence / (1 - confidence) - 1e-9)
+
+
+# --- residuals ---
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How far measurements lay from predictions that did not know them.
+
+    Args:
+        family: of the networks.
+        predicted_ms: shape (networks,).
+        ratios: measured over predicted, of each time that a network was measured, shape (networks, passes).
+        sides: index of each network's resolution, shape (networks,).
+    """
+
+    family: Family
+    predicted_ms: Floats
+    ratios: Floats
+    sides: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """Those of a calibration."""
+        values = model.features(calibration.table, calibration.networks)
+        measured = calibration.measured_ms
+        predicted = np.empty_like(measured)
+        for fold in range(FOLDS):
+            out = np.arange(len(measured)) % FOLDS == fold
+            predicted[out] = laws.predict_unseen(values[~out], measured[~out], values[out])
+        passes = [calibration.first_ms, *([calibration.second_ms] if calibration.second_ms else [])]
+        family = calibration.table.family
+        sides = encode(family, calibration.archs)[:, 0].astype(np.intp)
+        return cls(family, predicted, np.array(passes).T / predicted[:, None], sides)
+
+    def __len__(self) -> int:
+        return len(self.predicted_ms)
+
+    @cached_property
+    def levels(self) -> Floats:
+        """Each pass against the mean of all, by the median network, shape (passes,)."""
+        level: Floats = np.median(self.ratios / self.ratios.mean(axis=1, keepdims=True), axis=0)
+        return level
+
+    @cached_property
+    def across(self) -> Floats:
+        """Errors of each pass against what the other passes would have predicted, shape (networks, passes)."""
+        if self.ratios.shape[1] < 2:
+            return self.ratios - 1
+        others = (self.levels.sum() - self.levels) / (len(self.levels) - 1)
+        error: Floats = self.ratios / others - 1
+        return error
+
+    @cached_property
+    def within(self) -> Floats:
+        """Errors of each pass against what the same pass would have predicted, shape (networks, passes)."""
+        error: Floats = self.ratios / self.levels - 1
+        return error
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where residuals are large.
+
+    Args:
+        offsets: the typical error at each resolution of the family, shape (resolutions,).
+        floor: share of the spread that does not grow with the latency, one of :data:`FLOORS`.
+        typical_ms: the latency at which `floor` does not matter.
+    """
+
+    offsets: Floats
+    floor: float
+    typical_ms: float
+
+    def spread(self, predicted_ms: Floats) -> Floats:
+        """Of the error, relative to that at :attr:`typical_ms`; shape as `predicted_ms`."""
+        return self.floor * self.typical_ms / predicted_ms + 1 - self.floor
+
+    @classmethod
+    def choose(cls, residuals: Residuals) -> tuple[Self, Floats]:
+        """The shape that tells the residuals of networks best from those of the others, by the likelihood of a
+        Laplace distribution, simplest first; and each network's offset by the others, shape (networks,)."""
+        error = residuals.within
+        typical = float(np.median(residuals.predicted_ms))
+        none = np.zeros(len(residuals)), np.zeros(len(residuals.family.resolutions))
+        found, least = (cls(none[1], 0.0, typical), none[0]), math.inf
+        if len(residuals) < SHAPED_FROM:
+            return found
+        for seen, offsets in (none, _offsets(residuals)):
+            for floor in FLOORS:
+                shape = cls(offsets, floor, typical)
+                spread = shape.spread(residuals.predicted_ms)
+                size = np.abs((error - seen[:, None]) / spread[:, None]).mean()
+                value = math.log(max(float(size), 1e-12)) + float(np.log(spread).mean())
+                if value < least - CLEARLY:
+                    found, least = (shape, seen), value
+        return found
+
+
+def _offsets(residuals: Residuals) -> tuple[Floats, Floats]:
+    """The mean error at each network's resolution by the other networks, shape (networks,), and at each resolution,
+    shape (resolutions,): drawn to zero as far as chance explains them (empirical Bayes, James and Stein 1961)."""
+    error, sides = residuals.within.mean(axis=1), residuals.sides
+    resolutions = len(residuals.family.resolutions)
+    count = np.bincount(sides, minlength=resolutions)
+    total = np.bincount(sides, weights=error, minlength=resolutions)
+    some = count > 1
+    if some.sum() < 2:
+        return np.zeros(len(error)), np.zeros(resolutions)
+    mean = total / np.maximum(count, 1)
+    inside = float(((error - mean[sides]) ** 2).sum() / max(len(error) - some.sum(), 1))
+    between = float(np.mean(mean[some] ** 2 - inside / count[some]))
+    pull = inside / max(between, 1e-12)
+    return (total[sides] - error) / (count[sides] - 1 + pull), total / (count + pull)
+
+
+# --- bounds ---
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The upper bound that residuals give at one confidence, additive where the prediction is.
+
+    Args:
+        residuals: of the calibration.
+        confidence: of one network's measurement being within it.
+        now: measured over expected of networks measured since, at the hour that the promise is for: all are off
+            together by the mean of these.
+
+    Raises:
+        InputError: there are too few networks for the confidence, or it is none.
+    """
+
+    residuals: Residuals
+    confidence: float
+    now: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_confidence(self.confidence)
+        if len(self.residuals) < needed(self.confidence):
+            raise InputError(
+                f"a confidence of {self.confidence:g} needs {needed(self.confidence)} measured networks or more, not "
+                f"{len(self.residuals)}: run hwbench validate --subnets {needed(self.confidence)} or more"
+            )
+
+    @cached_property
+    def _chosen(self) -> tuple[Shape, Floats]:
+        return Shape.choose(self.residuals)
+
+    @property
+    def shape(self) -> Shape:
+        """Where the residuals are large."""
+        return self._chosen[0]
+
+    @property
+    def pace(self) -> float:
+        """By how much the device is slower now than when it was validated; 1 where nothing was measured since."""
+        return float(np.mean(self.now)) if self.now else 1.0
+
+    @cached_property
+    def margin(self) -> float:
+        """The quantile of the errors, as a share of a network of typical latency."""
+        shape, seen = self._chosen
+        spread = shape.spread(self.residuals.predicted_ms)
+        # Across passes even where the pace is known: passes are minutes apart, as a recheck and what follows may be.
+        sizes = (self.residuals.across - seen[:, None]) / spread[:, None]
+        found = pooled_quantile(sizes, self.confidence)
+        return found * self._uncertainty(float(self.residuals.within.std())) if found > 0 else found
+
+    def _uncertainty(self, deviation: float) -> float:
+        """By how much the errors are larger because the pace now is known from a few networks only, and because these
+        scatter more than the calibration did."""
+        if not self.now:
+            return 1.0
+        scatter = float(np.std(self.now, ddof=1)) / self.pace if len(self.now) > 1 else 0.0
+        return max(1.0, scatter / max(deviation, 1e-12)) * math.sqrt(1 + 1 / len(self.now))
+
+    def of(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """Bounds in milliseconds, shape (n,), of predictions, shape (n,), for genotypes, shape (n, columns)."""
+        shape = self.shape
+        share = 1 + shape.offsets[genotypes[:, 0]] + self.margin * shape.spread(predicted_ms)
+        found: Floats = self.pace * predicted_ms * share
+        return found
+
+    def of_lookup(self, lookup: Lookup) -> Lookup:
+        """The same of a prediction that is additive."""
+        shape, at = self.shape, layout(self.residuals.family)
+        share = self.pace * (1 + shape.offsets + self.margin * (1 - shape.floor))
+        constant = self.pace * self.margin * shape.floor * shape.typical_ms
+        of_context = np.repeat(share, at.contexts // len(share))
+        return Lookup(
+            lookup.family, lookup.fixed * share + constant, lookup.slots * of_context[:, None, None]
+        )
+
+    def expected_ms(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """What a measurement is on average if the device is as it was, shape (n,)."""
+        found: Floats = predicted_ms * (1 + self.shape.offsets[genotypes[:, 0]])
+        return found
+
+    def observing(self, ratios: Sequence[float]) -> Bound:
+        """For the hour in which networks were measured: measured over expected of each."""
+        return replace(self, now=tuple(ratios))
+
+
+def pooled_quantile(errors: Floats, confidence: float) -> float:
+    """What the error of one more measurement of one more network stays within, with that probability at least.
+
+    Args:
+        errors: shape (networks, passes), of networks in any order.
+        confidence: at most networks / (networks + 1).
+    """
+    networks, passes = errors.shape
+    rank = max(math.ceil(passes * (networks + 1) * confidence - 1e-9), 1)
+    return float(np.sort(errors, axis=None)[rank - 1])
