@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from hwbench import cli
 
@@ -275,6 +274,8 @@ def print_summary(document: dict[str, Any], top: int) -> None:
     )
     if document["confidence"]:
         print(promise_text(document))
+    from compofa.accuracy.origin import AccuracyOrigin
+
     of = AccuracyOrigin.from_dict(document["accuracy_of"])
     print(f"accuracy  {document['accuracy_is']} ({document['accuracy']}{error}), {of}")
     exact = "exact: " if document["exact"] else ""

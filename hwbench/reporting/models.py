@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compofa.errors import InputError
+from lut.kernels.packed import unpacked
 
 TOP = 3
 """Kernels that are named."""
@@ -33,6 +34,8 @@ def split_tables(paths: Sequence[Path], want_kernels: bool) -> tuple[list[Path],
 
 
 def _start(path: Path) -> bytes:
+    if path.suffix == ".gz":
+        return unpacked(path)[:200]
     with path.open("rb") as file:
         return file.read(200)
 

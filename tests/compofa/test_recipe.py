@@ -19,7 +19,7 @@ from compofa.training.schedule import Schedule, stage_steps
 def test_shipped_recipes_load(name):
     recipe = Recipe.load(name)
     assert recipe.name == name
-    assert recipe.distils != name.endswith(("teacher", "sandwich"))
+    assert recipe.distils != name.endswith(("teacher", "sandwich", "digits-proxyless", "digits-resnet"))
 
 
 def test_published_schedules():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import train
 from PIL import Image
 
 from compofa.data import Augmentation, Augmenter, absolute_name, is_there, load_data
@@ -20,7 +21,6 @@ from compofa.training.feed import Feed
 from compofa.training.schedule import Schedule
 from compofa.training.state import Cost
 from compofa.world import World
-from hwbench import train
 
 webdataset = pytest.importorskip("webdataset")
 

@@ -157,7 +157,7 @@ def test_the_table_holds_means_spreads_and_one_reference_for_all_hypervolumes(ca
     assert "say anything" not in shown.err
     with cli.showing():
         papers_table.show(papers_table.describe(rows[:4], papers_table.FAST, Path("t.jsonl")))
-    assert "trains too little" in capsys.readouterr().err
+    assert "too little training" in capsys.readouterr().err
     assert papers_table.spread([1.0])["sd"] is None
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import build_lut
 
 from backends.base import BlocksFailed, CannotRun, Settings
 from backends.chained import CPU_TIMINGS, Timings
@@ -29,6 +28,7 @@ from backends.tensorrt.engines import Engine, Engines, Identity, graph_hash
 from backends.tensorrt.outputs import TOLERANCES
 from backends.tensorrt.worker import Builder, CannotKeep, build_command
 from compofa.blocks import Block
+from hwbench import building
 from lut import store
 from lut.header import Header
 
@@ -171,7 +171,7 @@ def test_a_table_goes_on_past_a_failed_block_and_says_so(
         with store.Writer(path, header) as writer:
             todo = [block for block in (SMALL, WIDE) if block not in writer.entries]
             clock, total = time.monotonic, len(todo)
-            work = build_lut.measure(backend, writer, [todo], total=total, wanted=(SMALL, WIDE), clock=clock)
+            work = building.measure(backend, writer, [todo], total=total, wanted=(SMALL, WIDE), clock=clock)
             return work.added["measured"]
 
     monkeypatch.setenv("HWBENCH_TEST_TROUBLE", "crash=24")

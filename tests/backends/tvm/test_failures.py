@@ -14,6 +14,7 @@ from backends.tvm.backend import TvmBackend
 from backends.tvm.library import Recipe
 from backends.tvm.loopback import Farm
 from compofa.blocks import Block
+from hwbench import building
 from lut import store
 
 pytestmark = pytest.mark.needs_tvm
@@ -59,7 +60,7 @@ def test_on_this_machine_the_table_says_so_and_the_exit_code_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = backend()
-    monkeypatch.setattr(build_lut, "make_backend", lambda args: some)
+    monkeypatch.setattr(building, "open_backend", lambda *args: some)
     monkeypatch.setattr(build_lut, "plan", lambda *given: (iter([[UNKNOWN, *GOOD, WRONG]]), 5))
     path = tmp_path / "t.jsonl"
     assert build_lut.main(["--backend", "tvm", "--out", str(path)]) == 1
