@@ -58,10 +58,12 @@ def interrupting() -> Iterator[Stop]:
         yield stop
     finally:
         for number in before:
-            if (
-                stop.number is None
-            ):  # else the process is about to end: what still comes must not end it otherwise
+            if stop.number is None:
                 signal.signal(number, before[number])
+            elif number != signal.SIGINT and before[number] in free:
+                # The process is about to end: what still comes must not end it otherwise, not even while Python itself
+                # goes, which puts the system's handlers back in the place of ours.
+                signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

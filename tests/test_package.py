@@ -23,7 +23,7 @@ def test_the_citation_is_of_this_version():
 
 
 def test_every_package_is_in_the_wheel():
-    """A folder without an `__init__.py`, or a file of a kind that pyproject.toml does not name, works in clones only."""
+    """A folder without an `__init__.py`, or a file that pyproject.toml does not name, works in a clone only."""
     setup = PROJECT["tool"]["setuptools"]
     rooms = [ROOT / room for room in ("hwbench", "lut", "backends", "compofa")]
     assert setup["packages"]["find"]["include"] == [f"{room.name}*" for room in rooms]

@@ -61,7 +61,7 @@ def test_on_this_machine_the_table_says_so_and_the_exit_code_too(
 ) -> None:
     some = backend()
     monkeypatch.setattr(building, "open_backend", lambda *args: some)
-    monkeypatch.setattr(build_lut, "plan", lambda *given: (iter([[UNKNOWN, *GOOD, WRONG]]), 5))
+    monkeypatch.setattr(building, "plan", lambda *given: (iter([[UNKNOWN, *GOOD, WRONG]]), 5))
     path = tmp_path / "t.jsonl"
     assert build_lut.main(["--backend", "tvm", "--out", str(path)]) == 1
     assert store.read(path)[1].keys() == set(GOOD)
