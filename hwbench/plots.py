@@ -76,7 +76,7 @@ def draw_validation(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(panels), 5.8), layout="constrained")
-    figure.suptitle(f"{title}\n{fill(target, 90)}", fontsize=9)
+    figure.suptitle(f"{fill(title, 90)}\n{fill(target, 90)}", fontsize=9)
     everything = np.concatenate([measured_ms, *(panel.predicted_ms for panel in panels)])
     span = (0.93 * float(everything.min()), 1.07 * float(everything.max()))
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
@@ -163,7 +163,7 @@ def draw_frontiers(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.8, 5.6), layout="constrained")
-    figure.suptitle(f"{title}\n{fill(target, 90)}", fontsize=9)
+    figure.suptitle(f"{fill(title, 90)}\n{fill(target, 90)}", fontsize=9)
     ax = figure.subplots()
     for one, colour in zip(series, cycle(SERIES)):
         _clouds(ax, one, colour)

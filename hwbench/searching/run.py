@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from compofa.spaces.family import Family
     from lut.promised import Promised
 
+MOST_NAMED = 8
+"""Resolutions that a line lists."""
 LIMITABLE = {"max_macs": macs, "max_params": params}
 """What can be limited beside the costs that a search is given."""
 
@@ -254,8 +256,12 @@ def make_problem(
         InputError: there is no resolution in common.
     """
     if unknown := [r for r in space.family.resolutions if r not in accuracy.resolutions]:
-        sides = ", ".join(map(str, unknown))
-        note(f"{accuracy.path} says nothing of {sides} px: subnets of these resolutions are left out")
+        sides = (
+            ", ".join(map(str, unknown)) + " px"
+            if len(unknown) <= MOST_NAMED
+            else f"{len(unknown)} resolutions"
+        )
+        note(f"{accuracy.path} says nothing of {sides}: subnets of these resolutions are left out")
     common = common_resolutions(space, list(sources.values()), accuracy.resolutions, force)
     return Problem(
         space=space,
