@@ -16,16 +16,42 @@ from __future__ import annotations
 
 
 class HwbenchError(Exception):
-    """The root of the tree; its text is one line for people."""
+    """The root of the tree; its text is one line for people.
+
+    >>> import hwbench
+    >>> try:
+    ...     hwbench.get_family("nothing")
+    ... except hwbench.HwbenchError as error:
+    ...     print(str(error).partition(";")[0])
+    unknown family 'nothing'
+    """
 
 
 class InputError(HwbenchError, ValueError):
-    """A file, an argument or a value is not what it should be."""
+    """A file, an argument or a value is not what it should be.
+
+    >>> import hwbench
+    >>> issubclass(hwbench.InputError, ValueError)
+    True
+    """
 
 
 class RunFailed(HwbenchError, RuntimeError):
-    """What was asked for was tried, and did not work."""
+    """What was asked for was tried, and did not work, as a limit that nothing meets.
+
+    >>> import hwbench
+    >>> try:
+    ...     hwbench.search(hwbench.reference_table(), space="compofa", latency_ms=1e-6)
+    ... except hwbench.RunFailed as error:
+    ...     print(str(error)[:47])
+    no subnet of compofa was found within 1e-06 ms:
+    """
 
 
 class Unavailable(HwbenchError, RuntimeError):
-    """A device, a library or a program that is needed is not on this machine."""
+    """A device, a library or a program that is needed is not on this machine.
+
+    >>> import hwbench
+    >>> issubclass(hwbench.Unavailable, hwbench.HwbenchError)
+    True
+    """

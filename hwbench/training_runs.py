@@ -75,11 +75,8 @@ def train(
     >>> import hwbench, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     trained = hwbench.train("digits-teacher", out=f"{folder}/run", epoch_scale=0.002)
-    ...     found = hwbench.evaluate(
-    ...         trained.path, [hwbench.Arch.parse("r16-k3e3_k3e3-k3e3_k3e3-k3e3_k3e3-k3e3_k3e3-k3e3_k3e3")], space="ofa"
-    ...     )
-    >>> trained.steps > 0 and 0 <= found.values[0] <= 1
-    True
+    >>> trained.recipe, trained.steps > 0
+    ('digits-teacher', True)
 
     Args:
         recipe: a shipped recipe's name, a TOML file's, or a recipe.

@@ -39,7 +39,16 @@ class Setting(NamedTuple):
 
 
 class CostModel(Protocol):
-    """What a subnet of a family costs. Lower is better; the unit stands in :attr:`unit` and in :attr:`name`."""
+    """What a subnet of a family costs. Lower is better; the unit stands in :attr:`unit` and in :attr:`name`.
+
+    An open table is one, and so are models that ``fit`` gives, counts such as MACs, and any class of these methods.
+
+    >>> import hwbench
+    >>> cost = hwbench.open_table(hwbench.reference_table())
+    >>> space = hwbench.get_space("compofa", cost.family)
+    >>> cost.name, cost.unit, cost.predict(space.enumerate_genotypes()).shape
+    ('latency_ms', 'ms', (1215,))
+    """
 
     @property
     def name(self) -> str:

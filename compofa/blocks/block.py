@@ -27,6 +27,11 @@ ACTIVATIONS = ("none", "relu", "relu6", "hswish")
 class Block:
     """One step of a network, batch size left out.
 
+    >>> import hwbench
+    >>> block = hwbench.Block("conv", (3, 32, 32), 16, kernel=3, stride=2)
+    >>> block.out_shape, block.macs, block.params
+    ((16, 16, 16), 110592, 464)
+
     Args:
         kind: one of :data:`~compofa.blocks.kinds.KINDS`; its function there says what it is made of. Fields that a
             kind does not take keep their defaults.

@@ -24,6 +24,11 @@ class Arch:
     Its text is ``r32-k3e6_k5e4-...``: units joined by ``-``, blocks by ``_``, each block the first letter of each axis
     with its value, or ``b`` where its unit has no axes; a unit of several widths begins with ``w`` and a multiplier.
 
+    >>> import hwbench
+    >>> arch = hwbench.Arch.parse("r24-k3e3_k3e3-k5e4_k5e4_k5e4-k3e3_k3e3-k3e6_k3e6_k3e6_k3e6-k5e3_k5e3")
+    >>> arch.resolution, [len(blocks) for blocks in arch.units]
+    (24, [2, 3, 2, 4, 2])
+
     Args:
         resolution: input side in pixels.
         units: per elastic unit, what is chosen for each active block: a value of each of the unit's axes, such as

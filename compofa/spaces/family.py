@@ -157,6 +157,11 @@ def _check_ascending(name: str, values: Sequence[Number], least: int) -> None:
 class Family:
     """A supernet's skeleton.
 
+    >>> import hwbench
+    >>> family = hwbench.get_family("glyphs")
+    >>> family.classes, len(family.elastic_units), family.resolutions
+    (62, 5, (16, 20, 24, 28, 32))
+
     Args:
         name: as given to ``--family``.
         units: from the image to the classifier.

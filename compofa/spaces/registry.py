@@ -74,6 +74,10 @@ def family_names() -> tuple[str, ...]:
 def get_family(name: str) -> Family:
     """The family called `name`, or that a file ``*.toml`` describes.
 
+    >>> import hwbench
+    >>> hwbench.get_family("resnet50d").name
+    'resnet50d'
+
     Raises:
         InputError: there is none, or it is not as it should be; the message lists those there are.
         OSError: the file cannot be read.

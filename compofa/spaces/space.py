@@ -388,6 +388,11 @@ SPACES = tuple(RULES)
 def get_space(name: str, family: Family) -> Space:
     """The space called `name` over `family`.
 
+    >>> import hwbench
+    >>> space = hwbench.get_space("compofa", hwbench.get_family("glyphs"))
+    >>> space.size(), space.contains(next(iter(space.enumerate())))
+    (243, True)
+
     Raises:
         InputError: there is none; the message lists those there are.
     """
