@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from compofa.errors import InputError, RunFailed
-from compofa.files import parse_json, replacing
+from compofa.files import file_sha256, parse_json, replacing
 from compofa.identity import SupernetIdentity
 from compofa.published import differing, load_published, unsound
 from compofa.spaces.family import Family
@@ -99,7 +99,7 @@ def open_supernet(
             " --family imagenet-w1.0"
         )
     supernet = load_published(get_family(family), path, kernel_transform)
-    return OpenSupernet(supernet, SupernetIdentity(_file_sha256(path), family, supernet.family.classes))
+    return OpenSupernet(supernet, SupernetIdentity(file_sha256(path), family, supernet.family.classes))
 
 
 def load_supernet(path: Path, kernel_transform: bool | None = None) -> tuple[Supernet, dict[str, Any]]:
@@ -131,7 +131,7 @@ def _open_ours(
     if words := differing(own, given):
         raise InputError(f"{path} does not fit {family.name} of {family.classes} classes: {words}")
     supernet.load_state_dict(given)
-    return OpenSupernet(supernet, _identity(_file_sha256(path), header))
+    return OpenSupernet(supernet, _identity(file_sha256(path), header))
 
 
 _RENAMED = {
@@ -222,8 +222,3 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path} is damaged: {error}") from error
-
-
-def _file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

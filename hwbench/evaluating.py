@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.base import Progress, no_progress, nobody_hears
 from compofa.errors import InputError
 from hwbench.torchrun import joined
 
@@ -24,20 +24,8 @@ if TYPE_CHECKING:
 WORTH_SAYING_S = 20
 """Work that takes less is not announced."""
 
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with what is done and how many steps it has; gives what is called with each number of steps done."""
 Choice = Callable[["Space"], Sequence["Arch"]]
 """Chooses subnets of a space of the supernet's family."""
-
-
-@contextmanager
-def no_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Nobody looks."""
-    yield lambda steps: None
-
-
-def silent(message: str) -> None:
-    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ def evaluate(
     workers: int | None = None,
     data_workers: int | None = None,
     progress: Progress = no_progress,
-    say: Callable[[str], None] = silent,
+    say: Callable[[str], None] = nobody_hears,
 ) -> Evaluated:
     """Measure the accuracy of subnets, each with BN statistics of its own, on the test split. Under torchrun each
     process calls it, and all get the same.

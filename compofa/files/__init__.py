@@ -26,7 +26,7 @@ from compofa.files.parsing import (
     read_text,
     reading,
 )
-from compofa.files.seals import SEAL, check_seal, sealed
+from compofa.files.seals import SEAL, check_seal, file_sha256, sealed
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -35,6 +35,7 @@ __all__ = [
     "ClosedAtEnd",
     "FileBusy",
     "check_seal",
+    "file_sha256",
     "parse_json",
     "parse_toml",
     "parse_yaml",

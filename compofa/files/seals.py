@@ -1,9 +1,10 @@
-"""The hash of a document inside it, which tells whether it was changed."""
+"""Hashes: of a document inside it, which tells whether it was changed, and of a file, which tells it from others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from compofa.errors import InputError
@@ -30,3 +31,9 @@ def _hash(content: dict[str, Any]) -> str:
     """Of the canonical JSON: keys sorted, no blanks."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Of the file at `path`, of whatever size; hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,7 @@ from compofa.spaces.registry import get_family
 from compofa.spaces.space import Space, get_space
 from hwbench.accuracy_source import AccuracySource, check_choices, find_predictor, open_accuracy
 from hwbench.frontiers.cloud import Cloud, Floats
-from hwbench.frontiers.predicted import known_resolutions, predicted_cloud
+from hwbench.frontiers.predicted import known_resolutions, predicted_cloud, random_genotypes
 from hwbench.inputs.accuracies import accuracy_files
 from hwbench.inputs.costs import Given, Source, open_source
 from hwbench.inputs.coverage import LeftOut, covered_resolutions, runnable
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from compofa.accuracy.origin import AccuracyOrigin
     from compofa.spaces.family import Family
     from lut.costs import CostModel
-
-PREDICTED_SUBNETS = 5_000
-"""Random subnets drawn with predicted accuracy, where a space cannot be enumerated."""
 
 
 @dataclass(frozen=True)
@@ -274,9 +271,7 @@ def join(space: Space, source: Source, file: Path | None, seed: int, force: bool
             sides = ", ".join(str(r) for r in covered if r not in known)
             note(f"no accuracy is predicted at {sides} px: the predictor beside {file} was not fitted there")
         if known:
-            rng = np.random.default_rng(seed)
-            drawn = [space.sample(rng, int(rng.choice(known))) for _ in range(PREDICTED_SUBNETS)]
-            sample = encode(family, drawn)
+            sample = random_genotypes(space, known, seed)
             predicted = Cloud(family, sample, cost.predict(sample), predictor.predict(sample))
             searched = search_frontier(space, cost, partial(predictor.predict, covered=True), known, seed)
     return SpaceResult(space.name, mine.origin, file, measured, predicted, searched, complete, left_out)

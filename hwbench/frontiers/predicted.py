@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compofa.errors import InputError
-from compofa.spaces.layout import encode
+from compofa.spaces.layout import Genotypes, encode
 from compofa.spaces.space import Space
 from hwbench.accuracy_source import AccuracySource
 from hwbench.frontiers.cloud import Cloud
@@ -60,10 +60,15 @@ def predicted_cloud(
         every = space.enumerate_genotypes()
         genotypes = every[np.isin(every[:, 0], at)]
     else:
-        rng = np.random.default_rng(seed)
-        drawn = [space.sample(rng, int(rng.choice(resolutions))) for _ in range(RANDOM_SUBNETS)]
-        genotypes = encode(space.family, drawn)
+        genotypes = random_genotypes(space, resolutions, seed)
     return Cloud(space.family, genotypes, cost.predict(genotypes), source.after_pick(genotypes)), complete
+
+
+def random_genotypes(space: Space, resolutions: Sequence[int], seed: int) -> Genotypes:
+    """:data:`RANDOM_SUBNETS` random subnets of a space at some resolutions, shape (n, columns)."""
+    rng = np.random.default_rng(seed)
+    drawn = [space.sample(rng, int(rng.choice(resolutions))) for _ in range(RANDOM_SUBNETS)]
+    return encode(space.family, drawn)
 
 
 def describe_source(source: AccuracySource) -> str:

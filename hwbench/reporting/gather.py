@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from compofa.errors import InputError
+from compofa.files import file_sha256
 from hwbench.reporting.groups import Device, Group
-from hwbench.reporting.subnets import add_spaces, family_of, sha256_of
+from hwbench.reporting.subnets import add_spaces, family_of
 from lut.calibration import Calibration, calibration_path
 from lut.formats import read_table
 from lut.model import LatencyModel
@@ -39,7 +40,7 @@ def gather(
     """
     groups = group_tables(luts)
     taken: set[Path] = set()
-    hashes = {sha256_of(path): path for path in supernets}
+    hashes = {file_sha256(path): path for path in supernets}
     for group in groups:
         mine = [path for path in accuracies if family_of(path) in (None, group.family.name)]
         taken.update(mine)

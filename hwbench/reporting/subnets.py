@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from compofa.accuracy.origin import AccuracyOrigin
 from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.errors import HwbenchError, InputError
-from compofa.files import parse_json
+from compofa.files import file_sha256, parse_json
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes
 from compofa.spaces.space import Space, get_space
@@ -35,14 +35,6 @@ def family_of(path: Path) -> str | None:
         return None
     head = parse_json(first)
     return str(head.get("family")) if isinstance(head, dict) else None
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file."""
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def add_spaces(
@@ -164,16 +156,14 @@ def _searched(
 def _frontier(
     space: Space, model: LatencyModel, predictor: AccuracyPredictor, covered: Sequence[int], seed: int
 ) -> Genotypes:
-    """The whole frontier of predicted accuracies on one device, by :mod:`hwbench.searching.engine`."""
-    from hwbench.searching.engine import search
-    from hwbench.searching.problem import Problem
+    """The whole frontier of predicted accuracies on one device."""
+    from hwbench.frontiers.compare import search_frontier
 
     known = [r for r in covered if r in predictor.resolutions]
-    index = tuple(i for i, r in enumerate(space.family.resolutions) if r in known)
-    if not index:
+    if not known:
         raise InputError("no accuracy is predicted at the resolutions of the table")
-    problem = Problem(space, (model,), partial(predictor.predict, covered=True), index)
-    return search(problem, np.empty((0, 1)), seed).frontier.genotypes
+    accuracy = partial(predictor.predict, covered=True)
+    return search_frontier(space, model, accuracy, known, seed).genotypes
 
 
 def _supernet(group: Group, space: Space, of: AccuracyOrigin, given: dict[str, Path]) -> Path | None:
@@ -188,4 +178,4 @@ def _supernet(group: Group, space: Space, of: AccuracyOrigin, given: dict[str, P
         path = shipped.supernet(group.family.name, shipped.recipe_of(space.name))
     except InputError:
         return None
-    return path if sha256_of(path) == of.supernet_sha256 else None
+    return path if file_sha256(path) == of.supernet_sha256 else None
