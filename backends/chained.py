@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -99,10 +100,12 @@ class ChainBackend(PairedBackend):
         return {"clock": self.device.clock_name, "timing": METHOD}
 
     def _pacer(self) -> Pacer:
-        with self.device.active():
-            pacer = Pacer(self._reference_case(REFERENCE), READING_RUNS, self.device.inner_ms)
-            self.device.warm_up(pacer.case)
-        return pacer
+        case = self._reference_case(REFERENCE)
+        self.device.warm_up(case)
+        return Pacer(case, READING_RUNS, self.device.inner_ms)
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        return self.device.active()
 
     def _reference_case(self, network: Network) -> Case:
         return self._sampled(self.device.case(self._ready(network, 0)))

@@ -30,6 +30,8 @@ WARM_RUNS = 3
 """Before a capture: cuDNN has then chosen its algorithms, and all memory is there."""
 CLOCKS_UP_S = 0.3
 """Work that brings the clocks from idle to where they stay."""
+SAMPLE_EVERY_S = 0.05
+"""NVML takes a fraction of a millisecond to answer: not after each loop."""
 MEMORY_SHARE = 0.4
 """Of the device's memory, for what is held ready; the rest is for activations."""
 FLUSH_FACTOR = 2
@@ -66,6 +68,7 @@ class Gpu(Device):
         self.pool = torch.cuda.graph_pool_handle()
         self._monitor = monitor or open_monitor(str(self.properties.uuid))
         self._flush: torch.Tensor | None = None
+        self._sampled_s = -SAMPLE_EVERY_S
 
     @property
     def name(self) -> str:
@@ -136,7 +139,8 @@ class Gpu(Device):
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            kept = run()
+            output = run()
+        kept = (run, output)  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
 
         def replay() -> object:
             graph.replay()
@@ -152,10 +156,11 @@ class Gpu(Device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
         def case(repeats: int) -> Reading:
-            start.record(self.stream)
-            for _ in range(repeats):
-                run()
-            end.record(self.stream)
+            with torch.cuda.stream(self.stream):  # a graph is replayed on the stream that is current
+                start.record()
+                for _ in range(repeats):
+                    run()
+                end.record()
             end.synchronize()
             return Reading(float(start.elapsed_time(end)) / 1e3 / repeats)
 
@@ -188,7 +193,9 @@ class Gpu(Device):
             repeats = min(2 * repeats, 1024)
 
     def sample(self) -> None:
-        self._monitor.sample()
+        if (now := self.clock()) - self._sampled_s >= SAMPLE_EVERY_S:
+            self._sampled_s = now
+            self._monitor.sample()
 
     def conditions(self) -> Conditions:
         return verdict(self._monitor.take())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +46,10 @@ class PairedBackend(Backend):
     def _pacer(self) -> Pacer:
         return Pacer(self._reference_case(REFERENCE), READING_RUNS)
 
+    def _at_work(self) -> AbstractContextManager[None]:
+        """Around whatever runs on the device."""
+        return nullcontext()
+
     @property
     def reference_target(self) -> Target:
         """Under which what the reference takes is kept."""
@@ -53,9 +58,10 @@ class PairedBackend(Backend):
     @cached_property
     def beside(self) -> Beside:
         """The reference, made ready and looked at when it is needed first."""
-        pacer = self._pacer()
         known = known_reference(self.reference_target, self._given_reference, self.say)
-        now = at_quietest(pacer, CHECK_S if known else MEASURE_S, arithmetic_us())
+        with self._at_work():
+            pacer = self._pacer()
+            now = at_quietest(pacer, CHECK_S if known else MEASURE_S, arithmetic_us())
         if known:
             compare(self.reference_target, known, now, self.say)
         else:
