@@ -192,36 +192,37 @@ class ChainBackend(PairedBackend):
         return [*map(self.device.case, triple), *([cold] if cold else [])]
 
     def _network_times(self, networks: Sequence[Network]) -> list[Measurement]:
-        cases = []
+        runs = []
         with self.progress("making networks ready", len(networks)) as advance:
             for network in networks:
-                cases.append(self.device.case(self._ready(network, self.settings.seed)))
+                runs.append(self._ready(network, self.settings.seed))
                 advance(1)
+        cases = list(map(self.device.case, runs))
         timing, conditions = self._time(cases, self.timings.networks)
         found = self._summarise(timing.ratios, timing.paired, conditions, self.timings.networks)
-        return _with_energies(found, self._energies(cases)) if self._counter else found
+        return _with_energies(found, self._energies(runs)) if self._counter else found
 
     # --- energy ---
 
     def _block_energies(self, plan: Plan, runs: Mapping[Network, Run]) -> list[list[Energy]]:
         """Of each block of `plan`, by round; networks that several blocks need are measured once."""
         pairs = dict.fromkeys(n for context in plan.contexts for n in (context.longer, context.shorter))
-        of = dict(zip(pairs, self._energies([self.device.case(runs[n]) for n in pairs]), strict=True))
+        of = dict(zip(pairs, self._energies([runs[n] for n in pairs]), strict=True))
         return [energy.difference(of[c.longer], of[c.shorter], c.copies) for c in plan.contexts]
 
-    def _energies(self, cases: Sequence[Case]) -> list[list[Energy]]:
-        """Of a run of each case, by round."""
+    def _energies(self, runs: Sequence[Run]) -> list[list[Energy]]:
+        """Of each run, by round."""
         counter, clock = self._counter, self.device.clocks.wall
         assert counter is not None
         began = clock()
-        with self.progress("counting energy", energy.ROUNDS * len(cases)) as advance:
+        with self.progress("counting energy", energy.ROUNDS * len(runs)) as advance:
 
-            def measure(case: Case) -> Energy:
-                found = energy.energy_of(case, counter, clock=clock, least_s=energy.LEAST_S)
+            def measure(run: Run) -> Energy:
+                found = energy.energy_of(self.device.begin(run), counter, clock=clock, least_s=energy.LEAST_S)
                 advance(1)
                 return found
 
-            energies = energy.in_turns(cases, measure)
+            energies = energy.in_turns(runs, measure)
         self.timing_s += clock() - began
         return energies
 

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from backends.machine.clocks import Case, Clocks, Run, host_clocks
 from backends.machine.energy_counters import Counter, open_rapl
 from backends.machine.host import cpu_name
 
 Details = tuple[tuple[str, float | str], ...]
+
+
+class Pending(Protocol):
+    """Work that was begun."""
+
+    def done(self) -> bool:
+        """Whether it is done; does not wait."""
+
+    def wait(self) -> None:
+        """Until it is done."""
+
+
+Begin = Callable[[int], Pending]
+"""Begins to do its work the given number of times."""
+
+
+class Done:
+    """Work that was done when it was begun."""
+
+    def done(self) -> bool:
+        """It is."""
+        return True
+
+    def wait(self) -> None:
+        """No need to."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,16 @@ class Device:
     def case(self, run: Run) -> Case:
         """`run` as a case of the timing loop."""
         return self.clocks.case(run)
+
+    def begin(self, run: Run) -> Begin:
+        """`run` as work that goes on while the host does something else, where the device can do that."""
+
+        def begin(repeats: int) -> Pending:
+            for _ in range(repeats):
+                run()
+            return Done()
+
+        return begin
 
     def capture(self, run: Run) -> Run:
         """`run`, recorded once and replayed as a whole, where the device can do that."""

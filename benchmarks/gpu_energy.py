@@ -6,6 +6,12 @@
 
 Each network is a line of the file at once, and the same command goes on with what is missing. The last lines are the
 scores as JSON, in the names of latencies: raw and calibrated (leave-one-out), as ``validate`` gives them.
+
+The first table of energies was measured on a device that waited while its counter was read. With ``--idle-watts`` what
+it used meanwhile is taken off, of blocks and networks alike; nothing is measured:
+
+    python benchmarks/gpu_energy.py --lut docs/results/gpu-h100-energy.jsonl \\
+        --out docs/results/gpu-h100-energy.networks --space compofa --idle-watts 120
 """
 
 from __future__ import annotations
@@ -14,13 +20,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.measuring.energy import SMALLEST_MJ
 from compofa.errors import HwbenchError, InputError
 from compofa.files import AppendFile, parse_json
 
@@ -40,25 +47,45 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--within", type=float, default=float("inf"), metavar="S", help="begin nothing after so many seconds"
     )
+    p.add_argument(
+        "--idle-watts",
+        type=float,
+        metavar="W",
+        help="measure nothing, and take off so much for the time of waiting",
+    )
     p.add_argument("--out", type=Path, required=True, help="lines of JSON")
     return p
 
 
-def of_energies(table: Table) -> Table:
-    """The blocks of `table` whose energy was counted, with it, in millijoules, where the latency stood.
+def of_energies(table: Table, idle_watts: float = 0.0) -> Table:
+    """The blocks of `table` whose energy was counted, with it, in millijoules, where the latency stood; less what the
+    device used in the time that a run took beyond its latency.
 
     Raises:
         InputError: there are none.
     """
     counted = {block: dict(m.details) for block, m in table.entries.items()}
-    entries = {
-        block: replace(table.entries[block], latency_ms=mj, low_ms=mj, high_ms=mj, rounds_ms=(), details=())
-        for block, said in counted.items()
-        if isinstance(mj := said.get("energy_mj"), float)
-    }
+    entries = {}
+    for block, said in counted.items():
+        measured = table.entries[block]
+        if isinstance(said.get("energy_mj"), float):
+            mj = max(_less_waiting({**said, "latency_ms": measured.latency_ms}, idle_watts), SMALLEST_MJ)
+            entries[block] = replace(measured, latency_ms=mj, low_ms=mj, high_ms=mj, rounds_ms=(), details=())
     if not entries:
         raise InputError("the table holds no energies: build it with --energy yes")
     return type(table)(table.header, entries)
+
+
+def _less_waiting(said: Mapping[str, Any], idle_watts: float) -> float:
+    """Millijoules, from a line of the file or an entry's details."""
+    return float(said["energy_mj"] - idle_watts * (said["energy_ms"] - said["latency_ms"]))
+
+
+def without_waiting(table: Table, archs: Sequence[Arch], out: Path, idle_watts: float) -> dict[str, Any]:
+    """The networks in `out` held against the sums of `table`, both less what the device used while it waited."""
+    head, *lines = [parse_json(line) for line in out.read_bytes().splitlines()]
+    found = {line["of"]: _less_waiting(line, idle_watts) for line in lines}
+    return {**head, "idle_watts": idle_watts, **compare(of_energies(table, idle_watts), archs, found)}
 
 
 def measure_all(
@@ -127,12 +154,15 @@ def main() -> int:
     args = parser().parse_args()
     try:
         table = Table.load(args.lut)
+        space = get_space(args.space, table.family)
+        archs = draw_at(table.header.resolutions, space, args.subnets, np.random.default_rng(0))
+        if args.idle_watts is not None:
+            print(json.dumps(without_waiting(table, archs, args.out, args.idle_watts), indent=1))
+            return 0
         energies = of_energies(table)
         options = {"energy": "yes", **({"cache": args.cache} if args.cache else {})}
         backend = open_backend(table.target, 0, options)
         check_target(table.target, backend.target, force=False)
-        space = get_space(args.space, table.family)
-        archs = draw_at(table.header.resolutions, space, args.subnets, np.random.default_rng(0))
         summary = measure_all(backend, energies, archs, args.out, within_s=args.within)
     except HwbenchError as error:
         print(f"gpu_energy: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -31,6 +31,8 @@ from gpu_findings import TARGETS, TROUBLES, clocks, line, ways
 ONE_NETWORK = "tensorrt-rtx-one-network"
 LEAST_S = 20.0
 """With less time left no step is begun."""
+FILES = ("lut", "picture", "calibration")
+"""Of a document of a command: where it wrote them, which is nobody else's matter."""
 MARGIN_S = 10.0
 """Of the time there is, that a step that is cut off needs to write down what it has."""
 
@@ -298,7 +300,7 @@ class Run:
         if late:
             return process.returncode, {"unfinished": f"longer than {limit_s:.3g} s: {last}"}
         try:
-            return process.returncode, dict(json.loads(out))
+            return process.returncode, {k: v for k, v in json.loads(out).items() if k not in FILES}
         except ValueError:
             return process.returncode, {"failed": last}
 

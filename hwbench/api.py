@@ -129,13 +129,22 @@ def open_table(path: str | Path) -> LatencyModel:
     return load_model(Path(path))
 
 
-def reference_table() -> Path:
-    """The table of glyphs that comes along, of the machine that its target names.
+def reference_table(name: str = "glyphs") -> Path:
+    """A table that comes along, validated on the machine that its target names.
 
     >>> import hwbench
     >>> hwbench.reference_table().name
     'glyphs-reference.jsonl'
+    >>> hwbench.open_table(hwbench.reference_table("h100-fp16-b64")).target.device
+    'NVIDIA H100 80GB HBM3'
+
+    Args:
+        name: ``glyphs`` (one x86-64 core), ``h100-fp16-b1`` or ``h100-fp16-b64`` (``imagenet-w1.0`` at 224 px, torch
+            on an NVIDIA H100, at that batch).
+
+    Raises:
+        InputError: there is none of that name.
     """
     from hwbench import shipped
 
-    return shipped.reference_table("glyphs")
+    return shipped.reference_table(name)

@@ -58,9 +58,23 @@ def predictor(family: str) -> Path:
     return artefact(f"{family}-ofa.predictor.safetensors")
 
 
-def reference_table(family: str) -> Path:
-    """A table measured on the machine that its header names, for those who have not built one."""
-    return artefact(f"{family}-reference.jsonl")
+REFERENCE_TABLES = {
+    "glyphs": "glyphs-reference.jsonl",
+    "h100-fp16-b1": "h100-fp16-b1.jsonl",
+    "h100-fp16-b64": "h100-fp16-b64.jsonl",
+}
+"""By their names: of an x86-64 core, and of ``imagenet-w1.0`` at 224 px on an NVIDIA H100, at batch 1 and 64."""
+
+
+def reference_table(name: str) -> Path:
+    """A table measured on the machine that its header names, with its calibration, for those who have not built one.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in REFERENCE_TABLES:
+        raise InputError(f"no reference table is called {name!r}; there are {', '.join(REFERENCE_TABLES)}")
+    return artefact(REFERENCE_TABLES[name])
 
 
 def kernels() -> Path:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from backends.base import BackendUnavailable
-from backends.device import Conditions, Device
+from backends.device import Begin, Conditions, Device, Pending
 from backends.machine.clocks import Case, Clock, Reading, Run
 from backends.machine.cuda_probe import cuda_reason
 from backends.machine.energy_counters import Counter, open_nvml
@@ -140,7 +141,10 @@ class Gpu(Device):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = run()
-        kept = (run, output)  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
+        kept = (
+            run,
+            output,
+        )  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
 
         def replay() -> object:
             graph.replay()
@@ -165,6 +169,19 @@ class Gpu(Device):
             return Reading(float(start.elapsed_time(end)) / 1e3 / repeats)
 
         return case
+
+    def begin(self, run: Run) -> Begin:
+        import torch
+
+        def begin(repeats: int) -> Pending:
+            end = torch.cuda.Event()
+            with torch.cuda.stream(self.stream):
+                for _ in range(repeats):
+                    run()
+                end.record()
+            return Queued(end)
+
+        return begin
 
     def flushed(self, run: Run) -> Case | None:
         """`run` with the second-level cache overwritten before each; only `run` is timed. The overwriting
@@ -202,6 +219,21 @@ class Gpu(Device):
 
     def energy_counter(self) -> Counter:
         return open_nvml(str(self.properties.uuid))
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Work on a stream, with the event behind it."""
+
+    end: torch.cuda.Event
+
+    def done(self) -> bool:
+        """Whether the stream has come to the event."""
+        return bool(self.end.query())
+
+    def wait(self) -> None:
+        """Until it has."""
+        self.end.synchronize()
 
 
 def open_gpu(precision: str) -> Gpu:

@@ -1,8 +1,8 @@
 """Millijoules of a run, by a counter that moves in steps.
 
-A case runs in a loop that is cut into short pieces with a look at the counter after each, and what counts are the runs
-and the energy between the first step and the last. What the device uses while it only waits is in it, too, in
-proportion to the time: somebody pays for it.
+The work runs without a pause while the counter is looked at over and over: to read NVML's takes milliseconds, and a
+device that waited meanwhile would be charged for the waiting. So the next piece of work is begun before the last one
+is done. What counts is the power between the first step of the counter and the last, times what a run took.
 
 A block's energy is found as its latency is (:mod:`backends.measuring.differencing`): by the difference of two
 networks, which take turns. So sums of blocks are to be compared with whole networks, as those of latencies are.
@@ -11,17 +11,24 @@ networks, which take turns. So sums of blocks are to be compared with whole netw
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from backends.machine.clocks import Case, Clock
+from backends.device import Begin, Pending
+from backends.machine.clocks import Clock
 from backends.machine.energy_counters import Counter
 from compofa.errors import RunFailed
 
-PIECE_S = 0.004
-"""Between two looks at the counter: a hundredth of a loop, so that its ends are known to a percent."""
+T = TypeVar("T")
+
+PIECE_S = 0.02
+"""Of work that is begun at once: several readings of a slow counter."""
+AHEAD = 2
+"""Pieces begun at a time, so that the device is never without work."""
 LEAST_S, MOST_S = 0.6, 3.0
 """Of a loop: several steps of the usual counters, and as long as one that moves seldom is waited for."""
 LEAST_STEPS = 4
@@ -49,46 +56,66 @@ class Energy:
     steps: int = 0
 
 
-Measure = Callable[[Case], Energy]
-
-
 def energy_of(
-    case: Case,
+    begin: Begin,
     counter: Counter,
     *,
     least_s: float = LEAST_S,
     most_s: float = MOST_S,
     clock: Clock = time.perf_counter,
 ) -> Energy:
-    """The energy of one run of `case`, from a loop of `least_s` seconds, or as much longer, up to `most_s`, as the
-    counter's steps ask for.
+    """The energy of one run, from a loop of `least_s` seconds, or as much longer, up to `most_s`, as the counter's
+    steps ask for.
+
+    Args:
+        begin: the work.
+        counter: of the device that does it.
+        least_s, most_s: how long.
+        clock: seconds, of the world.
 
     Raises:
         RunFailed: the counter hardly moved.
     """
-    once_s = max(case(1).seconds, 1e-9)
-    repeats = max(1, round(PIECE_S / once_s))
-    looks: list[tuple[float, int, float]] = []  # when, runs so far, millijoules: where the counter had moved
-    last_mj, runs, began = counter.read_mj(), 0, clock()
-    while (now := clock()) - began < (least_s if len(looks) > LEAST_STEPS else most_s):
-        case(repeats)
-        runs += repeats
+    repeats = _piece(begin, clock)
+    looks: list[tuple[float, float]] = []  # when the counter had moved, and to how many millijoules
+    pieces, last_mj, began = 0, counter.read_mj(), clock()
+    under_way: deque[Pending] = deque()
+    while clock() - began < (least_s if len(looks) > LEAST_STEPS else most_s):
+        while len(under_way) < AHEAD:
+            under_way.append(begin(repeats))
+            pieces += 1
         mj = counter.read_mj()
         if mj != last_mj:
-            looks.append((now, runs, mj))
+            looks.append((clock(), mj))
             last_mj = mj
+        if under_way[0].done():
+            under_way.popleft()
+    for piece in under_way:
+        piece.wait()
+    run_s = (clock() - began) / (pieces * repeats)
     steps = len(looks) - 1
     if steps < LEAST_STEPS:
         raise RunFailed(
             f"the energy counter moved {len(looks)} times in {most_s:g} s: too few to tell an energy; measure without "
             "--energy"
         )
-    (first_s, first_runs, first_mj), (last_s, last_runs, end_mj) = looks[0], looks[-1]
-    done = last_runs - first_runs
-    return Energy((end_mj - first_mj) / done, 1e3 * (last_s - first_s) / done, steps)
+    (first_s, first_mj), (last_s, end_mj) = looks[0], looks[-1]
+    return Energy((end_mj - first_mj) / (last_s - first_s) * run_s, 1e3 * run_s, steps)
 
 
-def in_turns(cases: Sequence[Case], measure: Measure, rounds: int = ROUNDS) -> list[list[Energy]]:
+def _piece(begin: Begin, clock: Clock) -> int:
+    """Runs that together take about :data:`PIECE_S`; the device has warmed up by then."""
+    repeats = 1
+    while True:
+        start_s = clock()
+        begin(repeats).wait()
+        took_s = max(clock() - start_s, 1e-9)
+        if took_s >= PIECE_S / 4:
+            return max(1, round(repeats * PIECE_S / took_s))
+        repeats *= 4
+
+
+def in_turns(cases: Sequence[T], measure: Callable[[T], Energy], rounds: int = ROUNDS) -> list[list[Energy]]:
     """What `measure` says of each case in each round, by case; the order is turned round from round to round."""
     found: list[list[Energy]] = [[] for _ in cases]
     for turn in range(rounds):

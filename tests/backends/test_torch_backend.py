@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from backends.machine.gpu import Gpu, check_precision
 from backends.machine.host import usable_cores
 from backends.measuring import METHOD
 from backends.measuring.differencing import Plan
-from backends.measuring.reference import REFERENCE
+from backends.measuring.reference import REFERENCE, at_quietest
 from backends.torch_backend import TorchBackend, TorchCpu
 from compofa.blocks import Block
 from compofa.network import arch_blocks
@@ -92,6 +94,28 @@ def test_the_target_says_what_decides_the_speed() -> None:
     assert dict(target.versions) == {"torch": torch.__version__}
     assert TorchBackend.options_of(target) == details
     assert make("bf16", 4, 2, **TorchBackend.options_of(target)).target == target
+
+
+def test_the_reference_is_measured_with_the_device_set_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A table's header asks for it before any block is measured; on a GPU it ran on another stream than its events."""
+    monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
+    threads: list[int] = []
+
+    def watched(*args: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return at_quietest(*args)
+
+    monkeypatch.setattr("backends.measuring.backend.at_quietest", watched)
+    monkeypatch.setattr("backends.measuring.backend.MEASURE_S", 0.02)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert make(threads=1).reference is not None
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1]
 
 
 def test_threads_are_set_while_it_runs_and_put_back() -> None:
