@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.base import BATCH_OF_BLOCKS, Backend, Measurement, Network, Option, Settings, Target
-from backends.machine.clocks import Case, host_clocks
+from backends.machine.clocks import Case, Run, host_clocks
 from backends.machine.host import check_threads, cpu_name, package_versions
 from backends.measuring import METHOD
 from backends.measuring.backend import PairedBackend
 from backends.measuring.rotation import BLOCK_TIMING, NETWORK_TIMING, Bench
 from backends.measuring.timing import TimingSettings
 from backends.onnxruntime_int8 import QUANTIZATION, part_of_network
+from backends.onnxruntime_threads import IN_CHAINS, ManyThreads
 from compofa.blocks import Block
 from compofa.errors import InputError, RunFailed
 from compofa.graph import network_to_onnx
@@ -40,7 +41,8 @@ class OnnxRuntimeBackend(PairedBackend):
 
     Args:
         settings: precision ``fp32`` or ``int8`` (:mod:`backends.onnxruntime_int8`); `threads` run inside an operator,
-            operators run one after the other; option ``provider``.
+            operators run one after the other, and with several blocks are measured in chains
+            (:mod:`backends.onnxruntime_threads`); option ``provider``.
         block_timing, network_timing: how long and how carefully to time.
     """
 
@@ -64,6 +66,8 @@ class OnnxRuntimeBackend(PairedBackend):
             self._other = ProviderBackend(settings)
             return
         _check(settings)
+        if settings.threads > 1:
+            self._other = ManyThreads(settings, self)
 
     @classmethod
     def probe(cls) -> str | None:
@@ -85,7 +89,7 @@ class OnnxRuntimeBackend(PairedBackend):
 
     @property
     def target(self) -> Target:
-        if self._other:
+        if self._other and self.option("provider") != "cpu":
             return self._other.target
         return Target(
             backend=self.name,
@@ -95,6 +99,7 @@ class OnnxRuntimeBackend(PairedBackend):
             threads=self.settings.threads,
             versions=package_versions(["onnxruntime"]),
             details=(
+                *((IN_CHAINS,) if self.settings.threads > 1 else ()),
                 ("clock", self.clocks.name),
                 ("graph_optimization", "all"),
                 ("provider", PROVIDERS[0]),
@@ -147,13 +152,22 @@ class OnnxRuntimeBackend(PairedBackend):
         return found
 
     def _case(self, network: Network, seed: int) -> Case:
-        return self._ready(self._model(network, seed), seed)
+        return self.clocks.case(bound_run(self.session(network, seed), seed))
 
     def _reference_case(self, network: Network) -> Case:
-        return self._ready(self._plain(network, 0), 0)
+        return self.clocks.case(bound_run(self.reference_session(network), 0))
 
-    def _ready(self, model: bytes, seed: int) -> Case:
-        return self.clocks.case(bound_run(open_session(model, self.settings.threads), seed))
+    def session(self, network: Network, seed: int) -> onnxruntime.InferenceSession:
+        """`network`, with the random weights of `seed`, in the precision asked for."""
+        return open_session(self._model(network, seed), self.settings.threads)
+
+    def reference_session(self, network: Network) -> onnxruntime.InferenceSession:
+        """`network` in fp32."""
+        return open_session(self._plain(network, 0), self.settings.threads)
+
+    def bound(self, session: onnxruntime.InferenceSession, seed: int) -> Run:
+        """One run of it, on a random input."""
+        return bound_run(session, seed)
 
     def _model(self, network: Network, seed: int) -> bytes:
         if self.settings.precision != "int8":

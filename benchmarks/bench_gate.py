@@ -36,7 +36,7 @@ from lut.model import Floats
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 RESAMPLES = 999
-SIZES = (0.02, 0.05, 0.10)
+SIZES = (0.02, 0.03, 0.05, 0.10)
 CALL = model.TERMS.index("call")
 
 

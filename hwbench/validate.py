@@ -130,8 +130,9 @@ def _print(document: dict[str, Any], target: str) -> None:
     terms = ", ".join(f"{name} {value:.4g}" for name, value in document["model"].items())
     if document["noise_pct"] is not None:
         print(
-            f"repeatability {document['repeatability_pct']:.1f} % (second measurement against the first); so true "
-            f"latencies would score {document['noise_pct']:.1f} %, and the {document['limit']} is the limit"
+            f"repeatability {document['repeatability_pct']:.1f} % (second measurement against the first"
+            f"{_drift(document['drift_pct'], document['repeatability_pct'])}); so true latencies "
+            f"would score {document['noise_pct']:.1f} %, and the {document['limit']} is the limit"
         )
     print(f"a network     lies within {document['within_95_pct']:.1f} % of its prediction, 95 times of 100")
     if document["distrust"]:
@@ -144,6 +145,13 @@ def _print(document: dict[str, Any], target: str) -> None:
         print("blocks        " + ", ".join(f"{n} {origin}" for origin, n in document["blocks"].items()))
     print(f"calibration   {document['calibration'] or 'not kept'}")
     print(f"picture       {document['picture']}")
+
+
+def _drift(drift_pct: float, repeatability_pct: float) -> str:
+    """What to say where a good part of the difference is one factor for all."""
+    if abs(drift_pct) < repeatability_pct / 2:
+        return ""
+    return f", all {abs(drift_pct):.1f} % {'slower' if drift_pct > 0 else 'faster'}"
 
 
 if __name__ == "__main__":

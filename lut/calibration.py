@@ -23,7 +23,7 @@ from compofa.spaces.arch import Arch, check_arch
 from lut import laws, model
 from lut.formats import read_table
 from lut.model import Floats, LatencyModel
-from lut.scores import mape_pct, scores
+from lut.scores import mape_pct, reference_noise_pct, scores
 from lut.table import Table
 
 FORMAT = "hwbench-calibration"
@@ -77,6 +77,23 @@ class Calibration:
         if not self.second_ms:
             return None
         return mape_pct(np.array(self.first_ms), np.array(self.second_ms))
+
+    @property
+    def drift_pct(self) -> float | None:
+        """By how much the second measurement of all networks together lies above the first (below: negative), the
+        median; None without a second. A machine's memory has slow hours and quick ones, which a reference that fits
+        the core's own cache does not see."""
+        if not self.second_ms:
+            return None
+        return float(100 * np.median(np.array(self.second_ms) / np.array(self.first_ms)) - 100)
+
+    @property
+    def noise_pct(self) -> float | None:
+        """What true latencies would score (:func:`lut.scores.reference_noise_pct`), the drift apart: a factor that all
+        networks share is the calibration's, and no error of a model. None without a second measurement."""
+        if (drift_pct := self.drift_pct) is None:
+            return None
+        return reference_noise_pct(np.array(self.first_ms), np.array(self.second_ms) / (1 + drift_pct / 100))
 
     @cached_property
     def distrust(self) -> str | None:

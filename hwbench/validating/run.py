@@ -19,7 +19,7 @@ from hwbench.validating.measuring import check_target, measure, open_backend
 from hwbench.validating.subnets import draw_subnets
 from lut.calibration import MIN_NETWORKS, Calibration, calibration_path
 from lut.formats import read_table
-from lut.scores import reference_noise_pct, scores
+from lut.scores import scores
 
 if TYPE_CHECKING:
     from lut.model import LatencyModel
@@ -306,13 +306,12 @@ def assess(calibration: Calibration) -> dict[str, Any]:
     whether this one or the machine is the limit; and the model fitted on everything."""
     measured = calibration.measured_ms
     calibrated = scores(measured, calibration.held_out_ms)
-    noise_pct = None
-    if calibration.second_ms:
-        noise_pct = reference_noise_pct(np.array(calibration.first_ms), np.array(calibration.second_ms))
+    noise_pct = calibration.noise_pct
     return {
         "raw": scores(measured, calibration.raw_ms),
         "calibrated": calibrated,
         "repeatability_pct": calibration.repeatability_pct,
+        "drift_pct": calibration.drift_pct,
         "noise_pct": noise_pct,
         "model_error_pct": model_error_pct(calibrated["mape_pct"], noise_pct),
         "limit": limit(calibrated["mape_pct"], noise_pct),

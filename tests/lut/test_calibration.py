@@ -102,3 +102,13 @@ def test_a_table_finds_the_calibration_beside_it(table: Table, tmp_path: Path) -
     calibration.save(calibration_path(path))
     assert calibration_path(path).name == "imagenet-w1.0.calibration.json"
     assert load_model(path) == calibration.model
+
+
+def test_a_factor_that_all_share_is_drift_and_no_noise(table: Table) -> None:
+    calibration = measured(table)
+    noise_pct, repeatability_pct = calibration.noise_pct, calibration.repeatability_pct
+    slower = replace(calibration, second_ms=tuple(1.03 * ms for ms in calibration.second_ms))
+    assert slower.drift_pct == pytest.approx((1.03 * (1 + calibration.drift_pct / 100) - 1) * 100)
+    assert slower.noise_pct == pytest.approx(noise_pct)
+    assert slower.repeatability_pct > repeatability_pct
+    assert replace(calibration, second_ms=()).noise_pct is None

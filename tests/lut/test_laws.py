@@ -122,8 +122,8 @@ def test_terms_of_no_law_are_refused(table: Table, tmp_path: Path, terms: list[s
 
 CALIBRATIONS = {
     "hwbench/artefacts/glyphs-reference.jsonl": "hwbench/artefacts/glyphs-reference.calibration.json",
-    "tests/golden/imagenet-w1.0.jsonl": "tests/golden/imagenet-w1.0.train.json",
-    "tests/golden/imagenet-w1.2.jsonl": "tests/golden/imagenet-w1.2.train.json",
+    "tests/lut/golden/imagenet-w1.0-0.1.0.jsonl": "tests/lut/golden/imagenet-w1.0-0.1.0.train.json",
+    "tests/lut/golden/imagenet-w1.2-0.1.0.jsonl": "tests/lut/golden/imagenet-w1.2-0.1.0.train.json",
 }
 """Tables measured on processors, with calibrations that were written before there were two clocks."""
 
@@ -134,8 +134,8 @@ EXPECTED_MS = {
         0.11275197002081694,
         0.13059593230525748,
     ],
-    "tests/golden/imagenet-w1.0.jsonl": [4.145356101403748, 2.121117838557425, 3.1861476312324646],
-    "tests/golden/imagenet-w1.2.jsonl": [3.926201386097404, 5.268768822536024, 3.626577707328053],
+    "tests/lut/golden/imagenet-w1.0-0.1.0.jsonl": [4.145356101403748, 2.121117838557425, 3.1861476312324646],
+    "tests/lut/golden/imagenet-w1.2-0.1.0.jsonl": [3.926201386097404, 5.268768822536024, 3.626577707328053],
 }
 """What they answered for the first three subnets, in milliseconds, when there were sums only."""
 

@@ -46,7 +46,7 @@ def test_shipped_sets_cover_several_resolutions_and_widths() -> None:
             assert {arch.resolution for arch in half.archs} == set(golden.table.header.resolutions)
             assert half.first_ms != half.second_ms  # so that the repeatability is known
         assert golden.entry.about["measured_with"][0].startswith("hwbench build_lut --backend onnxruntime")
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 400_000
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 500_000
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "train.json", "test.json"])
