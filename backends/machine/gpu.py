@@ -140,7 +140,10 @@ class Gpu(Device):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = run()
-        kept = (run, output)  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
+        kept = (
+            run,
+            output,
+        )  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
 
         def replay() -> object:
             graph.replay()
