@@ -70,7 +70,7 @@ class OnnxRuntimeBackend(PairedBackend):
         missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
         if missing:
             return (
-                f"{' and '.join(missing)} cannot be imported; install with: pip install {' '.join(missing)}"
+                f"{' and '.join(missing)} cannot be imported; install with: pip install 'hwbench[onnxruntime]'"
             )
         return None
 

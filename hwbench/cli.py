@@ -31,6 +31,7 @@ from hwbench.argument_types import (
     resolutions,
     seed,
 )
+from hwbench.extras import missing
 from hwbench.parser import HelpFormatter, Parser, UsageError
 from hwbench.streams import plain
 from hwbench.telling import Advance, note, progress, progress_lines, showing, warn
@@ -161,6 +162,8 @@ def _orderly(prog: str, work: Callable[[], int | None]) -> int:
                 return streams.READER_GONE
             if os.environ.get("HWBENCH_DEBUG") == "1":
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                error = missing(error) or error
             return _complain(prog, _describe(error), exit_code(error))
 
 

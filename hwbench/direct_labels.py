@@ -53,7 +53,7 @@ class Room:
             self.taken[at[:, 0], at[:, 1]] = True
 
     def place(self, label: Label) -> bool:
-        """Write a name beside its line, to the right and below, else to its left and above; False if there is no room."""
+        """Write a name beside its line, right and below, else left and above; False if there is no room."""
         text = self._write(label)
         box = text.get_window_extent()
         size = np.array([box.width, box.height])
