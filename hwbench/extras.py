@@ -39,4 +39,6 @@ def missing(error: ModuleNotFoundError) -> Unavailable | None:
 
 
 def _unavailable(module: str, what: str) -> Unavailable:
-    return Unavailable(f"{what} needs {module}, which is not installed: pip install 'hwbench[{EXTRAS[module]}]'")
+    return Unavailable(
+        f"{what} needs {module}, which is not installed: pip install 'hwbench[{EXTRAS[module]}]'"
+    )

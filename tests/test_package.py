@@ -96,7 +96,8 @@ open("s.csv", "w").write("\n".join(["arch,latency_ms", *rows]))
 table = hwbench.reference_table()
 for line in (f"tables show {table}", "trace --out t.png",
              "fit --measured s.csv --column latency_ms --family glyphs --model additive --out m.json",
-             "predict --model m.json --subnets s.csv --out p.csv", f"report --space compofa --lut {table} --out r.html"):
+             "predict --model m.json --subnets s.csv --out p.csv",
+             f"report --space compofa --lut {table} --out r.html"):
     command, *arguments = line.split()
     assert importlib.import_module(f"hwbench.{command}").main(arguments) == 0, line
 """
@@ -119,7 +120,8 @@ NEEDS = """
 from hwbench import shipped
 supernet = str(shipped.supernet("glyphs", "compofa"))
 for line in ("train --recipe glyphs-teacher --out r", "train --recipe glyphs-teacher --out r --threads 1",
-             f"evaluate --supernet {supernet} --sample 2 --out a.jsonl", "profile model.onnx", "build_lut --backend torch",
+             f"evaluate --supernet {supernet} --sample 2 --out a.jsonl", "profile model.onnx",
+             "build_lut --backend torch",
              f"specialize --supernet {supernet} --latency-ms 0.2 --out s", "build_lut --backend onnxruntime"):
     command, *arguments = line.split()
     assert importlib.import_module(f"hwbench.{command}").main(arguments) == 3, line
