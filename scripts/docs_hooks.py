@@ -11,6 +11,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from notebook import page as notebook_page  # noqa: E402  # mkdocs forgets the path once this module is loaded
+
 NOTEBOOKS = ("notebook",)
 """Names of the notebooks in ``docs``, each of which becomes a page."""
 
@@ -18,11 +21,10 @@ NOTEBOOKS = ("notebook",)
 def on_files(files: Any, config: Any, **_: Any) -> Any:
     """The files of the site, with a page of each notebook and the pictures in it."""
     from mkdocs.structure.files import File
-    from notebook import page
 
     for name in NOTEBOOKS:
         text = (ROOT / "docs" / f"{name}.ipynb").read_text(encoding="utf-8")
-        markdown, pictures = page(json.loads(text)["cells"], name)
+        markdown, pictures = notebook_page(json.loads(text)["cells"], name)
         files.append(File.generated(config, f"{name}.md", content=markdown))
         for file, content in pictures.items():
             files.append(File.generated(config, file, content=content))

@@ -141,7 +141,7 @@ def draw_devices(
     from hwbench.plots import save
 
     figure = Figure(figsize=(6.8, 5.6), layout="constrained")
-    figure.suptitle("\n".join([fill(title, 90), *(fill(target, 110) for target in targets)]), fontsize=8)
+    figure.suptitle("\n".join([fill(title, 90), *(fill(target, 125) for target in targets)]), fontsize=7)
     ax = figure.subplots()
     for line in lines:
         _draw_line(ax, line)
