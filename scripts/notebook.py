@@ -94,7 +94,9 @@ def main(path: Path) -> None:
     """Run the notebook at `path` and write it back."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     run(notebook["cells"])
-    path.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
