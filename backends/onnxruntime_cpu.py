@@ -73,9 +73,7 @@ class OnnxRuntimeBackend(PairedBackend):
     def probe(cls) -> str | None:
         missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
         if missing:
-            return (
-                f"{' and '.join(missing)} cannot be imported; install with: pip install {' '.join(missing)}"
-            )
+            return f"{' and '.join(missing)} cannot be imported; install with: pip install 'hwbench[onnxruntime]'"
         return None
 
     @classmethod

@@ -62,7 +62,7 @@ class TorchBackend(ChainBackend):
     @classmethod
     def probe(cls) -> str | None:
         if find_spec("torch") is None:
-            return "torch cannot be imported; install with: pip install torch"
+            return "torch cannot be imported; install with: pip install 'hwbench[torch]'"
         return None
 
     @property

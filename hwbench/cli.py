@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any
 
 from compofa.errors import HwbenchError, InputError, Unavailable
@@ -31,11 +33,14 @@ from hwbench.argument_types import (
     resolutions,
     seed,
 )
+from hwbench.command_list import COMMANDS, TASKS, examples
+from hwbench.extras import missing
 from hwbench.parser import HelpFormatter, Parser, UsageError
 from hwbench.streams import plain
 from hwbench.telling import Advance, note, progress, progress_lines, showing, warn
 
 __all__ = [
+    "COMMANDS",
     "Advance",
     "Parser",
     "UsageError",
@@ -59,39 +64,15 @@ OK, FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done; failed or infeasible; wrong usage or bad input; backend unavailable; Ctrl-C. SIGTERM and SIGHUP end
 a command as Ctrl-C does, with 143 and 129; a reader of our output that goes away ends it with 141."""
 
-COMMANDS = {
-    "build_lut": "measure the blocks of a space into a lookup table",
-    "validate": "compare a table's sums with whole networks, and calibrate them",
-    "fit": "learn the latency of subnets from measurements of some of them",
-    "predict": "give the latency of subnets by a fitted model, or of any ONNX model by a table of kernels",
-    "profile": "show where an ONNX model's time goes on this machine, kernel by kernel",
-    "collect": "time the kernels that tell most about networks in general",
-    "pareto": "draw and compare accuracy-latency frontiers",
-    "couplings": "judge couplings of depth with the other choices by the frontiers they make on a device",
-    "report": "show frontiers, trust and costs of several devices on one page, to decide by",
-    "search": "find the most accurate subnet within a latency, or the whole frontier",
-    "specialize": "cut a subnet out of a supernet, measure it, and export it",
-    "train": "train a supernet by a recipe",
-    "evaluate": "measure the accuracy of subnets",
-    "reproduce": "train, evaluate and search by the papers' recipes over several seeds, and draw up their table",
-    "tables": "convert, show, fill, merge and compare lookup tables",
-    "verify": "compare what compiled blocks compute with ONNX Runtime, on a target or emulated",
-    "engines": "build the engines of a table for a GPU that is elsewhere, with TensorRT-RTX",
-    "doctor": "say what this machine can measure with, and how noisily",
-    "check": "judge the latency models by golden measurements: the gate for CI",
-    "describe": "show what a network is made of: blocks, MACs, parameters, activations, latency",
-    "trace": "show where the modelled cycles of a network on an FPGA go",
-}
-"""Module of this package -> what it does."""
-
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def command_parser(name: str, kind: type[Parser] = Parser, **options: Any) -> Parser:
-    """The parser of the command `name`, its help text from :data:`COMMANDS`."""
+def command_parser(name: str, kind: type[Parser] = Parser, epilog: str = "", **options: Any) -> Parser:
+    """The parser of the command `name`, its help text from :data:`COMMANDS`, its last words examples."""
     return kind(
         prog=f"hwbench {name}",
         description=COMMANDS[name][0].upper() + COMMANDS[name][1:] + ".",
+        epilog="\n\n".join(filter(None, [epilog, examples(name)])),
         formatter_class=HelpFormatter,
         **options,
     )
@@ -120,15 +101,29 @@ def _introduce(arguments: Sequence[str]) -> int:
 
         print(f"hwbench {version('hwbench')}")
         return OK
+    if arguments[0] == "--print-completion":
+        from hwbench.completion import script
+
+        print(script(arguments[1] if len(arguments) > 1 else "bash"))
+        return OK
     raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
 
 
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = (f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
-    return "\n".join(
-        ("usage: hwbench <command> [options]", "", *lines, "", "hwbench <command> --help says more.")
-    )
+    """The commands by task, in as many columns as there are."""
+    indent = 4 + max(map(len, COMMANDS))
+    columns = max(get_terminal_size().columns, indent + 20)
+
+    def entry(name: str, text: str) -> str:
+        return fill(text, columns, initial_indent=f"  {name}".ljust(indent), subsequent_indent=" " * indent)
+
+    tasks = [
+        "\n".join([f"{task}:", *(entry(name, text) for name, text in commands.items())])
+        for task, commands in TASKS.items()
+    ]
+    more = "hwbench <command> --help says more, with examples; hwbench --version says which version this is; hwbench "
+    more += "--print-completion SHELL writes what lets a shell complete commands."
+    return "\n\n".join(["usage: hwbench <command> [options]", *tasks, fill(more, columns)])
 
 
 def run(
@@ -161,6 +156,8 @@ def _orderly(prog: str, work: Callable[[], int | None]) -> int:
                 return streams.READER_GONE
             if os.environ.get("HWBENCH_DEBUG") == "1":
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                error = missing(error) or error
             return _complain(prog, _describe(error), exit_code(error))
 
 
@@ -263,6 +260,20 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else 110)
+    wide = console.options.update(width=10_000)
+    if sys.stdout.isatty() and console.measure(table, options=wide).maximum > console.width:
+        _print_records(title, columns, rows)
+        return
     with console.capture() as shown:
         console.print(table)
     print(shown.get(), end="")  # rich itself would end the process when the reader of a pipe goes away
+
+
+def _print_records(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The rows one below the other, for a terminal that a table does not fit into."""
+    width = max(map(len, columns))
+    print(fill(plain(title), get_terminal_size().columns))
+    for row in rows:
+        print(plain(row[0]))
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            print(f"  {plain(column):{width}}  {plain(cell)}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.base import Progress, no_progress, nobody_hears
 from compofa.errors import InputError
+from hwbench.extras import need
 from hwbench.torchrun import joined
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def evaluate(
         KeyboardInterrupt: it was told to stop; the file keeps what was measured.
         OSError: a file cannot be read or written.
     """
+    need("torch", "evaluating")
     from compofa.accuracy import Accuracies, AccuracyFile
     from compofa.evaluate import Evaluator
     from compofa.opened import open_with_data

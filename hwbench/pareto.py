@@ -8,8 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compofa.errors import InputError
 from hwbench import cli
-from hwbench.search import add_force_argument, read_cost
+from hwbench.search import add_force_argument, named_file, read_cost
+
+
+def device_file(text: str) -> tuple[str, Path]:
+    """An argparse type: ``FILE`` or ``NAME=FILE``; the name is empty unless given."""
+    name, path = named_file(text)
+    return ("" if Path(text) == path else name), path
 
 
 def parser() -> cli.Parser:
@@ -28,10 +35,11 @@ def parser() -> cli.Parser:
     )
     latencies.add_argument(
         "--lut",
-        type=Path,
-        metavar="FILE",
-        help="latencies; calibrated if validate was run on it (default: the newest table of the family, or "
-        "the shipped one)",
+        action="append",
+        type=device_file,
+        metavar="[NAME=]FILE",
+        help="latencies; calibrated if validate was run on it; repeat it for several devices in one picture (default: "
+        "the newest table of the family, or the shipped one)",
     )
     p.add_argument(
         "--accuracy",
@@ -73,10 +81,13 @@ def execute(args: argparse.Namespace) -> int:
         if path:
             cli.check_writable(path, suffixes)
     from hwbench.frontiers.compare import pareto
+    from hwbench.frontiers.device_picture import check_markers
     from hwbench.frontiers.document import write_csv
 
+    if args.out:
+        check_markers(len(args.lut or ()))
     result = pareto(
-        read_cost(args, args.x),
+        read_given(args),
         spaces=args.space or ("compofa", "ofa"),
         family=args.family,
         accuracy=args.accuracy,
@@ -86,15 +97,36 @@ def execute(args: argparse.Namespace) -> int:
     )
     document = result.to_dict()
     if args.csv:
-        write_csv(args.csv, result)
+        write_csv(args.csv, result.cost.name, result.rows())
     if args.out:
         result.draw(args.out)
         document["picture"] = str(args.out)
     if args.json:
         cli.emit_json(document)
-    else:
-        print_summary(document, result.cost.label, result.cost.unit)
+        return cli.OK
+    for one in document.get("devices", [document]):
+        print_summary(one, result.cost.label, result.cost.unit)
+    if args.out:
+        print(f"picture  {args.out}")
     return cli.OK
+
+
+def read_given(args: argparse.Namespace) -> object:
+    """The one cost that `args` name, or several, by name, or by number where they have none.
+
+    Raises:
+        InputError: a file is given and not needed, or two have one name.
+    """
+    from hwbench.inputs.costs import open_energy
+
+    if len(args.lut or ()) < 2 or args.x not in ("latency", "energy"):
+        return read_cost(args, args.x)
+    found: dict[str | int, object] = {}
+    for number, (name, path) in enumerate(args.lut):
+        if name in found:
+            raise InputError(f"two devices are called {name!r}: give each a name of its own")
+        found[name or number] = path if args.x == "latency" else open_energy(path, None, args.force)
+    return found
 
 
 def _columns(document: dict[str, Any]) -> str:
@@ -106,6 +138,8 @@ def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
     """Print for people what was found; `label` and `unit` are of the cost."""
     name = document["cost"]
     reference = document["reference_point"]
+    if "name" in document:
+        print(f"device   {document['name']}")
     print(f"target   {document['target']}")
     if "latency" in document:
         print(f"latency  {document['latency']} ({document.get('lut') or document.get('model')})")
@@ -143,8 +177,6 @@ def print_summary(document: dict[str, Any], label: str, unit: str) -> None:
                 for network in document["networks"]
             ],
         )
-    if document.get("picture"):
-        print(f"picture  {document['picture']}")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,14 @@ class _AppendOnce(argparse._AppendAction):
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds each default to the help, where there is one and the text does not tell it."""
+    """Adds each default to the help, where there is one and the text does not tell it, and keeps examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Paragraphs are wrapped; lines that begin with a space stay as they are, to be copied."""
+        wrapped = super()._fill_text
+        return "\n".join(
+            line if line.startswith(" ") else wrapped(line, width, indent) for line in text.split("\n")
+        )
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         tells = action.default is None or action.default is False or "(default" in (action.help or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compofa.stopping import deferred
+from hwbench.extras import need
 from hwbench.torchrun import joined
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def train(
         KeyboardInterrupt: it was told to stop, and did between two steps; there is a checkpoint.
         OSError: a file cannot be read or written.
     """
+    need("torch", "training")
     from compofa.data import load_data
     from compofa.training.trainer import Trainer
 
@@ -121,6 +123,7 @@ def plan_training(
     **options: Any,
 ) -> Plan:
     """What :func:`train` would take, predicted by some steps that are measured; see there. Nothing is written."""
+    need("torch", "training")
     from compofa.data import load_data
     from compofa.training.plan import plan
     from compofa.training.trainer import Trainer

@@ -123,7 +123,7 @@ def _print(document: dict[str, Any], target: str) -> None:
         for key, name in (("raw", "raw sum"), ("calibrated", "calibrated, leave-one-out"))
     ]
     cli.print_table(
-        f"{document['family']}: predicted against {document['origin']}, {document['n']} subnets",
+        f"{document['n']} subnets of {document['family']}: predicted against {document['origin']}",
         ("model", "MAPE", "within 5 %", "within 10 %", "Spearman"),
         rows,
     )

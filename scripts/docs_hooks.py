@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from notebook import page as notebook_page  # noqa: E402  # mkdocs forgets the path once this module is loaded
+
+NOTEBOOKS = ("notebook",)
+"""Names of the notebooks in ``docs``, each of which becomes a page."""
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """The files of the site, with a page of each notebook and the pictures in it."""
+    from mkdocs.structure.files import File
+
+    for name in NOTEBOOKS:
+        text = (ROOT / "docs" / f"{name}.ipynb").read_text(encoding="utf-8")
+        markdown, pictures = notebook_page(json.loads(text)["cells"], name)
+        files.append(File.generated(config, f"{name}.md", content=markdown))
+        for file, content in pictures.items():
+            files.append(File.generated(config, file, content=content))
+    return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -19,6 +38,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     )
     if page.file.src_uri == "python.md":
         text = text.replace("<!-- python -->", python())
+    for name in NOTEBOOKS:
+        text = text.replace(f"({name}.ipynb)", f"({name}.md)")
     return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2` in the repository)", text)
 
 

@@ -141,10 +141,8 @@ class Gpu(Device):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = run()
-        kept = (
-            run,
-            output,
-        )  # a graph knows addresses only: whoever holds it holds the weights and inputs, too
+        # A graph knows addresses only: whoever holds it holds the weights and inputs, too.
+        kept = (run, output)
 
         def replay() -> object:
             graph.replay()

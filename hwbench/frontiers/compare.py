@@ -1,86 +1,32 @@
-"""The subnets of several spaces by accuracy and one cost, measured and predicted."""
+"""The frontiers of several spaces by one cost, or by those of several devices."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, overload
 
 from compofa.errors import InputError
-from compofa.spaces.layout import Genotypes, encode
+from compofa.spaces.layout import encode
 from compofa.spaces.registry import get_family
-from compofa.spaces.space import Space, get_space
-from hwbench.accuracy_source import AccuracySource, check_choices, find_predictor, open_accuracy
-from hwbench.frontiers.cloud import Cloud, Floats
-from hwbench.frontiers.predicted import known_resolutions, predicted_cloud, random_genotypes
+from compofa.spaces.space import get_space
+from hwbench.frontiers.cloud import Cloud
+from hwbench.frontiers.spaces import SpaceResult, check_comparable, join
 from hwbench.inputs.accuracies import accuracy_files
 from hwbench.inputs.costs import Given, Source, open_source
-from hwbench.inputs.coverage import LeftOut, covered_resolutions, runnable
 from hwbench.inputs.networks import NamedNetwork, read_networks
-from hwbench.inputs.trust import insist, note_differences
-from hwbench.measured_accuracies import is_measured, load_measured
-from hwbench.searching.engine import search
-from hwbench.searching.problem import Problem
+from hwbench.inputs.trust import note_differences
 from hwbench.shipped import ACCURACY_FAMILIES
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
 from lut.lookup import MissingEntry
 
 if TYPE_CHECKING:
-    from compofa.accuracy.origin import AccuracyOrigin
     from compofa.spaces.family import Family
+    from hwbench.frontiers.devices import DeviceFrontiers
     from lut.costs import CostModel
-
-
-@dataclass(frozen=True)
-class SpaceResult:
-    """A space's subnets.
-
-    Args:
-        name: of the space.
-        of: what the accuracies are of.
-        file: that they come from.
-        measured: subnets with measured accuracy, other than those of the spaces inside this one.
-        predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
-            predictor.
-        searched: the frontier of predicted accuracies that a search found; None likewise.
-        complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`, or among
-            `predicted` where none was measured.
-        left_out: what the target cannot run; None if it can run all.
-        source: of predicted accuracies, where none was measured.
-    """
-
-    name: str
-    of: AccuracyOrigin
-    file: Path
-    measured: Cloud
-    predicted: Cloud | None
-    searched: Cloud | None
-    complete: bool
-    left_out: LeftOut | None
-    source: AccuracySource | None = None
-
-    @property
-    def shown(self) -> Cloud:
-        """What the frontier is drawn of: measured subnets, or, where none was measured, predicted ones."""
-        if self.source is None or self.predicted is None:
-            return self.measured
-        return self.predicted.join(self.searched) if self.searched else self.predicted
-
-    @property
-    def accuracy_is(self) -> str:
-        """Whether the accuracies of the frontier are measured or predicted."""
-        return "measured" if self.source is None else "predicted"
-
-    @property
-    def supernet(self) -> str:
-        """The recipe that trained the supernet, or, where that is not known, the file of the accuracies."""
-        return self.of.supernet or self.file.name
 
 
 @dataclass(frozen=True)
@@ -134,9 +80,13 @@ class ParetoResult:
     def to_frame(self) -> Any:
         """All subnets as a pandas data frame: space, arch, accuracy, the cost, whether the accuracy is measured or
         predicted, and whether it is on its space's frontier."""
+        return to_frame(self.rows())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of :meth:`to_frame`."""
         from hwbench.frontiers.document import rows
 
-        return to_frame(rows(self))
+        return rows(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Frontiers, hypervolumes and where the numbers come from, JSON-ready."""
@@ -156,7 +106,7 @@ class ParetoResult:
         return picture.getvalue()
 
     def __repr__(self) -> str:
-        lines = [f"{self.family.name} by {self.cost.label}, {self.cost.of}"]
+        lines = [f"subnets of {self.family.name} by {self.cost.label}, {self.cost.of}"]
         for space in self.spaces:
             frontier = space.shown.frontier()
             lines.append(
@@ -166,8 +116,34 @@ class ParetoResult:
         return "\n".join(lines)
 
 
+@overload
+def pareto(  # type: ignore[overload-overlap]  # a list could be somebody's cost model, which it is not taken for
+    cost: Mapping[str, Given] | list[Any] | tuple[Any, ...],
+    *,
+    spaces: Sequence[str] = ...,
+    family: str | Family | None = ...,
+    accuracy: str | Path | Sequence[str | Path] | None = ...,
+    networks: str | Path | None = ...,
+    seed: int = ...,
+    force: bool = ...,
+) -> DeviceFrontiers: ...
+
+
+@overload
 def pareto(
     cost: Given | None = None,
+    *,
+    spaces: Sequence[str] = ...,
+    family: str | Family | None = ...,
+    accuracy: str | Path | Sequence[str | Path] | None = ...,
+    networks: str | Path | None = ...,
+    seed: int = ...,
+    force: bool = ...,
+) -> ParetoResult: ...
+
+
+def pareto(
+    cost: Given | Mapping[str, Given] | Sequence[Given] | None = None,
     *,
     spaces: Sequence[str] = ("compofa", "ofa"),
     family: str | Family | None = None,
@@ -175,17 +151,21 @@ def pareto(
     networks: str | Path | None = None,
     seed: int = 0,
     force: bool = False,
-) -> ParetoResult:
-    """The frontiers of several spaces.
+) -> ParetoResult | DeviceFrontiers:
+    """The frontiers of several spaces, on one device or on several.
 
     >>> import hwbench
     >>> fronts = hwbench.pareto(hwbench.reference_table(), spaces=["compofa"])
     >>> fronts.frontiers["compofa"][0].latency_ms < fronts.frontiers["compofa"][-1].latency_ms
     True
+    >>> both = hwbench.pareto({"cpu": hwbench.reference_table(), "any": "macs"}, spaces=["compofa"])
+    Traceback (most recent call last):
+        ...
+    compofa.errors.InputError: cpu is a matter of latency (ms), any of MACs (M): one picture has one axis
 
     Args:
         cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the newest table
-            of the family.
+            of the family. Several, one a device, in a list, or in a mapping that names them.
         spaces: names.
         family: whose subnets (default: that of the cost, or glyphs).
         accuracy: files of accuracies, one for all spaces or one for each; None for what is shipped.
@@ -194,19 +174,44 @@ def pareto(
         seed: of the random subnets with predicted accuracy.
         force: go on with what is not to be trusted or does not belong together.
 
+    Returns:
+        The frontiers on the one device, or, where costs were given in a list or a mapping, those on each.
+
     Raises:
         InputError: what was given does not belong together, or is broken; says how.
         MissingEntry: the table lacks blocks of a space.
     """
+    from hwbench.frontiers.devices import DeviceFrontiers, open_devices
+
     wanted = get_family(family) if isinstance(family, str) else family
+
+    def on(source: Source) -> ParetoResult:
+        return _on_one(source, spaces, accuracy, networks, seed, force)
+
+    if isinstance(cost, Mapping | list | tuple):
+        sources = open_devices(cost, wanted, force)
+        return DeviceFrontiers({name: on(source) for name, source in sources.items()})
     source = open_source(cost, wanted, force)
-    owner = source.cost.family  # with the classes of the table
+    owner = source.cost.family
     if wanted and owner.name != wanted.name:
         what = "model" if source.file and source.file.suffix == ".json" else "table"
         raise InputError(
             f"{source} is a {what} of family {owner.name}, not of {wanted.name}: say --family {owner.name}, or give "
             "another one"
         )
+    return on(source)
+
+
+def _on_one(
+    source: Source,
+    spaces: Sequence[str],
+    accuracy: str | Path | Sequence[str | Path] | None,
+    networks: str | Path | None,
+    seed: int,
+    force: bool,
+) -> ParetoResult:
+    """The frontiers by one cost."""
+    owner = source.cost.family  # with the classes of the table
     names = list(dict.fromkeys(spaces))
     given = [accuracy] if isinstance(accuracy, str | Path) else accuracy
     files: Sequence[Path | None] = [None] * len(names)  # what is shipped, predicted
@@ -240,89 +245,3 @@ def _placed(path: str | Path | None, source: Source) -> tuple[tuple[NamedNetwork
         left = len(given) - len(known)
         note(f"{path}: {left} networks have a resolution or blocks that are not known of {source}: left out")
     return tuple(known), tuple(costs)
-
-
-def join(space: Space, source: Source, file: Path | None, seed: int, force: bool = False) -> SpaceResult:
-    """The subnets of a space with measured accuracy, and random ones with predicted accuracy, at the
-    resolutions that the cost covers, less those that the target cannot run. Predicted ones only where `file` is a
-    predictor, or None, for the shipped one.
-
-    Raises:
-        MissingEntry: the table lacks blocks of the space.
-        InputError: the file holds no subnet of it at the table's resolutions.
-    """
-    family, cost = space.family, source.cost
-    space, left_out = runnable(space, source)
-    covered = covered_resolutions(space, source, force)
-    if file is None or not is_measured(file):
-        return join_predicted(space, cost, open_accuracy(file, space), covered, seed, left_out)
-    everything = load_measured(file, family)
-    mine = everything.inside(space, covered)
-    if not len(mine.accuracy):
-        raise InputError(f"{file} holds no subnet of space {space.name} at {', '.join(map(str, covered))} px")
-    measured = Cloud(family, mine.genotypes, cost.predict(mine.genotypes), mine.accuracy)
-    complete = len(measured) == space.count(covered)
-    predicted = searched = None
-    if not complete and (predictor := find_predictor(everything)):
-        if predictor.coverage:
-            check_choices(file, predictor.coverage, space)
-        known = [r for r in covered if r in predictor.resolutions]
-        if len(known) < len(covered):
-            sides = ", ".join(str(r) for r in covered if r not in known)
-            note(f"no accuracy is predicted at {sides} px: the predictor beside {file} was not fitted there")
-        if known:
-            sample = random_genotypes(space, known, seed)
-            predicted = Cloud(family, sample, cost.predict(sample), predictor.predict(sample))
-            searched = search_frontier(space, cost, partial(predictor.predict, covered=True), known, seed)
-    return SpaceResult(space.name, mine.origin, file, measured, predicted, searched, complete, left_out)
-
-
-def join_predicted(
-    space: Space,
-    cost: CostModel,
-    source: AccuracySource,
-    covered: Sequence[int],
-    seed: int,
-    left_out: LeftOut | None,
-) -> SpaceResult:
-    """The subnets of a space of which none was measured, at the resolutions that the cost covers and the accuracies
-    are known at.
-
-    Raises:
-        InputError: there is no such resolution.
-    """
-    known = known_resolutions(source, covered)
-    cloud, complete = predicted_cloud(space, cost, source, known, seed)
-    searched = None if complete else search_frontier(space, cost, source.after_pick, known, seed)
-    none = cloud.take(np.arange(0))
-    return SpaceResult(space.name, source.of, source.path, none, cloud, searched, complete, left_out, source)
-
-
-def check_comparable(results: Sequence[SpaceResult], force: bool) -> None:
-    """Refuse accuracies on different images in one picture, unless forced.
-
-    Raises:
-        InputError: two files are of different test splits, or numbers of images, or precisions.
-    """
-    first, *others = results
-    for other in others:
-        if differ := first.of.differences(other.of, "data", "images", "precision"):
-            insist(
-                f"the accuracies of {first.name} ({first.file}) and of {other.name} ({other.file}) cannot be compared: "
-                f"{'; '.join(differ)}",
-                force,
-            )
-
-
-def search_frontier(
-    space: Space,
-    cost: CostModel,
-    accuracy: Callable[[Genotypes], Floats],
-    resolutions: Sequence[int],
-    seed: int,
-) -> Cloud:
-    """The whole frontier of predicted accuracies, by :mod:`hwbench.searching.engine`."""
-    index = tuple(i for i, r in enumerate(space.family.resolutions) if r in resolutions)
-    problem = Problem(space, (cost,), accuracy, index)
-    front = search(problem, np.empty((0, 1)), seed).frontier
-    return Cloud(space.family, front.genotypes, front.costs[:, 0], front.accuracy)

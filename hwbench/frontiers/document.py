@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compofa.files import write_atomically
 from hwbench.frontiers.predicted import describe_source
 
+COLUMNS = ("device", "space", "arch", "accuracy", "accuracy_is", "on_frontier")
+"""Of the rows, as far as they have them; the cost stands before the accuracy."""
+
 if TYPE_CHECKING:
     from hwbench.frontiers.cloud import Cloud
-    from hwbench.frontiers.compare import ParetoResult, SpaceResult
+    from hwbench.frontiers.compare import ParetoResult
+    from hwbench.frontiers.spaces import SpaceResult
 
 
 def describe(result: ParetoResult) -> dict[str, Any]:
@@ -84,15 +88,18 @@ def rows(result: ParetoResult) -> Iterator[dict[str, Any]]:
                 yield {"space": space.name, **point, "accuracy_is": origin, "on_frontier": on_frontier}
 
 
-def write_csv(path: Path, result: ParetoResult) -> None:
-    """:func:`rows`, at once."""
+def write_csv(path: Path, cost: str, rows: Iterable[dict[str, Any]]) -> None:
+    """The rows of one device or of several, at once; `cost` is the column of what is traded against accuracy."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    cost = result.cost.name
-    writer.writerow(["space", "arch", cost, "accuracy", "accuracy_is", "on_frontier"])
-    for row in rows(result):
-        numbers = (f"{row[cost]:.6g}", f"{row['accuracy']:.6g}")
-        writer.writerow([row["space"], row["arch"], *numbers, row["accuracy_is"], row["on_frontier"]])
+    columns: list[str] = []
+    for row in rows:
+        if not columns:
+            columns = [name for name in COLUMNS if name in row]
+            columns.insert(columns.index("accuracy"), cost)
+            writer.writerow(columns)
+        numbers = {name: f"{row[name]:.6g}" for name in (cost, "accuracy")}
+        writer.writerow([{**row, **numbers}[name] for name in columns])
     write_atomically(path, text.getvalue())
 
 
@@ -114,7 +121,7 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
     plots.draw_frontiers(
         path,
         series=series,
-        title=_title(result),
+        title=title(result.spaces),
         target=result.cost.of,
         cost=f"{result.cost.label}, {result.cost.provenance}",
         networks=[
@@ -124,17 +131,18 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
     )
 
 
-def _title(result: ParetoResult) -> str:
-    if not any(space.source for space in result.spaces):
-        return f"{result.family.name}: accuracy measured on {_images(result)}"
-    words = dict.fromkeys(f"accuracy predicted {space.of}" for space in result.spaces if space.source)
-    return f"{result.family.name}: {'; '.join(words)}"
+def title(spaces: Sequence[SpaceResult]) -> str:
+    """Whose subnets, and what their accuracies are of: the family says how networks are made, not what they look at."""
+    family = spaces[0].shown.family.name
+    words = dict.fromkeys(_of(space) for space in spaces)
+    return f"subnets of {family}: accuracy {'; '.join(words)}"
 
 
-def _images(result: ParetoResult) -> str:
-    """What the accuracies of all spaces were measured on, as far as the files say."""
-    known = dict.fromkeys((space.of.images, space.of.data) for space in result.spaces if space.of.images)
-    words = [
-        f"{images:,} unseen images" + (f" of {data}" if len(known) > 1 else "") for images, data in known
-    ]
-    return " and ".join(words) or "images that the file does not name"
+def _of(space: SpaceResult) -> str:
+    """What the accuracies of a space are of, as far as their file says."""
+    if space.source:
+        return f"predicted {space.of}"
+    images = f"{space.of.images:,} images" if space.of.images else "images"
+    if space.of.data:
+        return f"measured on {images} of {space.of.data}"
+    return f"measured on {images} that {space.file.name} does not name"

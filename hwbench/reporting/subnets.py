@@ -157,7 +157,7 @@ def _frontier(
     space: Space, model: LatencyModel, predictor: AccuracyPredictor, covered: Sequence[int], seed: int
 ) -> Genotypes:
     """The whole frontier of predicted accuracies on one device."""
-    from hwbench.frontiers.compare import search_frontier
+    from hwbench.frontiers.spaces import search_frontier
 
     known = [r for r in covered if r in predictor.resolutions]
     if not known:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compofa.errors import InputError
 from compofa.files import replacing_folder
 from compofa.spaces.arch import Arch
+from hwbench.extras import need
 from hwbench.inputs.costs import Given, Source, open_sources
 from hwbench.inputs.trust import insist, note_classes
 from hwbench.specializing import RECHECKED, TRIES
@@ -119,6 +120,7 @@ def specialize(
         InputError: what was given does not belong together, or is broken; says how.
         Infeasible: no subnet is as fast; names the fastest.
     """
+    need("torch", "cutting out a subnet")
     from compofa.network import arch_blocks
     from compofa.opened import open_with_data
 

@@ -109,7 +109,7 @@ class Validation:
                     calibrated["spearman"],
                 ),
             ],
-            title=f"{self.table.family.name}, {len(calibration.archs)} subnets{repeats}",
+            title=f"{len(calibration.archs)} subnets of {self.table.family.name}{repeats}",
             target=str(self.table.target),
             origin=self.origin,
         )

@@ -109,5 +109,5 @@ def test_what_it_cannot_do_is_refused(settings: Settings, message: str) -> None:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime_cpu, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, match="pip install onnx onnxruntime"):
+    with pytest.raises(BackendUnavailable, match=r"pip install .hwbench\[onnxruntime\]"):
         OnnxRuntimeBackend(Settings())

@@ -157,7 +157,7 @@ def test_a_batch_that_does_not_fit_fails_alone() -> None:
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
-    assert "pip install torch" in (TorchBackend.probe() or "")
+    assert "pip install 'hwbench[torch]'" in (TorchBackend.probe() or "")
 
 
 def test_what_is_held_ready_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,14 @@ import errno
 import importlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -20,6 +23,7 @@ from compofa.errors import InputError
 from compofa.files import FileBusy
 from compofa.stopping import SIGNALS, deferred
 from hwbench import cli
+from hwbench.command_list import EXAMPLES, TASKS
 from hwbench.parser import _StoreOnce
 from lut.lookup import MissingEntry
 
@@ -87,8 +91,61 @@ def test_help_loads_nothing_heavy(name: str) -> None:
 def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown and text in shown for name, text in cli.COMMANDS.items())
+    whole = " ".join(shown.split())
+    assert all(f"\n  {name} " in shown and text in whole for name, text in cli.COMMANDS.items())
+    assert all(f"\n{task}:\n" in shown for task in TASKS)
     assert cli.main([]) == 2
+
+
+@pytest.mark.parametrize("columns", [40, 80, 300])
+def test_the_overview_keeps_within_the_terminal(columns: int, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_each_help_ends_with_examples_that_parse(name: str) -> None:
+    command = importlib.import_module(f"hwbench.{name}")
+    _, _, lines = command.parser().format_help().partition("\nexamples:\n")
+    found = [shlex.split(line) for line in lines.splitlines()]
+    assert found == [["hwbench", name, *shlex.split(arguments)] for arguments in EXAMPLES[name]] and found
+    for _, _, *arguments in found:
+        command.parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize(("columns", "in_records"), [(40, True), (200, False)])
+def test_a_table_that_does_not_fit_the_terminal_is_shown_row_by_row(
+    columns: int, in_records: bool, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    cells = ("a device of some length", "12.5", "0.999")
+    cli.print_table("a title", ("model", "MAPE (%)", "Spearman"), [cells])
+    shown = capsys.readouterr().out
+    assert all(cell in shown for cell in cells) and ("┃" not in shown) == in_records
+    assert not re.search(r"\x1b\[[\d;]*3\dm", shown), "a colour"
+    assert max(len(re.sub(r"\x1b\[[\d;]*m", "", line)) for line in shown.splitlines()) <= columns
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command_and_its_options(shell: str, capsys) -> None:
+    pytest.importorskip("shtab", reason="shtab is not installed: pip install 'hwbench[completion]'")
+    assert cli.main(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        (option, *_) = importlib.import_module(f"hwbench.{name}").parser()._actions[-1].option_strings or [
+            name
+        ]
+        assert name in script and option in script, name
+    checked = (
+        subprocess.run([shell, "-n"], input=script, text=True, capture_output=True) if which(shell) else None
+    )
+    assert checked is None or (checked.returncode, checked.stderr) == (0, "")
+    assert cli.main(["--print-completion", "klingon"]) == 2
+    assert "there is completion for bash, " in capsys.readouterr().err
 
 
 def test_an_unknown_command_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
