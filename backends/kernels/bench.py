@@ -119,17 +119,15 @@ class KernelBench:
             found.failed = {kernel: why for kernel, why in found.failed.items() if kernel in only}
         return found
 
-    def _time(
-        self, model: Made, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes
-    ) -> None:
+    def _time(self, model: Made, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes) -> None:
         desk = Desk(model, cuts, self.seed)
         ready: dict[Kernel, list[tuple[Case, Case | None]]] = defaultdict(list)
         for cut in cuts:
             assert cut.kernel is not None
             try:
                 if cut.kernel not in found.failed:
-                    cases = desk.cases(cut, self.clocks)
-                    ready[cut.kernel].append(cases)
+                    pair = desk.cases(cut, self.clocks)
+                    ready[cut.kernel].append(pair)
             except RunFailed as error:
                 found.failed[cut.kernel] = str(error)
         if not ready:

@@ -9,26 +9,31 @@ that needs the other one pays.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backends.kernels.costs import COUNTED, IN_PLACE_TITLE, VIEWS
+from backends.kernels.costs import COUNTED
 from backends.kernels.files import ModelFile, is_external, location, tensors
-from backends.kernels.kernel import MOST_VALUES, Kernel, Tensor, dumped
+from backends.kernels.kernel import Kernel, Tensor, dumped
 from backends.kernels.layers import layers_by_name
 from backends.kernels.openvino_costs import node_operations
+from backends.kernels.openvino_groups import (
+    Group,
+    constant_of,
+    digest_of,
+    groups_of,
+    names_of,
+    title_of,
+)
 from backends.kernels.openvino_pieces import Cutter, Flow, Piece, name_of
 from backends.kernels.runtime import Cut, Run, Values
 from backends.kernels.sessions import random_inputs
@@ -37,32 +42,7 @@ from compofa.errors import InputError, RunFailed
 
 DOMAIN = "openvino"
 FILE = "model.onnx"
-NOT_RUN = {"Const", "Input", "Output", "Reorder"}
-"""Layers of the runtime model that are none of the original's operators."""
-FREE_IN_PLACE = {"Split", "Concatenation", "StridedSlice"}
-"""What costs nothing where OpenVINO does it in place; it then names no implementation."""
 HOLDS_A_GRAPH = {"If", "Loop", "TensorIterator"}
-MOST_NAMED = 4
-"""Operators that the name of a kernel tells."""
-
-
-@dataclass
-class Group:
-    """Operators that the runtime runs as one.
-
-    Args:
-        name: of the runtime's node.
-        layer: the runtime's word for what it is.
-        free: it is done in place, at no cost.
-        layout: in which the first output lies, as a permutation of its dimensions; None where that is no permutation.
-        members: the operators, in order.
-    """
-
-    name: str
-    layer: str = ""
-    free: bool = False
-    layout: tuple[int, ...] | None = None
-    members: list[Any] = field(default_factory=list)
 
 
 class OpenVinoModel:
@@ -111,18 +91,15 @@ class OpenVinoModel:
         """Operators that depend on what the model is given, not only on its shape."""
         found: set[str] = set()
         for node in self._source.get_ordered_ops():
-            if node.get_type_name() == "Parameter":
-                found.add(node.get_friendly_name())
-            elif node.get_type_name() not in ("ShapeOf", "Constant") and any(
-                one.get_node().get_friendly_name() in found for one in node.input_values()
-            ):
+            sources = {value.get_node().get_friendly_name() for value in node.input_values()}
+            if node.get_type_name() == "Parameter" or (node.get_type_name() != "ShapeOf" and sources & found):
                 found.add(node.get_friendly_name())
         return found
 
     @cached_property
     def _groups(self) -> list[Group]:
         """In the order of the run."""
-        groups, owner = _of_runtime(self._compiled.get_runtime_model())
+        groups, owner = groups_of(self._compiled.get_runtime_model())
         ordered = [n for n in self._source.get_ordered_ops() if n.get_friendly_name() in self._flowing]
         for node in reversed(ordered):
             name = node.get_friendly_name()
@@ -195,8 +172,8 @@ class OpenVinoModel:
 
     def _cut(self, index: int, group: Group) -> Cut:
         plain = all(self._flow(value).plain for value in self._entering(group))
-        op = _title(group, plain)
-        layer = next((self._layers[name] for name in _names(group) if self._layers.get(name)), "")
+        op = title_of(group, plain)
+        layer = next((self._layers[name] for name in names_of(group) if self._layers.get(name)), "")
         try:
             return Cut(index, group.name, self._kernel(group, op), op=op, layer=layer)
         except RunFailed as error:
@@ -214,14 +191,14 @@ class OpenVinoModel:
         if not given:
             raise RunFailed("nobody takes what it gives")
         constants = [
-            _constant(value)
+            constant_of(value)
             for member in group.members
             for value in member.input_values()
             if value.get_node().get_friendly_name() not in self._flowing
         ]
         layouts = ["".join(map(str, flow.order)) for flow in (*flows, *given) if not flow.plain]
         attributes = {
-            "graph": _digest(group, entering, [flow.order for flow in (*flows, *given)]),
+            "graph": digest_of(group, entering, [flow.order for flow in (*flows, *given)]),
             COUNTED: sum(node_operations(member) for member in group.members),
             **({"layouts": ",".join(layouts)} if layouts else {}),
         }
@@ -309,7 +286,6 @@ class OpenVinoModel:
             tuple(member.get_friendly_name() for member in group.members),
             {name: self._flows[name] for name in self.flowing_inputs(cut)},
             {name: self._flows[name] for name in self.outputs(cut)},
-            group.layer,
         )
 
     @cached_property
@@ -341,34 +317,14 @@ def _beside(weights: Path, there: Path) -> None:
         shutil.copyfile(weights, there)
 
 
-# --- what the runtime tells ---
-
-
-def _of_runtime(runtime: Any) -> tuple[dict[int, Group], dict[str, int]]:
-    """The nodes that are run, by their place in the run, and in which of them each named operator is."""
-    groups: dict[int, Group] = {}
-    owner: dict[str, int] = {}
-    for node in runtime.get_ordered_ops():
-        told = {key: str(value.astype(str)) for key, value in node.get_rt_info().items()}
-        if told["layerType"] in NOT_RUN:
-            continue
-        free = told["layerType"] in FREE_IN_PLACE and told["primitiveType"].startswith("unknown")
-        place = int(told["execOrder"])
-        layout = _permutation(told["outputLayouts"].split(",")[0])
-        groups[place] = Group(node.get_friendly_name(), told["layerType"], free, layout)
-        owner |= dict.fromkeys(filter(None, told["originalLayersNames"].split(",")), place)
-    return groups, owner
-
-
-def _permutation(layout: str) -> tuple[int, ...] | None:
-    """``acdb`` is (0, 2, 3, 1); blocked layouts (``aBcd16b``) are none."""
-    order = tuple(ord(letter) - ord("a") for letter in layout)
-    return order if sorted(order) == list(range(len(order))) else None
+# --- what OpenVINO says ---
 
 
 def _why_not(text: str) -> str:
     line = " ".join(text.split())
-    if found := re.search(r"(?:doesn't support|not support\w*|No conversion rule found for)[^:]*: ([\w.:]+)", line):
+    if found := re.search(
+        r"(?:doesn't support|not support\w*|No conversion rule found for)[^:]*: ([\w.:]+)", line
+    ):
         return f"OpenVINO has no operator {found[1]}"
     return f"OpenVINO cannot run it: {line[:300]}"
 
@@ -378,45 +334,3 @@ def _run(compiled: Any, feeds: Values) -> Values:
         return outputs_of(compiled, feeds)
     except RuntimeError as error:
         raise RunFailed(f"a run fails: {' '.join(str(error).split())[:200]}") from error
-
-
-# --- what a kernel is ---
-
-
-def _constant(value: Any) -> Tensor:
-    shape, dtype = tuple(value.get_shape()), str(np.dtype(value.get_element_type().to_dtype()))
-    node = value.get_node()
-    if node.get_type_name() != "Constant" or dtype not in ("int32", "int64"):
-        return Tensor(dtype, shape, constant=True)
-    array = node.get_data().reshape(-1)
-    values = tuple(map(int, array)) if len(array) <= MOST_VALUES else None
-    return Tensor(dtype, shape, True, values)
-
-
-def _title(group: Group, plain: bool) -> str:
-    """What people call it: the operators. `plain`: what it takes lies as in the original, else no view is free."""
-    kinds = [member.get_type_name() for member in group.members]
-    if kinds[0] in VIEWS and not plain:
-        kinds = ["Reorder", *kinds]
-    if group.free:
-        return f"{kinds[-1]}{IN_PLACE_TITLE}"
-    named = "+".join(kinds[:MOST_NAMED])
-    return named if len(kinds) <= MOST_NAMED else f"{named}+{len(kinds) - MOST_NAMED}"
-
-
-def _names(group: Group) -> list[str]:
-    return [member.get_friendly_name() for member in reversed(group.members)]
-
-
-def _digest(group: Group, entering: dict[str, int], orders: Sequence[Sequence[int]]) -> str:
-    """Short hash of what a group computes: its operators, their attributes, and who takes what from whom."""
-    places = {member.get_friendly_name(): place for place, member in enumerate(group.members)}
-    text = []
-    for member in group.members:
-        takes: list[Any] = []
-        for value in member.input_values():
-            name = value.get_node().get_friendly_name()
-            inner = [places[name], value.get_index()] if name in places else None
-            takes.append(inner if inner else entering.get(name_of(value), "constant"))
-        text.append([member.get_type_name(), {k: str(v) for k, v in member.get_attributes().items()}, takes])
-    return hashlib.sha256(json.dumps([text, list(map(list, orders))], sort_keys=True).encode()).hexdigest()[:16]

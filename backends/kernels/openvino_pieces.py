@@ -1,9 +1,9 @@
 """Kernels of OpenVINO as models of their own, in which it chooses the layouts that it chooses in the network.
 
-What lies as the network's own channels-last order has it is given like that and transposed back: before a convolution
-OpenVINO makes nothing of that. Other operators take whatever order they find, and would have it transposed in earnest:
-they are anchored, which is to say put behind a convolution that does next to nothing, and whose time is taken off. What
-a kernel gives in another order stays inside, but for one pixel.
+What lies channels last in the network is given like that and transposed back, of which OpenVINO makes nothing where a
+convolution follows. Other operators take whatever order they find, and would have it transposed in earnest. So each
+kernel is anchored, which is to say put behind a convolution that does next to nothing, and whose time is taken off.
+What a kernel gives in another order stays inside, but for one pixel: all of it would be copied on its way out.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-CONVOLUTIONS = ("Convolution", "Deconvolution")
-"""Layers of the runtime that insist on an order."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +53,20 @@ class Piece:
         members: names of its operators.
         takes: what flows in, by name.
         gives: what flows out, by name.
-        layer: the runtime's word for it.
     """
 
     members: tuple[str, ...]
     takes: Mapping[str, Flow]
     gives: Mapping[str, Flow]
-    layer: str
 
     @property
     def anchored(self) -> list[str]:
         """Inputs that need a convolution before them to lie as they do in the network."""
-        return [name for name, flow in self.takes.items() if len(flow.shape) == 4 and not flow.plain]
+        return [
+            name
+            for name, flow in self.takes.items()
+            if len(flow.shape) == 4 and not flow.plain and flow.dtype == "float32"
+        ]
 
     def stays_inside(self, name: str) -> bool:
         """Whether no more than a pixel of what it gives leaves the model: all of it would be transposed for that."""
@@ -123,9 +122,7 @@ class Cutter:
                 value = _anchor(value, flow)
                 results.append(_pixel_of(value))
             for member in piece.members:
-                for place, source in zip(
-                    self._nodes[member].inputs(), self._sources[member], strict=True
-                ):
+                for place, source in zip(self._nodes[member].inputs(), self._sources[member], strict=True):
                     if source == name:
                         place.replace_source_output(value)
         return parameters, results
@@ -185,4 +182,6 @@ def _pixel_of(value: Any) -> Any:
     shape = list(value.get_shape())
     end = shape[:2] + [1] * (len(shape) - 2)
     ones = [1] * len(shape)
-    return opset13.result(opset13.strided_slice(value, [0] * len(shape), end, ones, [0] * len(shape), [0] * len(shape)))
+    return opset13.result(
+        opset13.strided_slice(value, [0] * len(shape), end, ones, [0] * len(shape), [0] * len(shape))
+    )

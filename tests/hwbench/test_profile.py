@@ -13,6 +13,7 @@ import pytest
 from commands import collect, predict, profile
 from onnx import TensorProto, helper, numpy_helper
 
+import hwbench
 from backends.base import Measurement
 from hwbench.profiling import measuring
 from lut.kernels.table import load
@@ -197,9 +198,16 @@ def test_a_table_of_another_runtime_is_refused_by_name(
 
 
 def test_in_python_a_path_gives_a_profile(tmp_path: Path) -> None:
-    found = profile.profile(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10)), batch=2)
+    found = hwbench.profile(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10)), batch=2)
     assert found.latency_ms > 0 and found.shares[0].total_ms >= found.shares[-1].total_ms
     assert any("2x8x10x10" in str(kernel) for kernel in found.kernels)
+
+
+def test_in_python_a_model_in_memory_gives_a_profile_and_stays_as_it_is(tmp_path: Path) -> None:
+    given = onnx.load(str(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10))))
+    before = given.SerializeToString()
+    assert hwbench.profile(given, batch=2).model == "tiny"
+    assert given.SerializeToString() == before
 
 
 def test_a_torch_module_is_exported() -> None:
@@ -207,7 +215,7 @@ def test_a_torch_module_is_exported() -> None:
 
     pytest.importorskip("onnxscript", reason="torch exports with onnxscript: pip install 'hwbench[networks]'")
     module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU())
-    assert profile.profile(module, (torch.ones(2, 6),)).latency_ms > 0
+    assert hwbench.profile(module, (torch.ones(2, 6),)).latency_ms > 0
 
 
 def test_a_module_without_an_example_is_refused() -> None:
@@ -216,7 +224,7 @@ def test_a_module_without_an_example_is_refused() -> None:
     from compofa.errors import InputError
 
     with pytest.raises(InputError, match="example"):
-        profile.profile(torch.nn.Linear(2, 2))
+        hwbench.profile(torch.nn.Linear(2, 2))
 
 
 # --- predicting and collecting ---
