@@ -33,6 +33,8 @@ KERNEL_TIMING = TimingSettings(round_ms=0.15, max_warmup_ms=3.0)
 """All nodes of a model in rotation; small ones are run some times in a round."""
 EMPTIES = 4
 """Calls that do next to nothing in each rotation: an error of theirs would be one of all its kernels."""
+CALLS = (slice(EMPTIES), slice(-EMPTIES, None))
+"""Of these, those that run as they come, and those that run once before."""
 COMPANY = 80
 """Nodes that are run beside some that are to be timed, and not timed themselves: among strangers, a kernel finds its
 code and its weights colder than in a network, and takes two or three microseconds longer."""
@@ -132,23 +134,29 @@ class KernelBench:
                 found.failed[cut.kernel] = str(error)
         if not ready:
             return
-        empties = [self.case(*empty_call()) for _ in range(EMPTIES)]
         pairs = [pair for several in ready.values() for pair in several]
-        others = [other for _, other in pairs if other]
-        cases = [*empties, *(case for case, _ in pairs), *others]
+        empties = self._empties(model)
+        cases = [*empties, *(case for case, _ in pairs), *(other for _, other in pairs if other)]
         timed = time_beside(self.beside.pacer, cases, timing, seed=self.seed)
         found.timing_s += timed.timing_s
-        # What is run besides the kernel: by itself, or nothing but the call.
-        rest = iter(timed.ratios[EMPTIES + len(pairs) :])
-        empty = np.nanmedian(timed.ratios[:EMPTIES])
-        besides = np.array([np.nanmedian(next(rest)) if other else empty for _, other in pairs])
-        start = EMPTIES
+        calls = timed.ratios[: len(empties)]
+        cold, warm = (float(np.nanmedian(calls[some])) for some in CALLS)
+        rest = iter(timed.ratios[len(cases) - sum(1 for _, other in pairs if other) :])
+        start = len(empties)
         for kernel, several in ready.items():
             where = slice(start, start + len(several))
-            off = besides[start - EMPTIES : start - EMPTIES + len(several)]
             start += len(several)
-            costs = np.maximum(timed.ratios[where] - off[:, None], SMALLEST)
+            call = warm if desk.first(kernel) else cold
+            besides = [np.nanmedian(next(rest)) if other else call for _, other in several]
+            costs = np.maximum(timed.ratios[where] - np.array(besides)[:, None], SMALLEST)
             found.measured[kernel] = self._summary(costs, timed.paired, where, timing)
+
+    def _empties(self, model: Made) -> list[Case]:
+        """Calls that do next to nothing; what is run once before it counts is held against ones that are, too."""
+        found = [self.case(*empty_call()) for _ in range(EMPTIES)]
+        if model.own_buffers:
+            found += [_renewing(self.case(*empty_call()), (), first=True) for _ in range(EMPTIES)]
+        return found
 
     def _summary(self, costs: Floats, paired: Paired, where: slice, timing: TimingSettings) -> Measurement:
         """Of the nodes of one kernel; `costs` has the shape (nodes, rounds)."""
@@ -191,6 +199,11 @@ class Desk:
         # Whole numbers choose what is done (indices, masks): they are what they are in the network.
         self.settings = model.values(sorted(settings))
 
+    def first(self, kernel: Kernel) -> bool:
+        """Whether it runs once before it counts: it reads and writes more activations than weights, and these lie in
+        memory of its own."""
+        return self.model.own_buffers and kernel.input_bytes + kernel.output_bytes > kernel.weight_bytes
+
     def cases(self, cut: Cut, clocks: Clocks) -> tuple[Case, Case | None]:
         """The node alone, and what is run besides it, if anything.
 
@@ -199,7 +212,7 @@ class Desk:
         """
         feeds, takes, renewed = self._laid_out(cut)
         other = self.model.beside(cut, feeds)
-        first = self.model.own_buffers and _flows_most(cut.kernel)
+        first = cut.kernel is not None and self.first(cut.kernel)
         alone = _renewing(clocks.case(self.model.alone(cut, feeds, takes)), renewed, first)
         return alone, _renewing(clocks.case(other), renewed, first) if other else None
 
@@ -237,11 +250,6 @@ def _renewing(timed: Case, renewed: Sequence[tuple[Any, Any]], first: bool = Fal
         return timed(repeats)
 
     return case
-
-
-def _flows_most(kernel: Kernel | None) -> bool:
-    """Whether it reads and writes more activations than weights."""
-    return kernel is not None and kernel.input_bytes + kernel.output_bytes > kernel.weight_bytes
 
 
 def _is_floating(tensor: Tensor) -> bool:
