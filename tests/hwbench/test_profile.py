@@ -149,6 +149,26 @@ def test_two_tables_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert against["common"] == against["distinct"] > 3
 
 
+def test_a_kernel_that_cannot_run_alone_is_named_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from backends.kernels.graph import OptimisedModel
+    from compofa.errors import RunFailed
+
+    alone = OptimisedModel.alone
+
+    def broken(self: OptimisedModel, cut: Any, *rest: Any) -> Any:
+        if cut.op == "MatMul":
+            raise RunFailed("it is broken")
+        return alone(self, cut, *rest)
+
+    monkeypatch.setattr(OptimisedModel, "alone", broken)
+    assert profile.main([str(model(tmp_path / "tiny.onnx")), "--no-lut", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["not_timed"].values()) == ["it is broken"] and document["sum_of_kernels_ms"] > 0
+    assert "MatMul" not in {kernel["operator"] for kernel in document["kernels"]}
+
+
 def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert profile.main([str(model(tmp_path / "tiny.onnx", random=True)), "--no-lut"]) == 0
     assert "not deterministic" in capsys.readouterr().err
