@@ -171,8 +171,8 @@ class OpenVinoModel:
         return [self._cut(index, group) for index, group in enumerate(self._groups)]
 
     def _cut(self, index: int, group: Group) -> Cut:
-        plain = all(self._flow(value).plain for value in self._entering(group))
-        op = title_of(group, plain)
+        known = [value for value in self._entering(group) if not value.get_partial_shape().is_dynamic]
+        op = title_of(group, plain=all(self._flow(value).plain for value in known))
         layer = next((self._layers[name] for name in names_of(group) if self._layers.get(name)), "")
         try:
             return Cut(index, group.name, self._kernel(group, op), op=op, layer=layer)
@@ -247,12 +247,14 @@ class OpenVinoModel:
         Raises:
             RunFailed: OpenVINO cannot run it so.
         """
-        return self._ready(self._cutter.piece(self._piece(cut)), feeds, takes)
+        with _alone():
+            return self._ready(self._cutter.piece(self._piece(cut)), feeds, takes)
 
     def beside(self, cut: Cut, feeds: Values) -> Run | None:
         """What :meth:`alone` runs besides the kernel; None if nothing."""
-        model = self._cutter.beside(self._piece(cut))
-        return self._ready(model, feeds, {}) if model else None
+        with _alone():
+            model = self._cutter.beside(self._piece(cut))
+            return self._ready(model, feeds, {}) if model else None
 
     def computed(self, cut: Cut, feeds: Values) -> Values:
         """What the kernel alone makes of `feeds`.
@@ -260,24 +262,20 @@ class OpenVinoModel:
         Raises:
             RunFailed: OpenVINO cannot run it so.
         """
-        try:
+        with _alone():
             return outputs_of(compiled_model(self._cutter.whole(self._piece(cut)), self.threads), feeds)
-        except RuntimeError as error:
-            raise RunFailed(f"a run alone fails: {' '.join(str(error).split())[:200]}") from error
 
     def _ready(self, model: Any, feeds: Values, takes: Values) -> Run:
-        try:
-            compiled = compiled_model(model, self.threads)
-            there = {output.get_any_name() for output in compiled.outputs}
-            given = {value.get_any_name() for value in compiled.inputs}
-            once = bound_run(
-                compiled,
-                {name: array for name, array in feeds.items() if name in given},
-                {name: array for name, array in takes.items() if name in there},
-            )
-            once()
-        except RuntimeError as error:
-            raise RunFailed(f"a run alone fails: {' '.join(str(error).split())[:200]}") from error
+        compiled = compiled_model(model, self.threads)
+        # Outputs of which a pixel leaves have no name, and inputs that are not taken are not there.
+        there = {name for output in compiled.outputs for name in output.get_names()}
+        given = {value.get_any_name() for value in compiled.inputs}
+        once = bound_run(
+            compiled,
+            {name: array for name, array in feeds.items() if name in given},
+            {name: array for name, array in takes.items() if name in there},
+        )
+        once()
         return once
 
     def _piece(self, cut: Cut) -> Piece:
@@ -327,6 +325,14 @@ def _why_not(text: str) -> str:
     ):
         return f"OpenVINO has no operator {found[1]}"
     return f"OpenVINO cannot run it: {line[:300]}"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunFailed(f"a run alone fails: {' '.join(str(error).split())[:200]}") from error
 
 
 def _run(compiled: Any, feeds: Values) -> Values:

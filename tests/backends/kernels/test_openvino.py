@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from hwbench.profiling import measuring
 from lut.kernels.compare import compare
 from lut.kernels.likeness import work
 from lut.kernels.table import load
+
+Build = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +126,17 @@ class TestWithOpenVino:
         made = RUNTIMES["openvino"](Settings()).made(read_model(path))
         with pytest.raises(InputError, match=r"strange: OpenVINO .*Strange"), made:
             pass
+
+    def test_a_shape_known_only_in_a_run_is_named(self, tmp_path: Path, tiny: Build) -> None:
+        nodes = [
+            helper.make_node("Exp", ["x"], ["e"], name="/e/Exp"),
+            helper.make_node("NonZero", ["e"], ["n"], name="/n/NonZero"),
+            helper.make_node("Cast", ["n"], ["y"], to=TensorProto.FLOAT, name="/n/Cast"),
+        ]
+        path = tiny(tmp_path / "open.onnx", nodes, {}, shape=(2, 3))
+        with RUNTIMES["openvino"](Settings()).made(read_model(path)) as made:
+            found = {cut.op: cut.why_not for cut in made.cuts}
+            assert "known only in a run" in found["NonZero"] and not found["Exp"]
 
     def test_blocks_are_not_its_business(self) -> None:
         with pytest.raises(InputError, match="not blocks"):
