@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from backends.kernels.files import read_model
-from backends.kernels.graph import optimised
 from backends.kernels.kernel import Kernel
 from backends.kernels.verify import errors
 from compofa.errors import HwbenchError
@@ -73,20 +72,22 @@ def main() -> None:
         "--folder", type=Path, required=True, help="for models, profiles and the collected table"
     )
     parser.add_argument("--networks", type=int, default=100, help="published networks")
+    parser.add_argument("--backend", default="onnxruntime", help="the runtime; another one collects nothing")
     parser.add_argument("--budget", type=int, default=600, help="kernels to collect")
     parser.add_argument("--no-verify", action="store_true", help="leave out the intermediate values")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    families.check_timm()
-    profiler = Profiler()
+    profiler = Profiler(backend=args.backend)
     print(f"target {profiler.backend.target}; load average {os.getloadavg()[0]:.1f}")
-    collected = collected_table(profiler, args.folder, args.budget)
+    collects = args.backend == "onnxruntime"
+    collected = collected_table(profiler, args.folder, args.budget) if collects else None
     profiles = list(published(profiler, args.folder, args.networks))
     report_own(profiles)
-    report_unseen(collected, profiles)
-    report_memory(args.folder, [row["name"] for row in profiles if row["name"] in LARGE])
+    if collected:
+        report_unseen(collected, profiles)
+        report_memory(args.folder, [row["name"] for row in profiles if row["name"] in LARGE])
     if not args.no_verify:
-        report_values(args.folder, [row["name"] for row in profiles[:VERIFIED]])
+        report_values(profiler, args.folder, [row["name"] for row in profiles[:VERIFIED]])
 
 
 def collected_table(profiler: Profiler, folder: Path, budget: int) -> KernelTable:
@@ -106,7 +107,8 @@ def collected_table(profiler: Profiler, folder: Path, budget: int) -> KernelTabl
 
 
 def published(profiler: Profiler, folder: Path, count: int) -> Any:
-    path = folder / "profiles.jsonl"
+    name = profiler.backend.name
+    path = folder / ("profiles.jsonl" if name == "onnxruntime" else f"profiles-{name}.jsonl")
     there = {}
     if path.exists():
         there = {row["name"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
@@ -129,6 +131,7 @@ def published(profiler: Profiler, folder: Path, count: int) -> Any:
 def export(folder: Path, name: str) -> Path:
     path = folder / f"{name}.onnx"
     if not path.exists():
+        families.check_timm()
         import timm
 
         side = timm.create_model(name).default_cfg["input_size"][-1]
@@ -251,10 +254,10 @@ def tiny(path: Path) -> Path:
     return path
 
 
-def report_values(folder: Path, names: list[str]) -> None:
+def report_values(profiler: Profiler, folder: Path, names: list[str]) -> None:
     kernels, wrong = 0, []
     for name in names:
-        with optimised(read_model(export(folder, name)), 1) as made:
+        with profiler.runtime.made(read_model(export(folder, name))) as made:
             for cut, error in errors(made):
                 kernels += 1
                 if error > ACCURACY:

@@ -65,6 +65,7 @@ _PUBLIC = {
     "network": "hwbench.api",
     "open_table": "hwbench.api",
     "pareto": "hwbench.frontiers.compare",
+    "profile": "hwbench.profiling.run",
     "reference_table": "hwbench.api",
     "search": "hwbench.searching.run",
     "showing": "hwbench.telling",

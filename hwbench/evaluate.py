@@ -48,6 +48,13 @@ def parser() -> cli.Parser:
         help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN: the test split (default: that of training)",
     )
     p.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="int8: each subnet is quantised with training images and run by ONNX Runtime, in one process (default: "
+        "%(default)s)",
+    )
+    p.add_argument(
         "--workers", type=cli.positive_int, default=os.cpu_count(), help="processes of one thread, on the CPU"
     )
     p.add_argument(
@@ -81,7 +88,7 @@ def execute(args: argparse.Namespace) -> int:
     def chosen(space: Space) -> list[Arch]:
         return read_archs(args.archs, space) if args.archs else choose(space, args.sample, args.seed)
 
-    names = ("space", "out", "data", "family", "device", "workers", "data_workers")
+    names = ("space", "out", "data", "family", "device", "workers", "data_workers", "precision")
     options = {name: getattr(args, name) for name in names}
     found = evaluate(args.supernet, chosen, **options, progress=cli.progress, say=cli.note)
     if is_first():
@@ -116,7 +123,8 @@ def _report(found: Evaluated, args: argparse.Namespace) -> None:
         cli.emit_json(summary)
     else:
         print(
-            f"{summary['subnets']} subnets on {summary['images']} images of {summary['data']}: "
+            f"{summary['subnets']} subnets in {summary['precision']} on {summary['images']} images of "
+            f"{summary['data']}: "
             f"accuracy {summary['lowest']:.4f} to {summary['highest']:.4f}, mean {summary['mean']:.4f} "
             f"(standard error of one {summary['standard_error']:.4f})"
         )

@@ -76,6 +76,7 @@ def evaluate(
     device: str = "cpu",
     workers: int | None = None,
     data_workers: int | None = None,
+    precision: str = "fp32",
     progress: Progress = no_progress,
     say: Callable[[str], None] = nobody_hears,
 ) -> Evaluated:
@@ -100,6 +101,8 @@ def evaluate(
         device: torch device.
         workers: processes of one thread, on the CPU; one for each core unless given.
         data_workers: processes that read images, each; unless given what the cores allow where the network leaves any.
+        precision: ``int8``: each subnet is quantised with the images that it recalibrates BN with, and run by ONNX
+            Runtime in this process (:mod:`hwbench.int8_accuracy`).
         progress: shows it.
         say: told what whoever waits should know.
 
@@ -124,10 +127,12 @@ def evaluate(
     with joined(device) as mine:
         world = World.joined()
         opened = open_with_data(supernet, data, family)
-        header = make_header(opened)
+        header = make_header(opened, precision)
         choose = subnets if callable(subnets) else all_of(subnets)
         archs = tuple(choose(get_space(space, get_family(header.family))))
         together = world.size > 1
+        in_int8 = check_precision(precision, together or device != "cpu")
+        workers = 1 if in_int8 else workers
         # only the CPU is shared among several
         at_once = world.size if together else workers if device == "cpu" else 1
         if data_workers is None and device == "cpu" and not together and workers > 1:
@@ -137,6 +142,8 @@ def evaluate(
         )
 
         def counts(todo: Sequence[Arch]) -> Iterator[int]:
+            if in_int8:
+                return counts_in_int8(evaluator, todo)
             if together:
                 return shared_counts(evaluator, world.from_first(todo), world)
             return correct_counts(evaluator, Source(supernet, opened.data, family), todo, at_once)
@@ -153,6 +160,32 @@ def evaluate(
                 announce(evaluator, todo, at_once, say)
             _fill(file, out, todo, counts(todo), progress)
             return Evaluated(world.from_first(file.accuracies), archs)
+
+
+def check_precision(precision: str, elsewhere: bool) -> bool:
+    """Whether it is int8.
+
+    Args:
+        precision: that was asked for.
+        elsewhere: several processes or a GPU are to do it.
+
+    Raises:
+        InputError: there is no such precision, or not there.
+    """
+    if precision not in ("fp32", "int8"):
+        raise InputError(f"accuracies are measured in fp32 or int8, not {precision!r}")
+    if precision == "int8" and elsewhere:
+        raise InputError(
+            "accuracies in int8 are ONNX Runtime's on this CPU, in one process: leave out the device"
+        )
+    return precision == "int8"
+
+
+def counts_in_int8(evaluator: Evaluator, todo: Sequence[Arch]) -> Iterator[int]:
+    """Test images that each of `todo` classifies right in int8."""
+    from hwbench.int8_accuracy import correct_in_int8
+
+    return (correct_in_int8(evaluator, arch) for arch in todo)
 
 
 class _Unkept:
@@ -203,7 +236,7 @@ def announce(evaluator: Evaluator, todo: Sequence[Arch], at_once: int, say: Call
         )
 
 
-def make_header(opened: Opened) -> Header:
+def make_header(opened: Opened, precision: str = "fp32") -> Header:
     """What the accuracies that are measured are of."""
     from compofa.accuracy import Header
     from compofa.evaluate import CALIBRATION_IMAGES
@@ -219,7 +252,7 @@ def make_header(opened: Opened) -> Header:
         calibration_images=min(CALIBRATION_IMAGES, len(opened.train)),
         classes=identity.classes,
         class_names_sha256=hash_names(opened.test.class_names),
-        precision="fp32",
+        precision=precision,
     )
 
 

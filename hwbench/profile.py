@@ -15,8 +15,6 @@ from hwbench import cli
 from hwbench.argument_types import add_shapes
 
 if TYPE_CHECKING:
-    from torch.nn import Module
-
     from backends.kernels.files import ModelFile
     from backends.onnxruntime_int8 import Feeds
     from hwbench.profiling.measuring import Profiler
@@ -35,7 +33,9 @@ def parser() -> cli.Parser:
         "were never run there.",
     )
     p.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model; weights may be random")
-    p.add_argument("--backend", default="onnxruntime", metavar="NAME", help="whose kernels")
+    p.add_argument(
+        "--backend", default="onnxruntime", metavar="NAME", help="whose kernels: onnxruntime or openvino"
+    )
     p.add_argument("--threads", type=cli.positive_int, default=1, help="of one run")
     add_shapes(p)
     p.add_argument(
@@ -77,56 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(parser(), execute, argv)
 
 
-def profile(
-    model: Path | str | Module,
-    example: Sequence[Any] = (),
-    *,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    batch: int | None = None,
-    precision: str = "fp32",
-    threads: int = 1,
-    seed: int = 0,
-    calibration: Sequence[Feeds] = (),
-) -> Profile:
-    """Where the time of a model goes on this machine, by ONNX Runtime.
-
-    Args:
-        model: path of an ONNX file, or a torch module, which is exported by :func:`torch.export.export`.
-        example: the tensors that a torch module is called with.
-        shapes: of inputs that the file leaves open, by name.
-        batch: first dimension of the inputs, if it is open.
-        precision: one of :data:`PRECISIONS`; ``fp32`` leaves the model as it is.
-        threads: of one run.
-        seed: of the input and the order of timing.
-        calibration: inputs by name, for ``int8``; random ones unless given.
-
-    Raises:
-        InputError: the model cannot be read or run; says why.
-        Unavailable: a torch module is given, and what exports it is not installed.
-    """
-    import tempfile
-
-    from backends.kernels.files import read_model
-    from backends.kernels.precision import converted
-    from hwbench.profiling.measuring import Profiler
-
-    with tempfile.TemporaryDirectory(prefix="hwbench-") as folder:
-        path = Path(model) if isinstance(model, str | Path) else _export(model, example, Path(folder))
-        found = converted(read_model(path, shapes, batch), precision, seed, calibration)
-        return Profiler(threads, seed).profile(found, precision)
-
-
-def _export(module: Module, example: Sequence[Any], folder: Path) -> Path:
-    from hwbench.profiling.exporting import export
-
-    return export(module, example, folder)
-
-
 def execute(args: argparse.Namespace) -> int:
     """Profile, print, draw, and add to the table."""
     from backends.kernels.files import read_model
     from hwbench.profiling.given_data import read_feeds
     from hwbench.profiling.measuring import Profiler
+    from hwbench.profiling.run import check_precision
     from hwbench.profiling.tables import ProfileTable
     from lut.kernels import table
 
@@ -135,11 +91,13 @@ def execute(args: argparse.Namespace) -> int:
             cli.check_writable(path, suffixes)
     if args.calibration and "int8" not in (args.precision or ()):
         raise InputError("--calibration is for --precision int8, which is not given")
+    precisions = dict.fromkeys(["fp32", *(args.precision or ())])
+    for precision in precisions:
+        check_precision(precision, args.backend)
     model = read_model(args.model, dict(args.input), args.batch)
     feeds = read_feeds(args.calibration, model) if args.calibration else []
     against = table.load(args.against) if args.against else None
     profiler = Profiler(args.threads, args.seed, cli.progress, cli.note, args.backend)
-    precisions = dict.fromkeys(["fp32", *(args.precision or ())])
     with contextlib.ExitStack() as stack:
         lut = None
         if not args.no_lut:
@@ -189,7 +147,8 @@ def _document(
     if others:
         document["precisions"] = {other.precision: to_dict(other) for other in others}
     if against:
-        document["against"] = compare(first.kernels, first.counts, against)
+        other = against.target.backend != first.target.backend
+        document["against"] = compare(first.kernels, first.counts, against, first.model, by_work=other)
     return document | {"lut": lut and str(lut), "kernels_added": added}
 
 

@@ -60,6 +60,13 @@ def parser() -> cli.Parser:
         "--data",
         help="glyphs, digits or imagefolder:PATH: calibrates and tests (default: what the supernet was trained on)",
     )
+    p.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="int8: the exported model is quantised with training images, and its accuracy is measured in int8 "
+        "(default: %(default)s)",
+    )
     p.add_argument("--no-latency", action="store_true", help="do not measure the latency on this machine")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what is exported")
     p.add_argument("--json", action="store_true", help="print the model card as JSON")
@@ -98,6 +105,7 @@ def execute(args: argparse.Namespace) -> int:
         max_params=args.max_params,
         max_memory_mb=args.max_memory_mb,
         data=args.data,
+        precision=args.precision,
         measure=not args.no_latency,
         seed=args.seed,
         force=args.force,

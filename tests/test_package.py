@@ -142,5 +142,5 @@ def test_each_extra_that_is_named_is_there():
         assert any(need.startswith(module) for need in extras[extra]), module
     light = " ".join(PROJECT["project"]["dependencies"])
     assert not re.search(r"\b(torch|onnx|onnxruntime|jinja2|pandas)\b", light)
-    own = {"all", "dev", "docs", "cuda", "tensorrt", "tvm"}
+    own = {"all", "dev", "docs", "cuda", "openvino", "tensorrt", "tvm"}
     assert set(extras["all"]) == {need for name, needs in extras.items() if name not in own for need in needs}

@@ -12,16 +12,15 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from backends.base import Measurement, Progress, no_progress
 from backends.kernels.costs import is_view
-from backends.kernels.graph import Cut, OptimisedModel
 from backends.kernels.kernel import Kernel, Tensor
 from backends.kernels.pools import Pool
-from backends.kernels.sessions import Values, bound_run, open_as_is
+from backends.kernels.runtime import Cut, Made, Run, Runtime, Values
 from backends.machine.clocks import Case, Clocks, Reading
 from backends.measuring.pairing import Floats, Paired
 from backends.measuring.reference import Beside
@@ -30,13 +29,12 @@ from backends.measuring.summary import summarise
 from backends.measuring.timing import TimingSettings, time_beside
 from compofa.errors import RunFailed
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 KERNEL_TIMING = TimingSettings(round_ms=0.15, max_warmup_ms=3.0)
 """All nodes of a model in rotation; small ones are run some times in a round."""
 EMPTIES = 4
 """Calls that do next to nothing in each rotation: an error of theirs would be one of all its kernels."""
+CALLS = (slice(EMPTIES), slice(-EMPTIES, None))
+"""Of these, those that run as they come, and those that run once before."""
 COMPANY = 80
 """Nodes that are run beside some that are to be timed, and not timed themselves: among strangers, a kernel finds its
 code and its weights colder than in a network, and takes two or three microseconds longer."""
@@ -68,14 +66,14 @@ class KernelBench:
     Args:
         beside: the reference, on the same device.
         clocks: by which work is timed.
-        threads: of one run.
+        runtime: that runs it.
         seed: of the order and the bootstrap.
         progress: told of the kernels that are done.
     """
 
     beside: Beside
     clocks: Clocks
-    threads: int = 1
+    runtime: Runtime
     seed: int = 0
     progress: Progress = no_progress
 
@@ -89,15 +87,15 @@ class KernelBench:
         found = summarise(timed.ratios, self.beside.reference_ms, timing, paired=timed.paired, seed=self.seed)
         return found, timed.paired
 
-    def network_case(self, session: onnxruntime.InferenceSession, feeds: Values) -> Case:
+    def network_case(self, run: Run) -> Case:
         """A whole model, ready to be timed."""
-        return self.clocks.case(bound_run(session, feeds))
+        return self.clocks.case(run)
 
     # --- kernels ---
 
     def kernels(
         self,
-        model: OptimisedModel,
+        model: Made,
         only: Collection[Kernel] | None = None,
         timing: TimingSettings = KERNEL_TIMING,
     ) -> KernelTimes:
@@ -123,31 +121,42 @@ class KernelBench:
             found.failed = {kernel: why for kernel, why in found.failed.items() if kernel in only}
         return found
 
-    def _time(
-        self, model: OptimisedModel, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes
-    ) -> None:
+    def _time(self, model: Made, cuts: Sequence[Cut], timing: TimingSettings, found: KernelTimes) -> None:
         desk = Desk(model, cuts, self.seed)
-        ready: dict[Kernel, list[Case]] = defaultdict(list)
+        ready: dict[Kernel, list[tuple[Case, Case | None]]] = defaultdict(list)
         for cut in cuts:
             assert cut.kernel is not None
             try:
                 if cut.kernel not in found.failed:
-                    ready[cut.kernel].append(desk.case(cut, self.clocks, self.threads))
+                    pair = desk.cases(cut, self.clocks)
+                    ready[cut.kernel].append(pair)
             except RunFailed as error:
                 found.failed[cut.kernel] = str(error)
         if not ready:
             return
-        empties = [self.case(*empty_call()) for _ in range(EMPTIES)]
-        cases = [case for several in ready.values() for case in several]
-        timed = time_beside(self.beside.pacer, [*empties, *cases], timing, seed=self.seed)
+        pairs = [pair for several in ready.values() for pair in several]
+        empties = self._empties(model)
+        cases = [*empties, *(case for case, _ in pairs), *(other for _, other in pairs if other)]
+        timed = time_beside(self.beside.pacer, cases, timing, seed=self.seed)
         found.timing_s += timed.timing_s
-        empty = np.nanmedian(timed.ratios[:EMPTIES])
-        start = EMPTIES
+        calls = timed.ratios[: len(empties)]
+        cold, warm = (float(np.nanmedian(calls[some])) for some in CALLS)
+        rest = iter(timed.ratios[len(cases) - sum(1 for _, other in pairs if other) :])
+        start = len(empties)
         for kernel, several in ready.items():
             where = slice(start, start + len(several))
             start += len(several)
-            costs = np.maximum(timed.ratios[where] - empty, SMALLEST)
+            call = warm if desk.first(kernel) else cold
+            besides = [np.nanmedian(next(rest)) if other else call for _, other in several]
+            costs = np.maximum(timed.ratios[where] - np.array(besides)[:, None], SMALLEST)
             found.measured[kernel] = self._summary(costs, timed.paired, where, timing)
+
+    def _empties(self, model: Made) -> list[Case]:
+        """Calls that do next to nothing; what is run once before it counts is held against ones that are, too."""
+        found = [self.case(*empty_call()) for _ in range(EMPTIES)]
+        if model.own_buffers:
+            found += [_renewing(self.case(*empty_call()), (), first=True) for _ in range(EMPTIES)]
+        return found
 
     def _summary(self, costs: Floats, paired: Paired, where: slice, timing: TimingSettings) -> Measurement:
         """Of the nodes of one kernel; `costs` has the shape (nodes, rounds)."""
@@ -164,8 +173,7 @@ class KernelBench:
 
     def case(self, model: bytes, feeds: Values) -> Case:
         """A small model with memory of its own, ready to be timed."""
-        session = open_as_is(model, self.threads, shared=True)
-        return self.clocks.case(bound_run(session, feeds))
+        return self.clocks.case(self.runtime.small(model, feeds))
 
 
 class Desk:
@@ -177,7 +185,7 @@ class Desk:
         seed: of the activations.
     """
 
-    def __init__(self, model: OptimisedModel, cuts: Sequence[Cut], seed: int = 0) -> None:
+    def __init__(self, model: Made, cuts: Sequence[Cut], seed: int = 0) -> None:
         self.model = model
         self.reading, self.writing, self.rewriting = (Pool(seed) for _ in range(3))
         settings: set[str] = set()
@@ -191,27 +199,22 @@ class Desk:
         # Whole numbers choose what is done (indices, masks): they are what they are in the network.
         self.settings = model.values(sorted(settings))
 
-    def case(self, cut: Cut, clocks: Clocks, threads: int) -> Case:
-        """The node alone.
+    def first(self, kernel: Kernel) -> bool:
+        """Whether it runs once before it counts: it reads and writes more activations than weights, and these lie in
+        memory of its own."""
+        return self.model.own_buffers and kernel.input_bytes + kernel.output_bytes > kernel.weight_bytes
+
+    def cases(self, cut: Cut, clocks: Clocks) -> tuple[Case, Case | None]:
+        """The node alone, and what is run besides it, if anything.
 
         Raises:
             RunFailed: it cannot be run so.
         """
         feeds, takes, renewed = self._laid_out(cut)
-        session = open_as_is(self.model.alone(cut), threads, folder=self.model.folder, shared=True)
-        once = bound_run(session, feeds, takes)
-        try:
-            once()
-        except Exception as error:
-            raise RunFailed(f"a run alone fails: {' '.join(str(error).split())[:200]}") from error
-        timed = clocks.case(once)
-
-        def case(repeats: int) -> Reading:
-            for array, source in renewed:
-                array[...] = source
-            return timed(repeats)
-
-        return case
+        other = self.model.beside(cut, feeds)
+        first = cut.kernel is not None and self.first(cut.kernel)
+        alone = _renewing(clocks.case(self.model.alone(cut, feeds, takes)), renewed, first)
+        return alone, _renewing(clocks.case(other), renewed, first) if other else None
 
     def _laid_out(self, cut: Cut) -> tuple[Values, Values, list[tuple[Any, Any]]]:
         """What the node reads, where it writes, and what is to be written before it runs: (array, its content)."""
@@ -234,6 +237,19 @@ class Desk:
             renewed[place] = (array, source)
         feeds |= {name: self.settings[name] for name in names if name not in feeds}
         return feeds, takes, renewed
+
+
+def _renewing(timed: Case, renewed: Sequence[tuple[Any, Any]], first: bool = False) -> Case:
+    """`timed`, before which arrays are written anew: (array, its content). `first`: it runs once before it counts."""
+
+    def case(repeats: int) -> Reading:
+        if first:
+            timed(1)
+        for array, source in renewed:
+            array[...] = source
+        return timed(repeats)
+
+    return case
 
 
 def _is_floating(tensor: Tensor) -> bool:

@@ -12,6 +12,10 @@ from backends.kernels.kernel import Kernel, Tensor
 
 Count = Callable[[Kernel], int]
 
+COUNTED = "operations"
+"""Among a kernel's attributes: what one run does, where several operators are one kernel."""
+IN_PLACE_TITLE = " in place"
+"""Ends the name of what a runtime does in place, at no cost, such as a split of neighbours."""
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"}
 """What gives another name to the same memory: inside a network it costs its dispatch, alone it would copy."""
 IN_PLACE: dict[str, tuple[int, ...]] = {
@@ -37,11 +41,13 @@ MOVES = {
 
 def is_view(kernel: Kernel) -> bool:
     """Whether it only names memory anew."""
-    return kernel.op in VIEWS
+    return kernel.op in VIEWS or kernel.op.endswith(IN_PLACE_TITLE)
 
 
 def operations(kernel: Kernel) -> int:
-    """Arithmetic operations of one run."""
+    """Arithmetic operations of one run; of fused operators, as whoever cut them out counted them."""
+    if COUNTED in kernel.settings:
+        return int(kernel.settings[COUNTED])
     return OPERATIONS.get(kernel.op, _each_output)(kernel)
 
 

@@ -53,7 +53,7 @@ def read_model(path: Path, shapes: Mapping[str, Shape] | None = None, batch: int
     # ONNX Runtime follows no link that leads out of a folder, as hubs of models make them: the file itself is named.
     real = path.resolve()
     proto = _parse(path, lambda: lean(real))
-    places = {_location(tensor) for tensor in tensors(proto.graph) if is_external(tensor)}
+    places = {location(tensor) for tensor in tensors(proto.graph) if is_external(tensor)}
     if real.parent != path.parent.resolve() and places - {real.name}:
         proto, real = _parse(path, path.read_bytes), path.absolute()  # its weights are beside the link
     fix_shapes(proto, shapes or {}, batch, str(path))
@@ -111,7 +111,7 @@ def is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == tensor.EXTERNAL)
 
 
-def _location(tensor: onnx.TensorProto) -> str:
+def location(tensor: onnx.TensorProto) -> str:
     """The name of that file."""
     return next((str(pair.value) for pair in tensor.external_data if pair.key == "location"), "")
 
@@ -122,7 +122,7 @@ def _external_bytes(proto: onnx.ModelProto, path: Path) -> int:
     for tensor in tensors(proto.graph):
         if is_external(tensor):
             entry = {pair.key: pair.value for pair in tensor.external_data}
-            place = _location(tensor)
+            place = location(tensor)
             if not place or os.path.isabs(place) or ".." in Path(place).parts:
                 raise InputError(
                     f"{path}: the data of {tensor.name} lie at {place!r}, which is no file beside it"

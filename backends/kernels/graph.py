@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,9 @@ import numpy as np
 from backends.kernels.costs import IN_PLACE, VIEWS
 from backends.kernels.files import ModelFile
 from backends.kernels.kernel import MOST_VALUES, Kernel, Tensor, dumped
-from backends.kernels.sessions import Values, numpy_type, open_as_is, open_model, random_inputs, run
+from backends.kernels.layers import layers
+from backends.kernels.runtime import Cut, Run, Values
+from backends.kernels.sessions import bound_run, numpy_type, open_as_is, open_model, random_inputs, run
 from compofa.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -30,23 +31,6 @@ FILE = "optimised.onnx"
 PROBE = "probe.onnx"
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A node of the optimised model.
-
-    Args:
-        index: its place in the order of the run.
-        name: its name there.
-        kernel: what it is; None where it cannot be cut out.
-        why_not: then, the reason.
-    """
-
-    index: int
-    name: str
-    kernel: Kernel | None
-    why_not: str = ""
-
-
 class OptimisedModel:
     """What ONNX Runtime made of a model.
 
@@ -54,15 +38,20 @@ class OptimisedModel:
         folder: where :data:`FILE` and its weights are.
         threads: of one run.
         seed: of the input.
+        original: the user's graph, for the names of its layers.
     """
 
-    def __init__(self, folder: Path, threads: int, seed: int = 0) -> None:
+    own_buffers = False
+
+    def __init__(
+        self, folder: Path, threads: int, seed: int = 0, original: onnx.GraphProto | None = None
+    ) -> None:
         import onnx
 
-        self.folder, self.threads = folder, threads
+        self.folder, self.threads, self.original = folder, threads, original
         self.proto: onnx.ModelProto = onnx.load(str(folder / FILE), load_external_data=False)
         self.constants = {tensor.name: tensor for tensor in self.proto.graph.initializer}
-        self.feeds = random_inputs(self.proto.graph, seed)
+        self.feeds: Values = random_inputs(self.proto.graph, seed)
 
     @property
     def nodes(self) -> list[onnx.NodeProto]:
@@ -72,6 +61,18 @@ class OptimisedModel:
     def whole(self) -> onnxruntime.InferenceSession:
         """All of it, ready to run: what the runtime would make of the user's file, without making it again."""
         return open_as_is(self.folder / FILE, self.threads)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return self.whole()
+
+    def whole_run(self) -> Run:
+        """One run of all of it, ready."""
+        return bound_run(self._session, self.feeds)
+
+    def outputs_once(self) -> Values:
+        """What one run gives."""
+        return run(self._session, self.feeds)
 
     # --- what flows between the nodes ---
 
@@ -142,13 +143,14 @@ class OptimisedModel:
     @cached_property
     def cuts(self) -> list[Cut]:
         """All nodes, in the order of the run."""
-        return [self._cut(index, node) for index, node in enumerate(self.proto.graph.node)]
+        names = layers(self.original, self.nodes) if self.original else [""] * len(self.nodes)
+        return [self._cut(*one) for one in zip(range(len(names)), self.nodes, names, strict=True)]
 
-    def _cut(self, index: int, node: onnx.NodeProto) -> Cut:
+    def _cut(self, index: int, node: onnx.NodeProto, layer: str) -> Cut:
         try:
-            return Cut(index, node.name, self._kernel(node, index))
+            return Cut(index, node.name, self._kernel(node, index), op=node.op_type, layer=layer)
         except RunFailed as error:
-            return Cut(index, node.name, None, str(error))
+            return Cut(index, node.name, None, str(error), op=node.op_type, layer=layer)
 
     def _kernel(self, node: onnx.NodeProto, index: int) -> Kernel:
         attributes = {a.name: _attribute(a) for a in node.attribute}
@@ -221,7 +223,33 @@ class OptimisedModel:
         """Names of what it gives."""
         return [name for name in self.proto.graph.node[cut.index].output if name]
 
-    def alone(self, cut: Cut) -> bytes:
+    def alone(self, cut: Cut, feeds: Values, takes: Values) -> Run:
+        """One run of a node alone, ready.
+
+        Raises:
+            RunFailed: it cannot be run so.
+        """
+        session = open_as_is(self._alone(cut), self.threads, folder=self.folder, shared=True)
+        once = bound_run(session, feeds, takes)
+        try:
+            once()
+        except Exception as error:
+            raise RunFailed(f"a run alone fails: {' '.join(str(error).split())[:200]}") from error
+        return once
+
+    def beside(self, cut: Cut, feeds: Values) -> Run | None:
+        """Nothing but the kernel is run."""
+        return None
+
+    def computed(self, cut: Cut, feeds: Values) -> Values:
+        """What the kernel alone makes of `feeds`.
+
+        Raises:
+            RunFailed: it cannot be run so.
+        """
+        return run(open_as_is(self._alone(cut), self.threads, folder=self.folder), feeds)
+
+    def _alone(self, cut: Cut) -> bytes:
         """The node as a model of its own; large constants stay in the file that they are in."""
         from onnx import helper
 
@@ -256,7 +284,7 @@ def optimised(model: ModelFile, threads: int, seed: int = 0) -> Iterator[Optimis
     """
     with tempfile.TemporaryDirectory(prefix="hwbench-") as folder:
         open_model(model, threads, Path(folder) / FILE)
-        yield OptimisedModel(Path(folder), threads, seed)
+        yield OptimisedModel(Path(folder), threads, seed, model.proto.graph)
 
 
 def _shape_name(name: str) -> str:

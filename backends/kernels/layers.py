@@ -24,17 +24,23 @@ APPENDED = re.compile(
 
 def layers(original: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> list[str]:
     """The layer of each node; empty where there is none to be named."""
+    known = layers_by_name(original)
+    found = [_find(node, known) for node in nodes]
+    # The runtime's own, such as another layout, serve what comes before them, or, at the very beginning, what follows.
+    before = _spread(nodes, found, lambda node: node.input, lambda node: node.output)
+    after = _spread(nodes[::-1], found[::-1], lambda node: node.output, lambda node: node.input)[::-1]
+    return [one or other or another or "" for one, other, another in zip(found, before, after, strict=True)]
+
+
+def layers_by_name(original: onnx.GraphProto) -> dict[str, str]:
+    """The layer of each node, by the node's name and by those of what it gives."""
     known: dict[str, str] = {}
     for node in original.node:
         layer = layer_of(node)
         for name in (node.name, *node.output):
             if name:
                 known.setdefault(name, layer)
-    found = [_find(node, known) for node in nodes]
-    # The runtime's own, such as another layout, serve what comes before them, or, at the very beginning, what follows.
-    before = _spread(nodes, found, lambda node: node.input, lambda node: node.output)
-    after = _spread(nodes[::-1], found[::-1], lambda node: node.output, lambda node: node.input)[::-1]
-    return [one or other or another or "" for one, other, another in zip(found, before, after, strict=True)]
+    return known
 
 
 def _spread(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.kernels.files import real_inputs
+from backends.kernels.runtime import Values
 from backends.onnxruntime_cpu import PROVIDERS, numpy_type, session_options
 from compofa.errors import InputError, RunFailed
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from backends.kernels.files import ModelFile
-
-Values = Mapping[str, NDArray[Any]]
 
 FETCHING_SEVERITY = 4
 """Of ONNX Runtime's messages: only fatal ones, as ours say what is wrong."""

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from backends.kernels.graph import Cut, OptimisedModel
-from backends.kernels.sessions import open_as_is, run
+from backends.kernels.runtime import Cut, Made
 from compofa.errors import RunFailed
 
 VALUES_BYTES = 64_000_000
 """Intermediate values that are held at a time."""
 
 
-def errors(model: OptimisedModel) -> Iterator[tuple[Cut, float]]:
+def errors(model: Made) -> Iterator[tuple[Cut, float]]:
     """Each node that can be cut out, and how far what it gives alone is from what the network has there: the largest
     difference over the largest value, infinite where it cannot be run."""
     for part in _parts(model):
@@ -23,14 +22,14 @@ def errors(model: OptimisedModel) -> Iterator[tuple[Cut, float]]:
         for cut in part:
             feeds = {name: values[name] for name in model.flowing_inputs(cut)}
             try:
-                alone = run(open_as_is(model.alone(cut), model.threads, folder=model.folder), feeds)
+                alone = model.computed(cut, feeds)
             except RunFailed:
                 yield cut, float("inf")
                 continue
             yield cut, max(_difference(alone[name], values[name]) for name in model.outputs(cut))
 
 
-def _parts(model: OptimisedModel) -> Iterator[list[Cut]]:
+def _parts(model: Made) -> Iterator[list[Cut]]:
     part: list[Cut] = []
     held = 0
     for cut in model.cuts:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from backends.base import Backend, Network, Settings, Target
-from backends.machine.clocks import Case
+from backends.machine.clocks import Case, Clocks
 from backends.measuring.pairing import Pacer
 from backends.measuring.reference import (
     CHECK_S,
@@ -33,6 +33,7 @@ class PairedBackend(Backend):
     """
 
     timing_s: float
+    clocks: Clocks
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

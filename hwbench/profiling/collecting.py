@@ -20,8 +20,8 @@ import numpy as np
 
 from backends.kernels.costs import is_view
 from backends.kernels.files import ModelFile, read_model
-from backends.kernels.graph import OptimisedModel, optimised
 from backends.kernels.kernel import Kernel
+from backends.kernels.runtime import Made
 from compofa.errors import HwbenchError
 from hwbench.profiling import families
 from hwbench.profiling.measuring import Profiler, network_kernels
@@ -157,10 +157,10 @@ def _batch(
 ) -> int:
     """Networks that are in the making together; returns how many kernels were timed."""
     with ExitStack() as stack:
-        made: list[tuple[OptimisedModel, NetworkEntry]] = []
+        made: list[tuple[Made, NetworkEntry]] = []
         for model in models:
             try:
-                one = stack.enter_context(optimised(model, profiler.threads, profiler.seed))
+                one = stack.enter_context(profiler.runtime.made(model))
                 counts = network_kernels(one)
                 whole = profiler.whole(one)
             except HwbenchError as error:
@@ -180,7 +180,7 @@ def _batch(
     return timed
 
 
-def choose(models: Sequence[OptimisedModel], known: Known, budget: int) -> dict[OptimisedModel, list[Kernel]]:
+def choose(models: Sequence[Made], known: Known, budget: int) -> dict[Made, list[Kernel]]:
     """The kernels to time: one after the other the one that is farthest from all that are known, weighed by the root of
     its likely share of a network's time, the less the more of its group are known.
 
@@ -191,7 +191,7 @@ def choose(models: Sequence[OptimisedModel], known: Known, budget: int) -> dict[
     """
     home, weight = _candidates(models)
     distance = {kernel: known.distance(kernel) for kernel in home}
-    picked: dict[OptimisedModel, list[Kernel]] = defaultdict(list)
+    picked: dict[Made, list[Kernel]] = defaultdict(list)
     while distance and budget > 0:
         best = max(distance, key=lambda k: distance[k] * known.worth(k, weight[k]))
         if distance.pop(best) <= 0:
@@ -207,10 +207,10 @@ def choose(models: Sequence[OptimisedModel], known: Known, budget: int) -> dict[
 
 
 def _candidates(
-    models: Sequence[OptimisedModel],
-) -> tuple[dict[Kernel, OptimisedModel], dict[Kernel, float]]:
+    models: Sequence[Made],
+) -> tuple[dict[Kernel, Made], dict[Kernel, float]]:
     """The first model that has each kernel, and the kernel's likely share of networks' time, summed."""
-    home: dict[Kernel, OptimisedModel] = {}
+    home: dict[Kernel, Made] = {}
     weight: dict[Kernel, float] = defaultdict(float)
     for model in models:
         kernels = [cut.kernel for cut in model.cuts if cut.kernel and not is_view(cut.kernel)]

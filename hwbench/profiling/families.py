@@ -233,7 +233,8 @@ DRAWN: dict[str, Draw] = {
         ("tiny_vit_11m_224", 224),
         ("nest_small", 224),
     ),
-    "resized": _fixed(("crossvit_small_240", 240), ("coat_mini", 224)),
+    "resized cubic": _fixed(("crossvit_small_240", 240)),
+    "resized linear": _fixed(("coat_mini", 224)),
     "mobile": _as_published(
         "repvit_m1_1", "fastvit_sa12", "efficientformerv2_s2", "rexnet_130", "mobilenetv4_hybrid_medium"
     ),

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.base import Measurement, Settings, no_progress, nobody_hears
-from backends.kernels import layers
 from backends.kernels.bench import KernelBench, KernelTimes
 from backends.kernels.files import ModelFile
-from backends.kernels.graph import Cut, OptimisedModel, optimised
-from backends.kernels.sessions import run
+from backends.kernels.runtime import Cut, Made
+from backends.kernels.runtimes import RUNTIMES, runtime
 from backends.measuring.timing import TimingSettings
-from backends.onnxruntime_cpu import OnnxRuntimeBackend
-from compofa.errors import InputError
 from hwbench.profiling.profiles import Ceilings, Node, Profile
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ CEILING_TIMING = TimingSettings(rounds=5, rotation=1, round_ms=4.0)
 PRODUCT_SIDE = 512
 MEMORY_BYTES, CACHE_BYTES = 2**25, 2**18
 """Read, and as much written: what no cache holds, and what the core's own does."""
-BACKENDS = ("onnxruntime",)
 
 
 class Profiler:
@@ -42,7 +38,8 @@ class Profiler:
         say: told what whoever measures should know.
 
     Raises:
-        BackendUnavailable: ONNX Runtime is not there.
+        InputError: there is no such runtime.
+        BackendUnavailable: it is not installed.
     """
 
     def __init__(
@@ -51,13 +48,10 @@ class Profiler:
         seed: int = 0,
         progress: Progress = no_progress,
         say: Callable[[str], None] = nobody_hears,
-        backend: str = BACKENDS[0],
+        backend: str = next(iter(RUNTIMES)),
     ) -> None:
-        if backend not in BACKENDS:
-            raise InputError(
-                f"kernels are cut from what {', '.join(BACKENDS)} makes of a model, not {backend}"
-            )
-        self.backend = OnnxRuntimeBackend(Settings(threads=threads, seed=seed))
+        self.runtime = runtime(backend, Settings(threads=threads, seed=seed))
+        self.backend = self.runtime.backend
         self.backend.say = say
         self.threads, self.seed, self.progress = threads, seed, progress
 
@@ -65,7 +59,7 @@ class Profiler:
     def bench(self) -> KernelBench:
         """Made when something is timed first: until then a table may tell the reference."""
         backend = self.backend
-        return KernelBench(backend.beside, backend.clocks, self.threads, self.seed, self.progress)
+        return KernelBench(backend.beside, backend.clocks, self.runtime, self.seed, self.progress)
 
     @cached_property
     def ceilings(self) -> Ceilings:
@@ -88,11 +82,11 @@ class Profiler:
             InputError: the runtime cannot run it.
         """
         start = clock()
-        with optimised(model, self.threads, self.seed) as made:
+        with self.runtime.made(model) as made:
             latency, differs = self._whole(made)
             times = self.bench.kernels(made)
             again, _ = self._whole(made)
-            nodes = _nodes(model, made, times)
+            nodes = tuple(_node(cut, times) for cut in made.cuts)
         notes = _notes(nodes)
         if differs:
             notes.append("its output is not deterministic: two runs on the same input differ")
@@ -114,16 +108,15 @@ class Profiler:
             seconds=clock() - start,
         )
 
-    def whole(self, made: OptimisedModel) -> Measurement:
+    def whole(self, made: Made) -> Measurement:
         """The latency of a model, and nothing else."""
         return self._whole(made)[0]
 
-    def _whole(self, made: OptimisedModel) -> tuple[Measurement, bool]:
+    def _whole(self, made: Made) -> tuple[Measurement, bool]:
         """The latency, and whether two runs give different outputs."""
-        session = made.whole()
-        one, other = (run(session, made.feeds) for _ in range(2))
+        one, other = (made.outputs_once() for _ in range(2))
         differs = any(not _equal(one[name], other[name]) for name in one)
-        (found,), _ = self.bench.networks([self.bench.network_case(session, made.feeds)])
+        (found,), _ = self.bench.networks([self.bench.network_case(made.whole_run())])
         return found, differs
 
 
@@ -138,18 +131,10 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
 
 
-def _nodes(model: ModelFile, made: OptimisedModel, times: KernelTimes) -> tuple[Node, ...]:
-    names = layers.layers(model.proto.graph, made.nodes)
-    return tuple(
-        _node(cut, layer, node.op_type, times)
-        for cut, layer, node in zip(made.cuts, names, made.nodes, strict=True)
-    )
-
-
-def _node(cut: Cut, layer: str, op: str, times: KernelTimes) -> Node:
+def _node(cut: Cut, times: KernelTimes) -> Node:
     found = times.measured.get(cut.kernel) if cut.kernel else None
     why_not = cut.why_not or (times.failed.get(cut.kernel, "") if cut.kernel else "")
-    return Node(cut.name, layer, op, cut.kernel, found.latency_ms if found else None, why_not)
+    return Node(cut.name, cut.layer, cut.op, cut.kernel, found.latency_ms if found else None, why_not)
 
 
 def _notes(nodes: Sequence[Node]) -> list[str]:
@@ -157,7 +142,7 @@ def _notes(nodes: Sequence[Node]) -> list[str]:
     return [f"{op} ({node.name}) is not timed alone: {node.why_not}" for op, node in unknown.items()]
 
 
-def network_kernels(made: OptimisedModel) -> Mapping[Kernel, int]:
+def network_kernels(made: Made) -> Mapping[Kernel, int]:
     """How often a model runs which kernel."""
     counts: dict[Kernel, int] = {}
     for cut in made.cuts:

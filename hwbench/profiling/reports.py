@@ -185,6 +185,8 @@ def print_against(document: Mapping[str, Any]) -> None:
     columns = ["kernel", "nodes", "here (ms)", "there (ms)", "there / here"]
     cli.print_table(f"against {document['target']}", columns, rows)
     print(
-        f"against      {document['common']} of {document['distinct']} kernels are in both: "
-        f"{document['here_ms']:.4f} ms here, {document['there_ms']:.4f} ms there"
+        f"against      {document['common']} of {document['distinct']} kernels, taken {document['matched']}, are in "
+        f"both: {document['here_ms']:.4f} ms here, {document['there_ms']:.4f} ms there"
     )
+    if document["whole_there_ms"] is not None:
+        print(f"whole        {document['whole_there_ms']:.4f} ms there, measured")

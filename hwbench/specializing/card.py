@@ -52,11 +52,19 @@ def card_text(card: dict[str, Any]) -> str:
         ("input", " x ".join(map(str, card["input"]))),
         ("size", f"{card['macs'] / 1e6:.2f} M MACs, {card['params'] / 1e6:.3f} M parameters"),
         (
-            "accuracy, measured",
+            f"accuracy in {card['precision']}, measured" if card["quantisation"] else "accuracy, measured",
             f"{100 * accuracy['measured']:.2f} % (standard error {100 * accuracy['standard_error']:.2f}) on "
             f"{accuracy['images']:,} images of {accuracy['data']}",
         ),
     ]
+    if how := card["quantisation"]:
+        rows.append(
+            (
+                "precision",
+                f"{card['precision']} ({how['scheme']}), calibrated on {how['calibration_images']} "
+                f"{how['calibration_data']}; {100 * how['accuracy_in_fp32']:.2f} % are right in fp32",
+            )
+        )
     if chosen:
         rows.append(
             (
@@ -74,7 +82,10 @@ def card_text(card: dict[str, Any]) -> str:
     elif chosen and any(latency.get(origin) for origin in ("measured", "modelled")):
         rows.append(("limit", "not checked: the latency is not of the table's target"))
     rows += [
-        ("ONNX against torch", f"largest difference {card['onnx_against_torch']:.1e} of the largest logit"),
+        (
+            "ONNX against torch" + (" before quantising" if card["quantisation"] else ""),
+            f"largest difference {card['onnx_against_torch']:.1e} of the largest logit",
+        ),
         ("supernet", f"{card['supernet']['recipe']}, sha256 {card['supernet']['sha256'][:16]}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in card["versions"].items())),
     ]

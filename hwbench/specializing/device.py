@@ -35,8 +35,9 @@ class Device:
         }
 
 
-def open_device(model: LatencyModel | None, seed: int) -> Device | None:
-    """The target of a model, or without one ONNX Runtime on this machine; None, and it is said, if it is not here."""
+def open_device(model: LatencyModel | None, seed: int, precision: str = "fp32") -> Device | None:
+    """The target of a model, or without one ONNX Runtime on this machine in `precision`; None, and it is said, if it is
+    not here."""
     from backends import registry
     from backends.base import BackendUnavailable, Settings
     from hwbench.validating.measuring import open_backend
@@ -45,7 +46,7 @@ def open_device(model: LatencyModel | None, seed: int) -> Device | None:
     target = model.target if model else None
     try:
         default = registry.load("onnxruntime")
-        backend = open_backend(target, seed) if target else default(Settings(seed=seed))
+        backend = open_backend(target, seed) if target else default(Settings(seed=seed, precision=precision))
     except (BackendUnavailable, ValueError) as error:
         note(f"the latency is not measured: {error}")
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compofa.errors import InputError
 from compofa.files import replacing_folder
 from compofa.spaces.arch import Arch
+from hwbench.evaluating import check_precision
 from hwbench.extras import need
 from hwbench.inputs.costs import Given, Source, open_sources
 from hwbench.inputs.trust import insist, note_classes
@@ -81,6 +82,7 @@ def specialize(
     max_params: float | None = None,
     max_memory_mb: float | None = None,
     data: str | None = None,
+    precision: str = "fp32",
     measure: bool = True,
     seed: int = 0,
     force: bool = False,
@@ -112,6 +114,8 @@ def specialize(
         max_params: most parameters, in millions.
         max_memory_mb: most memory for activations at once, in MB.
         data: calibrates and tests (default: what the supernet was trained on).
+        precision: ``int8``: the exported model is quantised with the images that recalibrate batch normalisation, and
+            its accuracy is that in int8; a limit is then searched in a table in int8.
         measure: the latency, on the table's target or, without a table, with ONNX Runtime on this machine.
         seed: of the search.
         force: go on with what is not to be trusted or does not belong together.
@@ -129,6 +133,7 @@ def specialize(
     if (arch is None) == (latency_ms is None):
         raise InputError("give either an arch (--arch ARCH) or a limit (--latency-ms L)")
     folder = Path(out)
+    check_precision(precision, elsewhere=False)
     check_folder(folder)
     opened = open_with_data(Path(supernet), data, family)
     identity, owner = opened.identity, opened.supernet.family
@@ -138,7 +143,9 @@ def specialize(
     if arch is None and isinstance(sources, InputError):
         raise sources
     model = find_model(sources, opened.supernet, force, told=arch is not None)
-    device = open_device(model, seed) if measure else None
+    if model and precision == "int8":
+        model = in_int8(model, needed=arch is None)
+    device = open_device(model, seed, precision) if measure else None
 
     def take(one: Arch) -> dict[str, Any] | None:
         return device.measure(arch_blocks(owner, one)) if device else None
@@ -166,7 +173,7 @@ def specialize(
         picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries if here else 1)
         chosen = said_of(found, latency_ms, picked)
     with replacing_folder(folder) as beside:
-        exported = export(beside, opened, picked)
+        exported = export(beside, opened, picked, precision)
         latency = {
             "predicted": model and predicted(model, picked),
             "measured": None,
@@ -175,6 +182,7 @@ def specialize(
         card = {
             "arch": str(picked),
             "family": owner.name,
+            "precision": precision,
             "chosen": chosen,
             "supernet": {"recipe": identity.recipe, "sha256": identity.sha256},
             **exported,
@@ -248,6 +256,21 @@ def _search(
     from hwbench.searching.run import search
 
     return search(sources, latency_ms=latency_ms or (), supernet_sha256=sha256, **options)
+
+
+def in_int8(model: LatencyModel, needed: bool) -> LatencyModel | None:
+    """`model`, if it is of int8; None, and it is said, if not.
+
+    Raises:
+        InputError: it is not, and it is `needed`.
+    """
+    if model.target.precision == "int8":
+        return model
+    why = f"the table is in {model.target.precision}, the subnet in int8"
+    if needed:
+        raise InputError(f"{why}: give one in int8 (build_lut --precision int8)")
+    note(f"no predicted latency: {why}")
+    return None
 
 
 def find_model(

@@ -5,5 +5,6 @@
 - :mod:`lut.kernels.describe`: what is known of a kernel before it is measured.
 - :mod:`lut.kernels.learned`: a model for each operator, for kernels that a table lacks.
 - :mod:`lut.kernels.calibrated`: sums of kernels become latencies of networks, with intervals.
+- :mod:`lut.kernels.likeness`: which kernels of two runtimes do the same work.
 - :mod:`lut.kernels.compare`: two tables, or a profile and a table, kernel by kernel.
 """

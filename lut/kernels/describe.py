@@ -25,7 +25,9 @@ def group(kernel: Kernel) -> str:
     if kernel.op in CONVOLUTIONS:
         return f"{name} {_convolution(kernel)}"
     if kernel.op == "Transpose":
-        return f"{name} {'rows' if _last_axis_stays(kernel) else 'elements'}"
+        return f"{name} {_transposition(kernel)}"
+    if kernel.op == "Resize":
+        return f"{name} {kernel.settings.get('mode', 'nearest')}"
     if kernel.op in BINARY:
         shapes = {t.shape for t in kernel.inputs if t}
         return f"binary {'alike' if len(shapes) == 1 else 'broadcast'}"
@@ -52,9 +54,18 @@ def _convolution(kernel: Kernel) -> str:
     return "depthwise" if len(shape) > 1 and shape[1] == 1 else "grouped"
 
 
-def _last_axis_stays(kernel: Kernel) -> bool:
-    order: Sequence[int] = kernel.settings.get("perm") or ()
-    return bool(order) and order[-1] == len(order) - 1
+def _transposition(kernel: Kernel) -> str:
+    """What stays together is copied; one axis that moves has a loop of its own; all else goes element by element."""
+    order = list(kernel.settings.get("perm") or ())
+    if order and order[-1] == len(order) - 1:
+        return "rows"
+    return "one axis" if _moves_one_axis(order) else "elements"
+
+
+def _moves_one_axis(order: Sequence[int]) -> bool:
+    return any(
+        [a for a in order if a != axis] == [a for a in range(len(order)) if a != axis] for axis in order
+    )
 
 
 def rows(kernels: Sequence[Kernel]) -> Rows:

@@ -18,7 +18,7 @@ from lut.costs import macs
 NAMES = {
     "Arch", "Block", "CostModel", "Family", "HwbenchError", "InputError", "Network", "RunFailed", "Unavailable",
     "build_table", "couplings", "doctor", "evaluate", "families", "fit", "get_family", "get_space", "network",
-    "open_table", "pareto", "reference_table", "search", "showing", "specialize", "train", "validate",
+    "open_table", "pareto", "profile", "reference_table", "search", "showing", "specialize", "train", "validate",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from commands import collect, predict, profile
 from onnx import TensorProto, helper, numpy_helper
 
+import hwbench
 from backends.base import Measurement
 from hwbench.profiling import measuring
 from lut.kernels.table import load
@@ -148,6 +149,26 @@ def test_two_tables_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert against["common"] == against["distinct"] > 3
 
 
+def test_a_kernel_that_cannot_run_alone_is_named_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from backends.kernels.graph import OptimisedModel
+    from compofa.errors import RunFailed
+
+    alone = OptimisedModel.alone
+
+    def broken(self: OptimisedModel, cut: Any, *rest: Any) -> Any:
+        if cut.op == "MatMul":
+            raise RunFailed("it is broken")
+        return alone(self, cut, *rest)
+
+    monkeypatch.setattr(OptimisedModel, "alone", broken)
+    assert profile.main([str(model(tmp_path / "tiny.onnx")), "--no-lut", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["not_timed"].values()) == ["it is broken"] and document["sum_of_kernels_ms"] > 0
+    assert "MatMul" not in {kernel["operator"] for kernel in document["kernels"]}
+
+
 def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert profile.main([str(model(tmp_path / "tiny.onnx", random=True)), "--no-lut"]) == 0
     assert "not deterministic" in capsys.readouterr().err
@@ -197,9 +218,16 @@ def test_a_table_of_another_runtime_is_refused_by_name(
 
 
 def test_in_python_a_path_gives_a_profile(tmp_path: Path) -> None:
-    found = profile.profile(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10)), batch=2)
+    found = hwbench.profile(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10)), batch=2)
     assert found.latency_ms > 0 and found.shares[0].total_ms >= found.shares[-1].total_ms
     assert any("2x8x10x10" in str(kernel) for kernel in found.kernels)
+
+
+def test_in_python_a_model_in_memory_gives_a_profile_and_stays_as_it_is(tmp_path: Path) -> None:
+    given = onnx.load(str(model(tmp_path / "open.onnx", shape=("n", 8, 10, 10))))
+    before = given.SerializeToString()
+    assert hwbench.profile(given, batch=2).model == "tiny"
+    assert given.SerializeToString() == before
 
 
 def test_a_torch_module_is_exported() -> None:
@@ -207,7 +235,7 @@ def test_a_torch_module_is_exported() -> None:
 
     pytest.importorskip("onnxscript", reason="torch exports with onnxscript: pip install 'hwbench[networks]'")
     module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU())
-    assert profile.profile(module, (torch.ones(2, 6),)).latency_ms > 0
+    assert hwbench.profile(module, (torch.ones(2, 6),)).latency_ms > 0
 
 
 def test_a_module_without_an_example_is_refused() -> None:
@@ -216,7 +244,7 @@ def test_a_module_without_an_example_is_refused() -> None:
     from compofa.errors import InputError
 
     with pytest.raises(InputError, match="example"):
-        profile.profile(torch.nn.Linear(2, 2))
+        hwbench.profile(torch.nn.Linear(2, 2))
 
 
 # --- predicting and collecting ---

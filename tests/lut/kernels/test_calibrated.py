@@ -97,6 +97,19 @@ def test_groups_tell_apart_what_runs_other_code() -> None:
     assert conv("64x1x3x3", group=64) == "Conv depthwise" and conv("64x8x3x3", group=8) == "Conv grouped"
 
 
+def test_transpositions_and_resizings_are_told_apart() -> None:
+    def named(op: str, **settings: object) -> str:
+        fields = {"op": op, "since": 1, "inputs": ["float32 1x4x6x8"], "outputs": ["float32 1x4x6x8"]}
+        return group(Kernel.from_dict(fields | {"attributes": settings}))
+
+    assert named("Transpose", perm=[0, 2, 1, 3]) == "Transpose rows"
+    assert (
+        named("Transpose", perm=[0, 3, 1, 2]) == named("Transpose", perm=[0, 2, 3, 1]) == "Transpose one axis"
+    )
+    assert named("Transpose", perm=[0, 3, 2, 1]) == named("Transpose") == "Transpose elements"
+    assert named("Resize", mode="cubic") == "Resize cubic" and named("Resize") == "Resize nearest"
+
+
 def test_features_are_finite_for_kernels_of_no_size(made_table: Callable[..., KernelTable]) -> None:
     fields = {
         "op": "Concat",
