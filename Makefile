@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,docs,tvm]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev,docs,openvino,tvm]'
 	touch $@
 
 # TensorRT-RTX, which builds engines without a GPU, and the Python bindings of TensorRT, without TensorRT: the tests
