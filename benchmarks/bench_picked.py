@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--cost", choices=tuple(COSTS), default="latency")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    in_compofas_supernet()
+    if args.cost == "latency":
+        in_compofas_supernet()
     in_ofas_supernet(args.picks, args.shrink, args.cost, args.out)
 
 

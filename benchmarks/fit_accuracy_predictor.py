@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from compofa.accuracy import Accuracies, AccuracyOrigin
-from compofa.accuracy.fitting import fit_predictor
+from compofa.accuracy.fitting import fit_predictor, fit_quickly
 from compofa.spaces.layout import encode
 from compofa.spaces.space import get_space
 from hwbench import shipped
@@ -49,6 +49,14 @@ def main() -> None:
     print(json.dumps(predictor.report, indent=2))
     if len(given) > 1:
         predictor.save(given[1])
+    compofa = np.array([get_space("compofa", first.family).contains(arch) for arch in archs])
+    for name, others in (("CompOFA's", compofa & ~random), ("picked", ~compofa & ~random)):
+        alone = fit_quickly(first.family, genotypes[random], accuracy[random])
+        error = 100 * (alone.predict(genotypes[others]) - accuracy[others])
+        print(
+            f"fitted to the random ones alone, on {others.sum()} {name}: MAE {np.abs(error).mean():.3f} points, "
+            f"optimism {error.mean():+.3f}"
+        )
 
 
 if __name__ == "__main__":

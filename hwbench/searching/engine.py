@@ -28,8 +28,9 @@ STARTS = 4
 """Of the local search for each limit."""
 APART = 4
 """Entries of their genotypes in which two starts differ at least."""
-FRONTIER_LIMITS = 24
-"""Limits that stand for a whole frontier."""
+FRONTIER_LIMITS, EVEN_LIMITS = 16, 8
+"""Limits that stand for a whole frontier: where its subnets are, and, of one cost, evenly spread, where few were found
+so far."""
 WEIGHTINGS = 9
 """Of two costs."""
 
@@ -292,7 +293,11 @@ def _promising(problem: Problem, candidates: Genotypes, surrogate: Lookup, limit
 def _frontier_limits(frontier: Evaluated) -> Floats:
     """Costs spread over a frontier, shape (n, costs)."""
     index = np.unique(np.linspace(0, len(frontier) - 1, FRONTIER_LIMITS).round().astype(int))
-    return frontier.costs[index]
+    placed = frontier.costs[index]
+    if placed.shape[1] > 1:
+        return placed
+    even = np.linspace(placed.min(), placed.max(), EVEN_LIMITS + 2)[1:-1]
+    return np.concatenate([placed, even[:, None]])
 
 
 def _starts(seen: Evaluated, limits: Floats, count: int) -> tuple[Evaluated, Floats]:
