@@ -20,7 +20,6 @@ from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
 from hwbench import shipped
-from hwbench.searching.run import search as search_in_python
 from lut import store
 from lut.header import Header
 
@@ -92,16 +91,6 @@ def test_it_measures_answers_with_what_was_measured_and_goes_on(files, tmp_path,
     assert "3 subnets (0 of them now, beside 60 known before)" in told
     assert f"{spent['images']:,} images" in told and "expected to raise" in told
     assert len(Accuracies.load(file).correct) == 3
-
-
-def test_where_everything_was_measured_nothing_is_left_to_measure(tmp_path) -> None:
-    file = tmp_path / "none.accuracy.jsonl"
-    table = shipped.reference_table("glyphs")
-    found = search_in_python(table, space="compofa", measure=5, measured=file, latency_ms=0.1)
-    whole = search_in_python(table, space="compofa", latency_ms=0.1)
-    assert found.measuring is not None and found.measuring["stands"] and not file.exists()
-    (mine,), (exact,) = found.best, whole.best
-    assert mine is not None and exact is not None and mine.arch == exact.arch and mine.may_miss == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from compofa.spaces.layout import encode
 from hwbench.measured_accuracies import MeasuredAccuracies
+from hwbench.searching import measuring
 from hwbench.searching.engine import Infeasible, search
 from hwbench.searching.informative import Wanted
 from hwbench.searching.measuring import first_subnets, measure_best
@@ -68,7 +69,8 @@ def test_a_few_measurements_find_nearly_the_best_of_all(bench) -> None:
     np.testing.assert_allclose(rows.accuracy, bench.truth(rows.genotypes))
 
 
-def test_a_frontier_that_stands_ends_it_early_and_goes_on_where_it_was(bench) -> None:
+def test_a_frontier_that_stands_ends_it_early_and_goes_on_where_it_was(bench, monkeypatch) -> None:
+    monkeypatch.setattr(measuring, "STANDS", 5e-4)
     first = measure_best(bench.problem, WHOLE, bench.known, bench, 60)
     assert len(bench.asked) == 60 and not first.stands
     more = measure_best(bench.problem, WHOLE, bench.known, bench, 2_000)
@@ -114,5 +116,7 @@ def test_what_is_unsure_or_better_is_measured_first() -> None:
     chosen, expected = wanted.choose(candidates, np.full(4, 1e-3), 4)
     # The last is better within both limits, and the third no longer is once that is known.
     assert chosen[0] == 3 and expected == pytest.approx((0.15 + 0.05) / 2, abs=1e-3)
+    nothing, none = wanted.choose(candidates.take(np.arange(0)), np.empty(0), 4)
+    assert (len(nothing), none) == (0, 0.0)
     unsure, _ = wanted.choose(candidates, np.array([1e-3, 1.0, 1e-3, 1e-3]), 1)
     assert unsure.tolist() == [1]
