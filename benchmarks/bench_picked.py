@@ -1,11 +1,13 @@
 """How much worse are subnets than predicted when they were picked by the prediction?
 
-    python benchmarks/bench_picked.py [--picks 100] [--shrink 0.4] [--out PICKED.jsonl]
+    python benchmarks/bench_picked.py --out PICKED.accuracy.jsonl [--picks 100] [--cost macs] [--shrink 0.4]
 
-On glyphs: a predictor is fitted to the 1,600 random subnets of OFA's supernet that were measured; the whole frontier of
-OFA's space is searched by it, on the shipped reference table; subnets spread over that frontier are measured in the
-supernet (about a second each, quiet). The same in CompOFA's supernet: fitted to 200 random ones of its 1,215 subnets,
-the best of the others within each of 100 latencies; all of them are measured already, so this repeats with five draws.
+In OFA's supernet of glyphs: the whole frontier of OFA's space is searched by the shipped predictor, on the shipped
+reference table or by another cost; subnets spread over it, of those that the predictor was not fitted to, are measured
+in the shipped supernet on its own test split (about a second each, quiet), each kept in the file at once, so that the
+same command goes on where it was stopped. In CompOFA's supernet: a predictor is fitted to 200 random ones of its 1,215
+subnets, the best of the others within each of 100 latencies are picked; all of them are measured already, so this
+repeats with five draws.
 
 Optimism is the mean of predicted less measured, in points. --shrink: standard deviations that the objective of the
 search takes off (`AccuracySource.after_pick` takes off SHRINK).
@@ -15,71 +17,82 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from compofa.accuracy import Accuracies, AccuracyFile
+from compofa.accuracy import Accuracies
 from compofa.accuracy.fitting import fit_predictor
-from compofa.accuracy.picked import SHRINK, after_pick, interval_after_pick
+from compofa.accuracy.picked import SHRINK, WIDEN, after_pick
 from compofa.accuracy.predictor import AccuracyPredictor
-from compofa.evaluate import make_evaluator
+from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes, decode
 from compofa.spaces.space import get_space
-from hwbench import shipped
-from hwbench.evaluating import choose
+from hwbench import shipped, showing
+from hwbench.evaluating import evaluate
 from hwbench.searching.engine import search
 from hwbench.searching.problem import Problem
+from hwbench.telling import note, progress
 from lut.calibration import load_model
+from lut.costs import CostModel, macs, params
 
-RANDOM_SUBNETS = 1600
-"""As many as `hwbench evaluate --space ofa --sample 1600` measured."""
 LIMITS = 100
+SHRINKS = (0.0, 0.2, SHRINK, 0.6, 0.8)
+COSTS: dict[str, Callable[[Family], CostModel]] = {
+    "latency": lambda family: load_model(shipped.reference_table("glyphs")),
+    "macs": macs,
+    "params": params,
+}
 
 
 def report(name: str, predictor: AccuracyPredictor, genotypes: Genotypes, accuracy: np.ndarray) -> None:
-    """Print how picked subnets of a measured accuracy were predicted, as it stands and corrected."""
-    plain, low, high = predictor.predict(genotypes), *predictor.interval(genotypes, 0.9)
-    corrected, wide_low, wide_high = (
-        after_pick(predictor, genotypes),
-        *interval_after_pick(predictor, genotypes, 0.9),
-    )
-    found = {
-        "picked": name,
-        "subnets": len(accuracy),
-        "optimism_points": 100 * float((plain - accuracy).mean()),
-        "mae_points": 100 * float(np.abs(plain - accuracy).mean()),
-        "held_by_90_pct": 100 * float(np.mean((low <= accuracy) & (accuracy <= high))),
-        "corrected_optimism_points": 100 * float((corrected - accuracy).mean()),
-        "corrected_held_by_90_pct": 100 * float(np.mean((wide_low <= accuracy) & (accuracy <= wide_high))),
-    }
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}), flush=True)
+    """Print how picked subnets of a measured accuracy were predicted, with more and more taken off."""
+    predicted, deviation = predictor.predict(genotypes), predictor.deviation(genotypes)
+    assert predictor.intervals is not None
+    wide = predictor.intervals.factor(0.9) * deviation
+    found = {"picked": name, "subnets": len(accuracy), "mae": _points(np.abs(predicted - accuracy).mean())}
+    for shrink in SHRINKS:
+        error = predicted - shrink * deviation - accuracy
+        held = (100 * float(np.mean(np.abs(error) <= times * wide)) for times in (1, WIDEN))
+        found[f"less {shrink} s"] = [_points(error.mean()), *(round(share, 1) for share in held)]
+    for i, side in enumerate(predictor.family.resolutions):
+        mine = genotypes[:, 0] == i
+        if mine.any():
+            found[f"{side} px"] = [int(mine.sum()), _points((predicted - accuracy)[mine].mean())]
+    print(json.dumps(found), flush=True)
 
 
-def in_ofas_supernet(picks: int, shrink: float, out: Path | None) -> None:
-    """Subnets of a searched frontier, measured now."""
-    table = Accuracies.load(shipped.accuracies("glyphs", "ofa"))
-    family, space = table.family, get_space("ofa", table.family)
-    genotypes, accuracy = table.arrays()
-    sample = set(choose(space, RANDOM_SUBNETS, seed=0))
-    random = np.array([arch in sample for arch in table.correct])
-    predictor = fit_predictor(family, genotypes[random], accuracy[random])
-    others = ~random & ~np.array([get_space("compofa", family).contains(arch) for arch in table.correct])
-    report("by an earlier predictor, in OFA's supernet", predictor, genotypes[others], accuracy[others])
-    latency = load_model(shipped.reference_table("glyphs"))
+def _points(fraction: float) -> float:
+    return round(100 * float(fraction), 3)
+
+
+def picks_of(predictor: AccuracyPredictor, cost: CostModel, shrink: float, count: int) -> Genotypes:
+    """Subnets spread over a searched frontier, of those that the predictor was not fitted to."""
+    family = predictor.family
     every = tuple(range(len(family.resolutions)))
-    problem = Problem(space, (latency,), lambda g: after_pick(predictor, g, shrink, covered=True), every)
+    problem = Problem(
+        get_space("ofa", family), (cost,), lambda g: after_pick(predictor, g, shrink, covered=True), every
+    )
     frontier = search(problem, np.empty((0, 1)), 0).frontier
-    spread = np.unique(np.linspace(0, len(frontier) - 1, picks).round().astype(int))
-    chosen = frontier.genotypes[spread]
-    evaluator = make_evaluator(shipped.supernet("glyphs", "ofa"), "glyphs")
-    known, archs = dict(table.correct), decode(family, chosen)
-    correct = [known[arch] if arch in known else evaluator.correct(arch) for arch in archs]
-    if out:
-        with AccuracyFile(out, table.header) as file:
-            for arch, right in zip(archs, correct, strict=True):
-                file.add(arch, right)
-    report("by this predictor, in OFA's supernet", predictor, chosen, np.array(correct) / table.header.images)
+    files = ("glyphs-ofa.accuracy.jsonl", "glyphs-ofa.picked.accuracy.jsonl")
+    fitted = {arch for name in files for arch in Accuracies.load(shipped.artefact(name)).correct}
+    new = np.array([arch not in fitted for arch in decode(family, frontier.genotypes)])
+    note(f"{len(new)} subnets on the frontier, {len(new) - new.sum()} of them were fitted")
+    genotypes = frontier.genotypes[new]
+    return genotypes[np.unique(np.linspace(0, len(genotypes) - 1, count).round().astype(int))]
+
+
+def in_ofas_supernet(picks: int, shrink: float, cost: str, out: Path) -> None:
+    """Subnets of a searched frontier, measured now."""
+    predictor = AccuracyPredictor.load(shipped.predictor("glyphs"))
+    genotypes = picks_of(predictor, COSTS[cost](predictor.family), shrink, picks)
+    archs = decode(predictor.family, genotypes)
+    with showing():
+        found = evaluate(
+            shipped.supernet("glyphs", "ofa"), archs, space="ofa", out=out, workers=1, progress=progress
+        )
+    report(f"in OFA's supernet, by {cost}, {shrink} s off", predictor, genotypes, np.array(found.values))
 
 
 def in_compofas_supernet(count: int = 200, draws: int = 5) -> None:
@@ -102,10 +115,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--picks", type=int, default=100)
     parser.add_argument("--shrink", type=float, default=SHRINK)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--cost", choices=tuple(COSTS), default="latency")
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    in_compofas_supernet()
-    in_ofas_supernet(args.picks, args.shrink, args.out)
+    if args.cost == "latency":
+        in_compofas_supernet()
+    in_ofas_supernet(args.picks, args.shrink, args.cost, args.out)
 
 
 if __name__ == "__main__":

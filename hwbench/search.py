@@ -56,6 +56,7 @@ def parser() -> cli.Parser:
     )
     add_promise_arguments(p, recheck=0)
     add_cost_arguments(p)
+    add_measuring_arguments(p)
     p.add_argument("--seed", type=cli.seed, default=0, help="of the subnets that are tried")
     p.add_argument(
         "--top",
@@ -128,6 +129,31 @@ def add_cost_arguments(p: cli.Parser) -> None:
     )
 
 
+def add_measuring_arguments(p: cli.Parser) -> None:
+    """``--measure``, and what goes with it."""
+    p.add_argument(
+        "--measure",
+        type=cli.positive_int,
+        metavar="N",
+        help="measure up to N subnets in the supernet, those that tell most, search again after each few, and answer "
+        "with measured subnets only; --accuracy is then of what was measured in it already",
+    )
+    p.add_argument(
+        "--supernet",
+        type=Path,
+        metavar="FILE",
+        help="with --measure: to measure in (default: the shipped one)",
+    )
+    p.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="with --measure: accuracies to begin or go on with, up to N in all (default: a file in the cache folder)",
+    )
+    p.add_argument("--data", help="with --measure: to measure on (default: what the supernet was trained on)")
+    p.add_argument("--workers", type=cli.positive_int, help="with --measure: processes (default: one a core)")
+
+
 def add_force_argument(p: cli.Parser) -> None:
     """``--force``."""
     p.add_argument(
@@ -153,6 +179,11 @@ def execute(args: argparse.Namespace) -> int:
         raise InputError(
             f"--latency-ms and --confidence are of latencies, not of {args.cost}: leave them out, or --cost"
         )
+    measuring = {name: getattr(args, name) for name in ("supernet", "measured", "data", "workers")}
+    if not args.measure and (idle := [name for name, value in measuring.items() if value]):
+        raise InputError(f"--{idle[0]} goes with --measure N: give it, too")
+    if args.measured:
+        cli.check_writable(args.measured)
     costs = read_costs(args)
     result = search(
         costs if args.cost == "latency" else read_cost(args, args.cost),
@@ -167,6 +198,8 @@ def execute(args: argparse.Namespace) -> int:
         accuracy=args.accuracy,
         seed=args.seed,
         force=args.force,
+        measure=args.measure or 0,
+        **measuring,
     )
     document = result.to_dict()
     if args.csv:
@@ -278,6 +311,8 @@ def print_summary(document: dict[str, Any], top: int) -> None:
 
     of = AccuracyOrigin.from_dict(document["accuracy_of"])
     print(f"accuracy  {document['accuracy_is']} ({document['accuracy']}{error}), {of}")
+    if document["measuring"]:
+        print(measuring_text(document["measuring"]))
     exact = "exact: " if document["exact"] else ""
     print(
         f"search    {exact}{document['method']}; {document['subnets_evaluated']:,} subnets evaluated in "
@@ -311,6 +346,21 @@ def print_summary(document: dict[str, Any], top: int) -> None:
         print(
             f"{len(shown)} of the frontier's {len(results):,} subnets; --csv FILE and --json give all, --top N more"
         )
+
+
+def measuring_text(spent: dict[str, Any]) -> str:
+    """What was measured, and whether more is worth while, in two lines."""
+    before = f", beside {spent['known_before']:,} known before" if spent["known_before"] else ""
+    gain = f"{100 * spent['expected_gain']:.3f} points in the mean"
+    more = (
+        f"the frontier stands: measuring more is expected to raise it by {gain}"
+        if spent["stands"]
+        else f"measuring ten more is expected to raise the frontier by {gain}: give a higher --measure"
+    )
+    return (
+        f"measured  {spent['subnets']:,} subnets ({spent['subnets_now']:,} of them now{before}) on {spent['images']:,} "
+        f"images in all, in {spent['file']}\n          {more}"
+    )
 
 
 def promise_text(document: dict[str, Any]) -> str:

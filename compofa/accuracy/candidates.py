@@ -28,7 +28,10 @@ from compofa.spaces.features import feature_count
 from compofa.spaces.layout import Genotypes, layout
 
 Floats = NDArray[np.float64]
-ANCHORS = 64
+ANCHORS = 64, 200
+"""Fewest and most."""
+SUBNETS_AN_ANCHOR = 20
+"""The more is known, the more bends can be told."""
 SAME = 1e-6
 """Directions of the kernel that are so small, relative to the largest, are rounding."""
 DIRECTIONS = 64
@@ -79,7 +82,8 @@ def _linear(inputs: Inputs) -> Fit:
 
 
 def _capacities(family: Family, genotypes: Genotypes, accuracy: Floats, variance: Floats, seed: int) -> Model:
-    anchors = crossed(family, genotypes, ANCHORS, np.random.default_rng(seed))
+    count = int(np.clip(len(genotypes) // SUBNETS_AN_ANCHOR, *ANCHORS))
+    anchors = crossed(family, genotypes, count, np.random.default_rng(seed))
     inputs = Capacities(anchors)
     values, vectors = np.linalg.eigh(inputs.kernel(family))
     kept = values > SAME * values[-1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compofa.accuracy.picked import after_pick
 from compofa.errors import InputError
 from compofa.spaces.layout import Genotypes
 from compofa.spaces.space import Space
@@ -106,7 +107,8 @@ def join(space: Space, source: Source, file: Path | None, seed: int, force: bool
         if known:
             sample = random_genotypes(space, known, seed)
             predicted = Cloud(family, sample, cost.predict(sample), predictor.predict(sample))
-            searched = search_frontier(space, cost, partial(predictor.predict, covered=True), known, seed)
+            likely = partial(after_pick, predictor, covered=True)
+            searched = search_frontier(space, cost, likely, known, seed)
     return SpaceResult(space.name, mine.origin, file, measured, predicted, searched, complete, left_out)
 
 

@@ -67,6 +67,7 @@ def describe(result: SearchResult) -> dict[str, Any]:
         "subnets_evaluated": found.evaluations,
         "seconds": result.seconds,
         "max_memory_mb": result.memory_mb,
+        "measuring": result.measuring,
         "results": results or [{"constraint": None, **row} for row in frontier],
         "frontier": frontier,
     }

@@ -28,8 +28,9 @@ STARTS = 4
 """Of the local search for each limit."""
 APART = 4
 """Entries of their genotypes in which two starts differ at least."""
-FRONTIER_LIMITS = 24
-"""Limits that stand for a whole frontier."""
+FRONTIER_LIMITS, EVEN_LIMITS = 16, 8
+"""Limits that stand for a whole frontier: where its subnets are, and, of one cost, evenly spread, where few were found
+so far."""
 WEIGHTINGS = 9
 """Of two costs."""
 
@@ -100,17 +101,39 @@ def search(problem: Problem, limits: Floats, seed: int = 0) -> Found:
                 raise Infeasible(unmet) from None
 
 
+def best_among(problem: Problem, subnets: Evaluated, limits: Floats) -> Found:
+    """The most accurate of `subnets`, at least one, within each limit that one of them meets, and their frontier.
+
+    Raises:
+        Infeasible: none of them meets any of the limits.
+    """
+    unmet = {
+        i: _why(problem, subnets, limit) for i, limit in enumerate(limits) if not subnets.within(limit).any()
+    }
+    if len(limits) and len(unmet) == len(limits):
+        raise Infeasible(unmet)
+    met = [limit for i, limit in enumerate(limits) if i not in unmet]
+    return replace(_best_of_all(problem, subnets, np.array(met).reshape(-1, limits.shape[1])), unmet=unmet)
+
+
 def _exact(problem: Problem, limits: Floats) -> Found:
     genotypes = problem.space.enumerate_genotypes()  # without what cannot run
     if len(problem.resolutions) < len(problem.space.family.resolutions):
         genotypes = genotypes[np.isin(genotypes[:, 0], problem.resolutions)]
-    every = problem.evaluate(genotypes)
+    return replace(
+        _best_of_all(problem, problem.evaluate(genotypes), limits),
+        method="enumeration of every subnet",
+        exact=True,
+    )
+
+
+def _best_of_all(problem: Problem, every: Evaluated, limits: Floats) -> Found:
     best = _best_of_each(problem, every, limits)
     return Found(
         best=Evaluated.join(best) if best else every.take(np.arange(0)),
         frontier=nondominated(every),
-        method="enumeration of every subnet",
-        exact=True,
+        method="the best of those measured",
+        exact=False,
         may_miss=np.zeros(len(limits)),
         residual=0.0,
         evaluations=len(every),
@@ -270,7 +293,11 @@ def _promising(problem: Problem, candidates: Genotypes, surrogate: Lookup, limit
 def _frontier_limits(frontier: Evaluated) -> Floats:
     """Costs spread over a frontier, shape (n, costs)."""
     index = np.unique(np.linspace(0, len(frontier) - 1, FRONTIER_LIMITS).round().astype(int))
-    return frontier.costs[index]
+    placed = frontier.costs[index]
+    if placed.shape[1] > 1:
+        return placed
+    even = np.linspace(placed.min(), placed.max(), EVEN_LIMITS + 2)[1:-1]
+    return np.concatenate([placed, even[:, None]])
 
 
 def _starts(seen: Evaluated, limits: Floats, count: int) -> tuple[Evaluated, Floats]:

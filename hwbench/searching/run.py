@@ -51,6 +51,7 @@ class SearchResult:
         left_out: by name, what a device cannot run; those of which something is left out.
         memory_mb: most memory for activations, if that is limited.
         promises: by name, what limits hold for in place of the sources' own predictions, where that was asked for.
+        measuring: what measuring took and came to, where that was asked for.
     """
 
     problem: Problem
@@ -63,6 +64,7 @@ class SearchResult:
     left_out: dict[str, LeftOut]
     memory_mb: float | None = None
     promises: Mapping[str, Promised] = field(default_factory=dict)
+    measuring: Mapping[str, Any] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -153,6 +155,11 @@ def search(
     seed: int = 0,
     force: bool = False,
     supernet_sha256: str | None = None,
+    measure: int = 0,
+    supernet: str | Path | None = None,
+    measured: str | Path | None = None,
+    data: str | None = None,
+    workers: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SearchResult:
     """The most accurate subnet within each limit, and the frontier.
@@ -179,6 +186,13 @@ def search(
         seed: of the subnets that are tried.
         force: go on with what is not to be trusted or does not belong together.
         supernet_sha256: of the file whose subnets are searched; accuracies of another one are refused.
+        measure: measure up to so many subnets in the supernet, those that tell most, and answer with measured ones
+            only (:mod:`hwbench.searching.measuring`); 0 for none.
+        supernet: to measure in; None for the shipped one.
+        measured: file that each measured accuracy is appended to, and that a second run goes on with, up to `measure`
+            in all; None for one in the cache folder.
+        data: to measure on (default: what the supernet was trained on).
+        workers: processes that measure; one for each core unless given.
         clock: in seconds.
 
     Raises:
@@ -196,7 +210,14 @@ def search(
         left_out |= {name: lost} if lost else {}
     if max_memory_mb:
         searched = within_memory(searched, max_memory_mb, *_format_of(sources))
-    accuracies = open_accuracy(Path(accuracy) if accuracy else None, searched)
+    given = Path(accuracy) if accuracy else None
+    bench = None
+    if measure:
+        from hwbench.searching.in_supernet import open_supernet
+
+        trained, file = (Path(path) if path else None for path in (supernet, measured))
+        bench = open_supernet(searched, measure, trained, file, given, force, data=data, workers=workers)
+    accuracies = bench.source if bench else open_accuracy(given, searched)
     if supernet_sha256:
         check_supernet(accuracies, supernet_sha256, searched.name, force)
     for source in sources.values():
@@ -212,11 +233,24 @@ def search(
     promises = _promises(sources, confidence, recheck, seed, force)
     if promises:
         problem = replace(problem, costs=(*promises.values(), *more))
-    start = clock()
-    found = engine.search(problem, limits_of(constraints, problem, [*sources, *(c.name for c in more)]), seed)
+    limits = limits_of(constraints, problem, [*sources, *(c.name for c in more)])
+    start, spent = clock(), None
+    if bench:
+        rounds, spent = bench.search(problem, limits, seed)
+    found = rounds.found if bench else engine.search(problem, limits, seed)
     seconds = clock() - start
     return SearchResult(
-        problem, sources, more, accuracies, constraints, found, seconds, left_out, max_memory_mb, promises
+        problem,
+        sources,
+        more,
+        accuracies,
+        constraints,
+        found,
+        seconds,
+        left_out,
+        max_memory_mb,
+        promises,
+        spent,
     )
 
 

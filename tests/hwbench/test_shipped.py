@@ -86,7 +86,20 @@ def test_the_predictor_ranks_measured_subnets():
     predictor = AccuracyPredictor.load(shipped.predictor("glyphs"))
     genotypes, accuracy = table.arrays()
     assert spearmanr(predictor.predict(genotypes), accuracy).statistic > 0.9
-    assert predictor.report["held_out"]["subnets"] >= 300
+    assert predictor.report["held_out"]["subnets"] == 1600
+    assert predictor.report["held_out"]["mae"] < 0.0045
+
+
+def test_the_predictor_knows_how_sure_it_is_and_is_of_all_that_was_measured():
+    """Its rows are the shipped accuracies and those of subnets that searches picked."""
+    predictor = AccuracyPredictor.load(shipped.predictor("glyphs"))
+    picked = Accuracies.load(shipped.artefact("glyphs-ofa.picked.accuracy.jsonl"))
+    assert not picked.header.differences(accuracies("ofa").header)
+    assert predictor.report["subnets"] == len({*picked.correct, *accuracies("ofa").correct})
+    genotypes, accuracy = picked.arrays()
+    low, high = predictor.interval(genotypes, 0.9)
+    assert np.mean((low <= accuracy) & (accuracy <= high)) > 0.9
+    assert 87 < predictor.report["intervals"]["coverage_90_pct"] < 93
 
 
 def test_the_reference_table_is_whole_and_calibrated():

@@ -9,7 +9,7 @@ import pytest
 
 from compofa.accuracy.candidates import CANDIDATES, crossed
 from compofa.accuracy.evidence import regress
-from compofa.accuracy.fitting import fit_predictor, prepare
+from compofa.accuracy.fitting import fit_predictor, fit_quickly, prepare
 from compofa.accuracy.folds import FOLDS, families_of, folds, group
 from compofa.accuracy.inputs import capacities
 from compofa.accuracy.intervals import Intervals
@@ -77,6 +77,28 @@ def test_a_space_that_was_measured_whole_is_one_chain_and_split_all_the_same() -
 def fitted() -> AccuracyPredictor:
     train = drawn(300)
     return fit_predictor(GLYPHS, train, noisy(train, 0.004))
+
+
+def test_what_was_picked_does_not_flatter_the_error() -> None:
+    """150 random subnets of a noisy accuracy, and 300 of one choice each that are known exactly."""
+    genotypes = np.concatenate([drawn(150), np.repeat(drawn(1, seed=9), 300, axis=0)])
+    accuracy = np.concatenate([noisy(drawn(150), 0.004), saturating(drawn(1, seed=9)).repeat(300)])
+    judges = np.arange(450) < 150
+    found = [
+        fit_predictor(GLYPHS, genotypes, accuracy, candidates=[RIDGE], judged_by=by) for by in (judges, None)
+    ]
+    assert [one.report["held_out"]["subnets"] for one in found] == [150, 450]
+    assert found[0].mae > 2 * found[1].mae
+    assert [one.intervals.subnets for one in found] == [150, 450]
+    np.testing.assert_array_equal(found[0].predict(genotypes), found[1].predict(genotypes))
+
+
+def test_a_quick_fit_is_the_last_candidate_without_its_intervals(fitted: AccuracyPredictor) -> None:
+    train = drawn(300)
+    quick = fit_quickly(GLYPHS, train, noisy(train, 0.004))
+    np.testing.assert_allclose(quick.predict(train), fitted.predict(train))
+    np.testing.assert_allclose(quick.deviation(train), fitted.deviation(train))
+    assert quick.intervals is None and quick.mae is None
 
 
 def test_saturation_is_learned_and_the_error_is_what_it_says(fitted: AccuracyPredictor) -> None:

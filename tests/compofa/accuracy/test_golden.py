@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,8 +25,11 @@ EXTREMES = [
 """The smallest subnet at each resolution, then the largest."""
 
 
-def test_the_shipped_predictor() -> None:
-    predictor = AccuracyPredictor.load(shipped.predictor("glyphs"))
+OLD = Path(__file__).parents[2] / "golden" / "glyphs-ofa-0.1.0.predictor.safetensors"
+
+
+def test_the_predictor_of_the_first_version() -> None:
+    predictor = AccuracyPredictor.load(OLD)
     some = encode(GLYPHS, list(get_space("compofa", GLYPHS).enumerate()))[::100]
     np.testing.assert_allclose(predictor.predict(some), EVERY_100TH, atol=2e-7)
     ends = [

@@ -275,3 +275,14 @@ def test_best_within_prefers_the_faster_of_equals() -> None:
     )
     assert subnets.best_within(np.array([4.0])).costs.tolist() == [[2.0]]
     assert len(subnets.best_within(np.array([1.0]))) == 0
+
+
+def test_a_frontier_is_searched_where_few_of_its_subnets_were_found() -> None:
+    """All but one of its subnets are near the cheap end."""
+    costs = np.append(np.linspace(1.0, 1.1, 30), 9.0)[:, None]
+    frontier = Evaluated(np.zeros((31, 4), np.int16), costs, np.linspace(0.5, 0.6, 31))
+    limits = engine._frontier_limits(frontier)[:, 0]
+    assert np.diff(np.sort(limits)).max() < 1.0
+    assert (limits <= 1.1).sum() >= 15
+    several = engine._frontier_limits(replace(frontier, costs=np.hstack([costs, costs])))
+    assert several.shape[1] == 2 and set(several[:, 0]) <= set(costs[:, 0])
