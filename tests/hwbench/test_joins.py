@@ -390,10 +390,10 @@ def test_a_device_that_can_run_nothing_is_one_line(tmp_path, capsys) -> None:
 # --- the command line ---
 
 
-def test_two_tables_of_pareto_are_refused(capsys) -> None:
+def test_one_table_given_twice_to_pareto_is_refused(capsys) -> None:
     """Case 15."""
     assert pareto.main(["--space", "compofa", "--lut", LUT, "--lut", LUT]) == 2
-    assert "--lut is given twice" in error_of(capsys)
+    assert "is given twice: give each table once" in error_of(capsys)
 
 
 def test_limits_that_can_be_met_are_answered(capsys) -> None:
