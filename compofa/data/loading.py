@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -83,20 +84,29 @@ def load(
         generator=torch.Generator(),  # else it would draw from the one that dropout uses
     )
     batches = iter(loader)
-    while True:
-        try:
-            made = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise RunFailed(
-                "a process that reads images ended: was there not enough memory? Try fewer of them (--data-workers)"
-            ) from error
-        if isinstance(made, InputError):
-            raise made
-        yield made
+    # Who stops in the middle and ends the program with it: multiprocessing would send SIGTERM, which the workers leave
+    # to their parent, and wait for ever.
+    end = batches._shutdown_workers  # type: ignore[attr-defined]  # what torch itself calls when it is deleted
+    atexit.register(end)
+    try:
+        while (made := _next(batches)) is not None:
+            if isinstance(made, InputError):
+                raise made
+            yield made
+    finally:
+        atexit.unregister(end)
+
+
+def _next(batches: Iterator[Pixels | InputError]) -> Pixels | InputError | None:
+    """The next of torch's batches; None after the last."""
+    try:
+        return next(batches, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunFailed(
+            "a process that reads images ended: was there not enough memory? Try fewer of them (--data-workers)"
+        ) from error
 
 
 def _begin_worker(number: int) -> None:

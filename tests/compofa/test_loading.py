@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -25,6 +27,7 @@ from compofa.recipe import Recipe
 from compofa.training import feed
 from compofa.training.trainer import Trainer
 
+ROOT = Path(__file__).parents[2]
 REFERENCE = Augmentation(0.08, 4 / 3, 32 / 255, 0.5)
 
 
@@ -46,6 +49,24 @@ def specs(batches: int) -> list[BatchSpec]:
     return [
         BatchSpec([n, n + 8, 23 - n], 32 + 8 * (n % 2), Augmenter(REFERENCE, 1, n)) for n in range(batches)
     ]
+
+
+STOPS_IN_THE_MIDDLE = """
+import sys
+from compofa.data import load_data
+from compofa.data.loading import BatchSpec, load
+batches = load(load_data(sys.argv[1], "val"), [BatchSpec([n], 32) for n in range(9)], 1)
+next(batches)
+"""
+
+
+def test_a_program_that_stops_in_the_middle_ends(folder):
+    """Its workers ignore SIGTERM, which multiprocessing sends them at the end, to wait for them then."""
+    command = [sys.executable, "-c", STOPS_IN_THE_MIDDLE, f"imagefolder:{folder}"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_workers_make_what_one_process_makes_in_the_same_order(folder):
