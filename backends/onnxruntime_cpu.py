@@ -150,22 +150,18 @@ class OnnxRuntimeBackend(PairedBackend):
         return found
 
     def _case(self, network: Network, seed: int) -> Case:
-        return self.clocks.case(bound_run(self.session(network, seed), seed))
+        return self.clocks.case(self.run_of(network, seed))
 
     def _reference_case(self, network: Network) -> Case:
-        return self.clocks.case(bound_run(self.reference_session(network), 0))
+        return self.clocks.case(self.reference_run(network))
 
-    def session(self, network: Network, seed: int) -> onnxruntime.InferenceSession:
-        """`network`, with the random weights of `seed`, in the precision asked for."""
-        return open_session(self._model(network, seed), self.settings.threads)
+    def run_of(self, network: Network, seed: int) -> Run:
+        """One run of `network`, with the random weights and input of `seed`, in the precision asked for."""
+        return bound_run(open_session(self._model(network, seed), self.settings.threads), seed)
 
-    def reference_session(self, network: Network) -> onnxruntime.InferenceSession:
-        """`network` in fp32."""
-        return open_session(self._plain(network, 0), self.settings.threads)
-
-    def bound(self, session: onnxruntime.InferenceSession, seed: int) -> Run:
-        """One run of it, on a random input."""
-        return bound_run(session, seed)
+    def reference_run(self, network: Network) -> Run:
+        """One run of `network` in fp32."""
+        return bound_run(open_session(self._plain(network, 0), self.settings.threads), 0)
 
     def _model(self, network: Network, seed: int) -> bytes:
         if self.settings.precision != "int8":

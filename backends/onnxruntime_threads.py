@@ -8,22 +8,19 @@ timed alone are 48 % off (``imagenet-w1.0`` at 160 px), those of differenced one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from backends.base import Network, Settings, Target
 from backends.chained import CPU_TIMINGS, ChainBackend
 from backends.device import Device
 from backends.machine.clocks import Case, Clocks, Run
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 IN_CHAINS = ("blocks", "in chains")
 """Of a target whose blocks are measured this way."""
 
 
 class Opener(Protocol):
-    """Opens sessions, and knows what they are of."""
+    """Makes networks ready to run, and knows what they run on."""
 
     clocks: Clocks
 
@@ -35,14 +32,11 @@ class Opener(Protocol):
     def reference_target(self) -> Target:
         """Under which the reference is kept."""
 
-    def session(self, network: Network, seed: int) -> onnxruntime.InferenceSession:
-        """`network`, with random weights."""
+    def run_of(self, network: Network, seed: int) -> Run:
+        """One run of `network` with random weights, input and output bound beforehand."""
 
-    def reference_session(self, network: Network) -> onnxruntime.InferenceSession:
-        """The reference's network."""
-
-    def bound(self, session: onnxruntime.InferenceSession, seed: int) -> Run:
-        """One run of it, input and output bound beforehand."""
+    def reference_run(self, network: Network) -> Run:
+        """One run of the reference's network."""
 
 
 class ManyThreads(ChainBackend):
@@ -50,7 +44,7 @@ class ManyThreads(ChainBackend):
 
     Args:
         settings: more than one thread.
-        opener: of the sessions.
+        opener: of the networks.
     """
 
     name = "onnxruntime"
@@ -67,7 +61,7 @@ class ManyThreads(ChainBackend):
 
     @classmethod
     def _check_options(cls, given: Mapping[str, str]) -> None:
-        """Done by whoever opens the sessions."""
+        """Done by whoever opens the networks."""
 
     @property
     def target(self) -> Target:
@@ -81,7 +75,7 @@ class ManyThreads(ChainBackend):
         return Device(self._opener.clocks)
 
     def _reference_case(self, network: Network) -> Case:
-        return self.device.case(self._opener.bound(self._opener.reference_session(network), 0))
+        return self.device.case(self._opener.reference_run(network))
 
     def _ready(self, network: Network, seed: int) -> Run:
-        return self._opener.bound(self._opener.session(network, seed), seed)
+        return self._opener.run_of(network, seed)

@@ -32,7 +32,7 @@ WARM_RUNS = 3
 CLOCKS_UP_S = 0.3
 """Work that brings the clocks from idle to where they stay."""
 SAMPLE_EVERY_S = 0.05
-"""NVML takes a fraction of a millisecond to answer: not after each loop."""
+"""NVML may take milliseconds to answer (2 to 4 on an H100): not after each loop."""
 MEMORY_SHARE = 0.4
 """Of the device's memory, for what is held ready; the rest is for activations."""
 FLUSH_FACTOR = 2

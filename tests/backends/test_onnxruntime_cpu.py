@@ -7,6 +7,7 @@ import pytest
 
 from backends import onnxruntime_cpu
 from backends.base import BackendUnavailable, Settings
+from backends.machine.host import usable_cores
 from backends.measuring import rotation
 from backends.measuring.rotation import BLOCK_TIMING, EMPTY, NETWORK_TIMING
 from backends.onnxruntime_cpu import OnnxRuntimeBackend, bound_run, open_session
@@ -111,3 +112,18 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(onnxruntime_cpu, "find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"pip install .hwbench\[onnxruntime\]"):
         OnnxRuntimeBackend(Settings())
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core runs one thread")
+def test_with_several_threads_blocks_are_measured_in_chains(monkeypatch, tmp_path):
+    monkeypatch.setenv("HWBENCH_HOME", str(tmp_path))
+    monkeypatch.setattr("backends.measuring.backend.MEASURE_S", 0.05)
+    one, two = (OnnxRuntimeBackend(Settings(threads=threads)) for threads in (1, 2))
+    assert "blocks" not in dict(one.target.details)
+    assert dict(two.target.details)["blocks"] == "in chains"
+    assert replace(two.target, threads=1) != one.target  # such tables never merge
+    (block,) = two.block_latencies([LARGE])
+    (network,) = two.network_latencies([(LARGE, LARGE)])
+    assert two.timing_s > 0 and two.reference is not None
+    assert 0 < block.latency_ms < 3 * network.latency_ms  # two threads on a busy machine say little
+    assert float(dict(block.details)["alone_ms"]) > 0

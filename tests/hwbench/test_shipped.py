@@ -8,6 +8,7 @@ import pytest
 from compofa.accuracy import Accuracies
 from compofa.accuracy.predictor import AccuracyPredictor
 from compofa.checkpoint import load_supernet
+from compofa.errors import InputError
 from compofa.evaluate import make_evaluator
 from compofa.recipe import Recipe
 from compofa.spaces.arch import extreme
@@ -15,6 +16,7 @@ from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from hwbench import shipped
 from lut.calibration import Calibration, calibration_path
+from lut.scores import scores
 from lut.table import Table
 
 RECIPES = ("ofa", "compofa")
@@ -100,6 +102,23 @@ def test_the_predictor_knows_how_sure_it_is_and_is_of_all_that_was_measured():
     low, high = predictor.interval(genotypes, 0.9)
     assert np.mean((low <= accuracy) & (accuracy <= high)) > 0.9
     assert 87 < predictor.report["intervals"]["coverage_90_pct"] < 93
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_tables_of_a_gpu_are_whole_and_met_the_targets(batch: int) -> None:
+    table = Table.load(shipped.reference_table(f"h100-fp16-b{batch}"))
+    assert set(table.entries) == set(get_space("ofa", table.family).all_blocks(table.header.resolutions))
+    calibration = Calibration.load(calibration_path(shipped.reference_table(f"h100-fp16-b{batch}")), table)
+    found = scores(calibration.measured_ms, calibration.held_out_ms)
+    assert len(calibration.archs) == 60 and calibration.distrust is None
+    assert found["mape_pct"] <= 2 and found["within_5_pct"] >= 99 and found["spearman"] >= 0.99
+
+
+def test_a_table_that_is_not_shipped_is_told_from_those_that_are() -> None:
+    with pytest.raises(
+        InputError, match=r"no reference table is called 'a100'; there are glyphs, h100-fp16-b1"
+    ):
+        shipped.reference_table("a100")
 
 
 def test_the_reference_table_is_whole_and_calibrated():
