@@ -196,19 +196,14 @@ def crippled(problem: Problem, seed: int, share: float = 0.25) -> Problem:
 def runs_by_blocks(problem: Problem, genotypes: Genotypes) -> np.ndarray:
     """Which of `genotypes`, of a family without widths to choose, have no forbidden block: looked up one by one."""
     family, forbidden = problem.space.family, problem.space.forbidden
-    lacking: dict[tuple[int, int, int], bool] = {}
-
-    def lacks(*place: int) -> bool:
-        if place not in lacking:
-            lacking[place] = _block(family, *place) in forbidden
-        return lacking[place]
-
-    return np.array(
-        [
-            not any(lacks(row[0], slot, choice) for slot, choice in enumerate(row[1:]) if choice)
-            for row in genotypes.tolist()
+    runs = np.ones(len(genotypes), dtype=bool)
+    for slot, choices in enumerate(genotypes[:, 1:].T):
+        places, which = np.unique(np.stack([genotypes[:, 0], choices]), axis=1, return_inverse=True)
+        lacks = [
+            choice > 0 and _block(family, side, slot, choice) in forbidden for side, choice in places.T.tolist()
         ]
-    )
+        runs &= ~np.array(lacks)[which.ravel()]
+    return runs
 
 
 @functools.cache
