@@ -95,6 +95,7 @@ def load(
             yield made
     finally:
         atexit.unregister(end)
+        end()  # left to the garbage collection, which ends queues and workers in any order, it can take 5 s a worker
 
 
 def _next(batches: Iterator[Pixels | InputError]) -> Pixels | InputError | None:

@@ -121,6 +121,7 @@ def test_what_goes_wrong_in_a_worker_is_said_in_one_line():
     assert len(next(batches).labels) == 1
     with pytest.raises(InputError, match=r"^x\.png cannot be read as an image: why not$"):
         next(batches)
+    assert not active_children()  # at once, whoever still holds the error and its frames
     with pytest.raises(RunFailed, match="a process that reads images ended"):
         list(load(Bad(), [BatchSpec([2], 2)], 1))
 
