@@ -1,8 +1,8 @@
 """Does torch.compile pay in training? ``python benchmarks/bench_compile.py [--family glyphs] [--side 32]``.
 
 Only the largest network keeps its shape: it is what the teacher's stage trains, and what later stages ask. Eager and
-compiled take turns, in processor time of one thread; printed is the median ratio of a forward pass alone and of one with
-its gradients, what compiling took, and after how many passes that is earned back.
+compiled take turns, in processor time of one thread; printed is the median ratio of a forward pass alone and of one
+with its gradients, what compiling took, and after how many passes that is earned back.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def main() -> None:
     network = network.to(memory_format=torch.channels_last)
     images = torch.randn(args.batch, 3, args.side, args.side).to(memory_format=torch.channels_last)
     labels = torch.randint(family.classes, (args.batch,))
-    print(f"{args.family}, largest network at {args.side} px, batch {args.batch}, torch {torch.__version__}, one thread")
+    what = f"{args.family}, largest network at {args.side} px, batch {args.batch}"
+    print(f"{what}, torch {torch.__version__}, one thread")
 
     def gradients(model: torch.nn.Module) -> Callable[[], object]:
         return lambda: torch.nn.functional.cross_entropy(model(images), labels).backward()
