@@ -9,6 +9,11 @@ Whoever keeps a limit is measured once, afresh. So what counts is a residual of 
 what the other pass says, for all of a pass may be off together. A network has as many residuals as it was measured
 times; the network counts once (pooled quantiles of groups: Dunn et al., Distribution-free prediction sets for
 two-layer hierarchical models, 2022).
+
+A network that was itself measured says more of itself than the model does, but not all: what measured fast was partly
+lucky, and comes back towards the others when it is measured again (regression to the mean; Galton 1886). By how much is
+known from the networks that were measured twice. So its bound may be held against a limit even if the network was
+picked because it measured fast.
 """
 
 from __future__ import annotations
@@ -112,6 +117,13 @@ class Residuals:
         error: Floats = self.ratios / self.levels - 1
         return error
 
+    @cached_property
+    def others(self) -> Floats:
+        """What the other passes say each network is off by, shape (networks, passes); zeros if there is one pass."""
+        passes = self.ratios.shape[1]
+        found: Floats = (self.within.sum(axis=1, keepdims=True) - self.within) / max(passes - 1, 1)
+        return found
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -213,22 +225,42 @@ class Bound:
         return float(np.mean(self.now)) if self.now else 1.0
 
     @cached_property
+    def reliability(self) -> float:
+        """Share of a network's error that is its own and shows again in a second measurement: the correlation of the
+        passes (intraclass, Fisher 1925), 0 to 1; 0 where each network was measured once."""
+        own = self.residuals.within - self._chosen[1][:, None]
+        squares, more = float((own**2).sum()), own.shape[1] - 1
+        together = float((own.sum(axis=1) ** 2).sum()) - squares
+        return min(max(together / (more * squares), 0.0), 1.0) if more and squares else 0.0
+
+    @cached_property
     def margin(self) -> float:
         """The quantile of the errors, as a share of a network of typical latency."""
-        shape, seen = self._chosen
-        spread = shape.spread(self.residuals.predicted_ms)
-        # Across passes even where the pace is known: passes are minutes apart, as a recheck and what follows may be.
-        sizes = (self.residuals.across - seen[:, None]) / spread[:, None]
-        found = pooled_quantile(sizes, self.confidence)
-        return found * self._uncertainty(float(self.residuals.within.std())) if found > 0 else found
+        return self._margin(0.0)
 
-    def _uncertainty(self, deviation: float) -> float:
+    @cached_property
+    def margin_measured(self) -> float:
+        """The same of a network that was itself measured."""
+        return self._margin(self.reliability)
+
+    def _margin(self, known: float) -> float:
+        """The quantile of what is left of the errors if the share `known` of what another pass says is counted."""
+        shape, seen = self._chosen
+        errors = self.residuals.across - seen[:, None] - known * (self.residuals.others - seen[:, None])
+        # Across passes even where the pace is known: these are minutes apart, as measuring and what follows may be.
+        found = pooled_quantile(errors / shape.spread(self.residuals.predicted_ms)[:, None], self.confidence)
+        return found * self._uncertainty(known) if found > 0 else found
+
+    def _uncertainty(self, known: float) -> float:
         """By how much the errors are larger because the pace now is known from a few networks only, and because these
-        scatter more than the calibration did."""
+        scatter more than the calibration did. With the share w of its own measurement known, a network's next one has
+        the variance (1 - w)(1 + w), the pace of n the variance 1 / n, of which (1 - w) counts."""
         if not self.now:
             return 1.0
         scatter = float(np.std(self.now, ddof=1)) / self.pace if len(self.now) > 1 else 0.0
-        return max(1.0, scatter / max(deviation, 1e-12)) * math.sqrt(1 + 1 / len(self.now))
+        deviation = max(float(self.residuals.within.std()), 1e-12)
+        of_pace = math.sqrt(1 + (1 - known) / (1 + known) / len(self.now))
+        return max(1.0, scatter / deviation) * of_pace
 
     def of(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
         """Bounds in milliseconds, shape (n,), of predictions, shape (n,), for genotypes, shape (n, columns)."""
@@ -237,8 +269,23 @@ class Bound:
         found: Floats = self.pace * predicted_ms * share
         return found
 
+    def of_measured(self, measured_ms: Floats, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """Bounds of networks that were themselves measured, shape (n,), once each, :attr:`now` among others.
+
+        Args:
+            measured_ms: shape (n,).
+            predicted_ms: shape (n,).
+            genotypes: shape (n, columns).
+        """
+        expected = self.pace * self.expected_ms(predicted_ms, genotypes)
+        margin = self.margin_measured * self.shape.spread(predicted_ms)
+        found: Floats = (
+            expected + self.reliability * (measured_ms - expected) + self.pace * predicted_ms * margin
+        )
+        return found
+
     def of_lookup(self, lookup: Lookup) -> Lookup:
-        """The same of a prediction that is additive."""
+        """The same as :meth:`of` of a prediction that is additive."""
         shape, at = self.shape, layout(self.residuals.family)
         share = self.pace * (1 + shape.offsets + self.margin * (1 - shape.floor))
         constant = self.pace * self.margin * shape.floor * shape.typical_ms
@@ -251,6 +298,13 @@ class Bound:
         """What a measurement is on average if the device is as it was, shape (n,)."""
         found: Floats = predicted_ms * (1 + self.shape.offsets[genotypes[:, 0]])
         return found
+
+    def rests_on(self, measured: bool) -> str:
+        """What a bound rests on, in words, of a network that was measured or was not."""
+        count = len(self.residuals)
+        if measured and self.reliability:
+            return f"its own measurement and the scatter of {count} networks' second measurements"
+        return f"the model's errors on {count} networks"
 
     def observing(self, ratios: Sequence[float]) -> Bound:
         """For the hour in which networks were measured: measured over expected of each."""
