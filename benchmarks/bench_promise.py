@@ -242,7 +242,8 @@ def _choice(rows: list[dict[str, Any]]) -> None:
     print(
         f"{'':8}{tries:.1f} measured, {100 * accepted:.0f} % with a promise within the limit, {points:+.2f} points "
         f"against the first; measured again {back.mean():+.2f} % (standard error {back.std() / len(back) ** 0.5:.2f}); "
-        f"first over expected {over[0].mean():+.2f} %, fresh {over[1].mean():+.2f} % (s {over[1].std():.2f}); reliability {reliability:.2f}"
+        f"first over expected {over[0].mean():+.2f} %, fresh {over[1].mean():+.2f} % (s "
+        f"{over[1].std():.2f}); reliability {reliability:.2f}"
     )
 
 

@@ -98,12 +98,13 @@ def fastest_kept(known: float | None = None) -> float:
     held = []
     for seed in range(400):
         device = Device(seed)
-        bound = device.bound(0.9)
-        if known is not None:
-            object.__setattr__(bound, "reliability", known)
         true_ms, genotypes = 1 + device.own * device.tails(12), np.zeros((12, 2), int)
         measured_ms = device.once(true_ms)
-        bounds = bound.observing([*bound.now, *measured_ms]).of_measured(measured_ms, np.ones(12), genotypes)
+        bound = device.bound(0.9)
+        bound = bound.observing([*bound.now, *measured_ms])
+        if known is not None:
+            object.__setattr__(bound, "reliability", known)
+        bounds = bound.of_measured(measured_ms, np.ones(12), genotypes)
         one = int(np.argmin(measured_ms))
         held.append(device.once(true_ms[one]) <= bounds[one])
     return float(np.mean(held))
