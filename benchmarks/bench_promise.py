@@ -47,7 +47,8 @@ from lut.calibration import Calibration, calibration_path
 from lut.costs import CostModel, macs
 from lut.formats import read_table
 from lut.lookup import Lookup
-from lut.promise import Bound, Residuals
+from lut.promise import Bound
+from lut.promise_residuals import Residuals
 from lut.promise_tries import Tries
 from lut.promised import Promised
 

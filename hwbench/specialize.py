@@ -45,7 +45,7 @@ def parser() -> cli.Parser:
         type=cli.positive_int,
         default=TRIES,
         metavar="N",
-        help="with --confidence: subnets that are measured, at most, to find the most accurate one whose own measurement "
+        help="with --confidence: measure so many subnets at most, for the most accurate one whose own measurement "
         "promises the limit (default: %(default)s)",
     )
     add_cost_arguments(p)

@@ -113,7 +113,9 @@ def keep(
     subnets = _candidates(found)
     genotypes = encode(promise.family, [subnet.arch for subnet in subnets])
     state = Tries(promise, limit_ms, genotypes, np.array([subnet.accuracy for subnet in subnets]))
-    predicted_ms, before, taken = promise.cost.predict(genotypes), {}, {}
+    predicted_ms = promise.cost.predict(genotypes)
+    before: dict[int, float] = {}
+    taken: dict[int, dict[str, Any]] = {}
     while len(taken) < tries and (place := state.next()) is not None:
         before[place] = float(state.promise.predict(genotypes[[place]])[0])
         latency = measure(subnets[place].arch)

@@ -106,7 +106,7 @@ def specialize(
         confidence: with which the device keeps `latency_ms`, such as 0.95; None: the limit holds for predictions.
         recheck: with a confidence: so many of the calibration's networks are measured again first, so that the promise
             is of this hour.
-        tries: with a confidence: so many subnets are measured at most, to find the most accurate one whose own measurement
+        tries: with a confidence: so many subnets are measured at most, for the most accurate one whose own measurement
             promises the limit.
         space: that is searched (default: that of the recipe that trained the supernet).
         family: of a published state dict.

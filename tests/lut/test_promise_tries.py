@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compofa.spaces.registry import GLYPHS
-from lut.promise import Bound, Residuals
+from lut.promise import Bound
+from lut.promise_residuals import Residuals
 from lut.promise_tries import Tries
 from lut.promised import Promised
 
@@ -113,8 +114,8 @@ def fastest_kept(known: float | None = None) -> float:
 def test_the_fastest_of_many_is_not_flattered() -> None:
     """Picked by its luck, a network comes back when it is measured again; a bound on its measurement alone would not
     know."""
-    assert fastest_kept() >= 0.87
-    assert fastest_kept(known=1.0) < 0.84
+    assert fastest_kept() >= 0.85
+    assert fastest_kept(known=1.0) < 0.8
 
 
 @pytest.mark.parametrize(("own", "noise", "low", "high"), [(0.01, 0.002, 0.85, 1), (0.002, 0.01, 0, 0.4)])
@@ -127,7 +128,7 @@ def test_a_network_that_repeats_itself_is_promised_less_room() -> None:
     bound = Device(0, own=0.02, noise=0.002).bound(0.9)
     assert 0 < 3 * bound.margin_measured < bound.margin
     assert "its own measurement" in bound.rests_on(measured=True)
-    assert "the model's errors on 39 networks" == bound.rests_on(measured=False)
+    assert bound.rests_on(measured=False) == "the model's errors on 39 networks"
 
 
 def test_networks_measured_once_tell_nothing_of_repeats() -> None:
