@@ -45,8 +45,8 @@ def parser() -> cli.Parser:
         type=cli.positive_int,
         default=TRIES,
         metavar="N",
-        help="with --confidence: where a subnet misses the limit when it is measured, try the next one, up to so many "
-        "(default: %(default)s)",
+        help="with --confidence: measure so many subnets at most, for the most accurate one whose own measurement "
+        "promises the limit (default: %(default)s)",
     )
     add_cost_arguments(p)
     p.add_argument(

@@ -9,6 +9,11 @@ Whoever keeps a limit is measured once, afresh. So what counts is a residual of 
 what the other pass says, for all of a pass may be off together. A network has as many residuals as it was measured
 times; the network counts once (pooled quantiles of groups: Dunn et al., Distribution-free prediction sets for
 two-layer hierarchical models, 2022).
+
+A network that was itself measured says more of itself than the model does, but not all: what measured fast was partly
+lucky, and comes back towards the others when it is measured again (regression to the mean; Galton 1886). By how much is
+known from the networks that were measured twice. So its bound may be held against a limit even if the network was
+picked because it measured fast.
 """
 
 from __future__ import annotations
@@ -17,28 +22,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compofa.errors import InputError
-from compofa.spaces.family import Family
-from compofa.spaces.layout import Genotypes, encode, layout
-from lut import laws, model
-from lut.calibration import Calibration
+from compofa.spaces.layout import Genotypes, layout
 from lut.lookup import Lookup
+from lut.promise_residuals import Residuals, Shape
 
 Floats = NDArray[np.float64]
-
-FOLDS = 10
-"""Of the cross-validation: in each the terms of the model are chosen anew, too."""
-FLOORS = (0.0, 0.5, 1.0)
-"""Shares of the spread that are the same milliseconds for every network; the rest grows with the latency."""
-SHAPED_FROM = 40
-"""Networks; of fewer, chance chooses the shape."""
-CLEARLY = 0.02
-"""A richer shape of the residuals must tell them better by so much of their size."""
 
 
 def check_confidence(confidence: float) -> None:
@@ -53,123 +46,6 @@ def needed(confidence: float) -> int:
     """The fewest measured networks that can promise so much: of n, the largest residual is exceeded by the next one
     with probability 1 / (n + 1)."""
     return math.ceil(confidence / (1 - confidence) - 1e-9)
-
-
-# --- residuals ---
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """How far measurements lay from predictions that did not know them.
-
-    Args:
-        family: of the networks.
-        predicted_ms: shape (networks,).
-        ratios: measured over predicted, of each time that a network was measured, shape (networks, passes).
-        sides: index of each network's resolution, shape (networks,).
-    """
-
-    family: Family
-    predicted_ms: Floats
-    ratios: Floats
-    sides: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, calibration: Calibration) -> Self:
-        """Those of a calibration."""
-        values = model.features(calibration.table, calibration.networks)
-        measured = calibration.measured_ms
-        predicted = np.empty_like(measured)
-        for fold in range(FOLDS):
-            out = np.arange(len(measured)) % FOLDS == fold
-            predicted[out] = laws.predict_unseen(values[~out], measured[~out], values[out])
-        passes = [calibration.first_ms, *([calibration.second_ms] if calibration.second_ms else [])]
-        family = calibration.table.family
-        sides = encode(family, calibration.archs)[:, 0].astype(np.intp)
-        return cls(family, predicted, np.array(passes).T / predicted[:, None], sides)
-
-    def __len__(self) -> int:
-        return len(self.predicted_ms)
-
-    @cached_property
-    def levels(self) -> Floats:
-        """Each pass against the mean of all, by the median network, shape (passes,)."""
-        level: Floats = np.median(self.ratios / self.ratios.mean(axis=1, keepdims=True), axis=0)
-        return level
-
-    @cached_property
-    def across(self) -> Floats:
-        """Errors of each pass against what the other passes would have predicted, shape (networks, passes)."""
-        if self.ratios.shape[1] < 2:
-            return self.ratios - 1
-        others = (self.levels.sum() - self.levels) / (len(self.levels) - 1)
-        error: Floats = self.ratios / others - 1
-        return error
-
-    @cached_property
-    def within(self) -> Floats:
-        """Errors of each pass against what the same pass would have predicted, shape (networks, passes)."""
-        error: Floats = self.ratios / self.levels - 1
-        return error
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Where residuals are large.
-
-    Args:
-        offsets: the typical error at each resolution of the family, shape (resolutions,).
-        floor: share of the spread that does not grow with the latency, one of :data:`FLOORS`.
-        typical_ms: the latency at which `floor` does not matter.
-    """
-
-    offsets: Floats
-    floor: float
-    typical_ms: float
-
-    def spread(self, predicted_ms: Floats) -> Floats:
-        """Of the error, relative to that at :attr:`typical_ms`; shape as `predicted_ms`."""
-        return self.floor * self.typical_ms / predicted_ms + 1 - self.floor
-
-    @classmethod
-    def choose(cls, residuals: Residuals) -> tuple[Self, Floats]:
-        """The shape that tells the residuals of networks best from those of the others, by the likelihood of a
-        Laplace distribution, simplest first; and each network's offset by the others, shape (networks,)."""
-        error = residuals.within
-        typical = float(np.median(residuals.predicted_ms))
-        none = np.zeros(len(residuals)), np.zeros(len(residuals.family.resolutions))
-        found, least = (cls(none[1], 0.0, typical), none[0]), math.inf
-        if len(residuals) < SHAPED_FROM:
-            return found
-        for seen, offsets in (none, _offsets(residuals)):
-            for floor in FLOORS:
-                shape = cls(offsets, floor, typical)
-                spread = shape.spread(residuals.predicted_ms)
-                size = np.abs((error - seen[:, None]) / spread[:, None]).mean()
-                value = math.log(max(float(size), 1e-12)) + float(np.log(spread).mean())
-                if value < least - CLEARLY:
-                    found, least = (shape, seen), value
-        return found
-
-
-def _offsets(residuals: Residuals) -> tuple[Floats, Floats]:
-    """The mean error at each network's resolution by the other networks, shape (networks,), and at each resolution,
-    shape (resolutions,): drawn to zero as far as chance explains them (empirical Bayes, James and Stein 1961)."""
-    error, sides = residuals.within.mean(axis=1), residuals.sides
-    resolutions = len(residuals.family.resolutions)
-    count = np.bincount(sides, minlength=resolutions)
-    total = np.bincount(sides, weights=error, minlength=resolutions)
-    some = count > 1
-    if some.sum() < 2:
-        return np.zeros(len(error)), np.zeros(resolutions)
-    mean = total / np.maximum(count, 1)
-    inside = float(((error - mean[sides]) ** 2).sum() / max(len(error) - some.sum(), 1))
-    between = float(np.mean(mean[some] ** 2 - inside / count[some]))
-    pull = inside / max(between, 1e-12)
-    return (total[sides] - error) / (count[sides] - 1 + pull), total / (count + pull)
-
-
-# --- bounds ---
 
 
 @dataclass(frozen=True)
@@ -213,22 +89,42 @@ class Bound:
         return float(np.mean(self.now)) if self.now else 1.0
 
     @cached_property
+    def reliability(self) -> float:
+        """Share of a network's error that is its own and shows again in a second measurement: the correlation of the
+        passes (intraclass, Fisher 1925), 0 to 1; 0 where each network was measured once."""
+        own = self.residuals.within - self._chosen[1][:, None]
+        squares, more = float((own**2).sum()), own.shape[1] - 1
+        together = float((own.sum(axis=1) ** 2).sum()) - squares
+        return min(max(together / (more * squares), 0.0), 1.0) if more and squares else 0.0
+
+    @cached_property
     def margin(self) -> float:
         """The quantile of the errors, as a share of a network of typical latency."""
-        shape, seen = self._chosen
-        spread = shape.spread(self.residuals.predicted_ms)
-        # Across passes even where the pace is known: passes are minutes apart, as a recheck and what follows may be.
-        sizes = (self.residuals.across - seen[:, None]) / spread[:, None]
-        found = pooled_quantile(sizes, self.confidence)
-        return found * self._uncertainty(float(self.residuals.within.std())) if found > 0 else found
+        return self._margin(0.0)
 
-    def _uncertainty(self, deviation: float) -> float:
+    @cached_property
+    def margin_measured(self) -> float:
+        """The same of a network that was itself measured."""
+        return self._margin(self.reliability)
+
+    def _margin(self, known: float) -> float:
+        """The quantile of what is left of the errors if the share `known` of what another pass says is counted."""
+        shape, seen = self._chosen
+        errors = self.residuals.across - seen[:, None] - known * (self.residuals.others - seen[:, None])
+        # Across passes even where the pace is known: these are minutes apart, as measuring and what follows may be.
+        found = pooled_quantile(errors / shape.spread(self.residuals.predicted_ms)[:, None], self.confidence)
+        return found * self._uncertainty(known) if found > 0 else found
+
+    def _uncertainty(self, known: float) -> float:
         """By how much the errors are larger because the pace now is known from a few networks only, and because these
-        scatter more than the calibration did."""
+        scatter more than the calibration did. With the share w of its own measurement known, a network's next one has
+        the variance (1 - w)(1 + w), the pace of n the variance 1 / n, of which (1 - w) counts."""
         if not self.now:
             return 1.0
         scatter = float(np.std(self.now, ddof=1)) / self.pace if len(self.now) > 1 else 0.0
-        return max(1.0, scatter / max(deviation, 1e-12)) * math.sqrt(1 + 1 / len(self.now))
+        deviation = max(float(self.residuals.within.std()), 1e-12)
+        of_pace = math.sqrt(1 + (1 - known) / (1 + known) / len(self.now))
+        return max(1.0, scatter / deviation) * of_pace
 
     def of(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
         """Bounds in milliseconds, shape (n,), of predictions, shape (n,), for genotypes, shape (n, columns)."""
@@ -237,8 +133,23 @@ class Bound:
         found: Floats = self.pace * predicted_ms * share
         return found
 
+    def of_measured(self, measured_ms: Floats, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """Bounds of networks that were themselves measured, shape (n,), once each, :attr:`now` among others.
+
+        Args:
+            measured_ms: shape (n,).
+            predicted_ms: shape (n,).
+            genotypes: shape (n, columns).
+        """
+        expected = self.pace * self.expected_ms(predicted_ms, genotypes)
+        margin = self.margin_measured * self.shape.spread(predicted_ms)
+        found: Floats = (
+            expected + self.reliability * (measured_ms - expected) + self.pace * predicted_ms * margin
+        )
+        return found
+
     def of_lookup(self, lookup: Lookup) -> Lookup:
-        """The same of a prediction that is additive."""
+        """The same as :meth:`of` of a prediction that is additive."""
         shape, at = self.shape, layout(self.residuals.family)
         share = self.pace * (1 + shape.offsets + self.margin * (1 - shape.floor))
         constant = self.pace * self.margin * shape.floor * shape.typical_ms
@@ -251,6 +162,13 @@ class Bound:
         """What a measurement is on average if the device is as it was, shape (n,)."""
         found: Floats = predicted_ms * (1 + self.shape.offsets[genotypes[:, 0]])
         return found
+
+    def rests_on(self, measured: bool) -> str:
+        """What a bound rests on, in words, of a network that was measured or was not."""
+        count = len(self.residuals)
+        if measured and self.reliability:
+            return f"its own measurement and the scatter of {count} networks' second measurements"
+        return f"the model's errors on {count} networks"
 
     def observing(self, ratios: Sequence[float]) -> Bound:
         """For the hour in which networks were measured: measured over expected of each."""

@@ -42,11 +42,21 @@ class Bounding(Protocol):
     def of(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
         """Bounds in milliseconds, shape (n,), of predictions, shape (n,), for genotypes, shape (n, columns)."""
 
+    def of_measured(self, measured_ms: Floats, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """Bounds of networks that were themselves measured once, shape (n,)."""
+
     def of_lookup(self, lookup: Lookup) -> Lookup:
-        """The same of a prediction that is additive."""
+        """The same as :meth:`of` of a prediction that is additive."""
 
     def expected_ms(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
         """What a measurement is on average if the device is as it was, shape (n,)."""
+
+    def rests_on(self, measured: bool) -> str:
+        """What a bound rests on, in words, of a network that was measured or was not."""
+
+    @property
+    def now(self) -> tuple[float, ...]:
+        """Measured over expected of networks measured since."""
 
     def observing(self, ratios: Sequence[float]) -> Self:
         """For the hour in which networks were measured: measured over expected of each."""
@@ -92,6 +102,10 @@ class FittedBound:
             found[part] = conformal.upper(rows, predicted_ms[part], self.confidence)
         return self.pace * found
 
+    def of_measured(self, measured_ms: Floats, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
+        """As of others: nothing was measured twice, so nobody knows what a measurement says of the next one."""
+        return self.of(predicted_ms, genotypes)
+
     def of_lookup(self, lookup: Lookup) -> Lookup:
         """Never asked: the model is not additive."""
         raise NotImplementedError("a model of whole subnets is no sum over blocks")
@@ -99,6 +113,10 @@ class FittedBound:
     def expected_ms(self, predicted_ms: Floats, genotypes: Genotypes) -> Floats:
         """The predictions."""
         return predicted_ms
+
+    def rests_on(self, measured: bool) -> str:
+        """What a bound rests on, in words."""
+        return f"the model's errors on {len(self.model.genotypes)} subnets"
 
     def observing(self, ratios: Sequence[float]) -> FittedBound:
         """For the hour in which networks were measured: measured over expected of each."""
@@ -186,6 +204,10 @@ class Promised:
     def expected_ms(self, genotypes: Genotypes) -> Floats:
         """What a measurement is on average if the device is as it was, shape (n,)."""
         return self.bound.expected_ms(self.cost.predict(genotypes), genotypes)
+
+    def of_measured(self, measured_ms: Floats, genotypes: Genotypes) -> Floats:
+        """Bounds of networks that were themselves measured once, shape (n,)."""
+        return self.bound.of_measured(measured_ms, self.cost.predict(genotypes), genotypes)
 
     def observing(self, ratios: Sequence[float]) -> Promised:
         """For the hour in which networks were measured: measured over expected of each."""

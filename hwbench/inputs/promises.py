@@ -9,7 +9,8 @@ from compofa.errors import InputError
 from hwbench.inputs.trust import insist
 from lut.calibration import Calibration, calibration_path
 from lut.model import LatencyModel
-from lut.promise import Bound, Residuals, check_confidence
+from lut.promise import Bound, check_confidence
+from lut.promise_residuals import Residuals
 from lut.promised import Bounding, FittedBound, Promised
 from lut.subnet_model import SubnetModel
 

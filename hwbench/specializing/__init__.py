@@ -2,5 +2,5 @@
 
 RECHECKED = 8
 """Networks of the calibration that are measured again before a promise is made."""
-TRIES = 3
-"""Subnets that are measured, at most, until one keeps the limit."""
+TRIES = 5
+"""Subnets that are measured, at most, for the most accurate one that keeps the limit."""

@@ -28,17 +28,17 @@ def limit_text(limit: dict[str, Any]) -> str:
 
 
 def promise_text(promise: dict[str, Any]) -> str:
-    """What was promised, and how many subnets were measured until one kept it."""
-    count = len(promise["tries"])
-    what = f"within {promise['promised_ms']:.4g} ms with probability {promise['confidence']:g}"
-    pace = (
-        ""
-        if promise["pace"] == 1
-        else f", the device {100 * (promise['pace'] - 1):+.1f} % against its validation"
-    )
-    if promise["tries"][-1]["latency_ms"] is None:
-        return f"{what}{pace}; not measured"
-    return f"{what}{pace}; {count} subnet{'s' * (count > 1)} measured"
+    """What is promised, what that rests on, and how many subnets were measured for it."""
+    tries, pace = promise["tries"], promise["pace"]
+    within = f"within {promise['promised_ms']:.4g} ms with probability {promise['confidence']:g}"
+    measured = f"{len(tries)} subnet{'s' * (len(tries) > 1)} measured"
+    parts = [
+        within if promise["kept"] else f"{within}, which is MORE than the limit",
+        f"by {promise['rests_on']}",
+        f"the device {100 * (pace - 1):+.1f} % against its validation" if pace != 1 else "",
+        "not measured" if tries[-1]["latency_ms"] is None else measured,
+    ]
+    return "; ".join(filter(None, parts))
 
 
 # --- the card ---

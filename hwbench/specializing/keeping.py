@@ -1,8 +1,8 @@
-"""A limit that is kept: what was found is measured, and where it misses the limit, the next one is tried."""
+"""A limit that is kept: subnets are measured one after the other, and what each says decides which is next."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from compofa.spaces.layout import encode
 from hwbench.telling import note
+from lut.promise_tries import Tries
 
 if TYPE_CHECKING:
     from compofa.spaces.arch import Arch
     from hwbench.searching.run import SearchResult
+    from hwbench.subnets import Subnet
     from lut.promised import Promised
 
 Measure = Callable[["Arch"], dict[str, Any] | None]
@@ -22,18 +24,19 @@ Measure = Callable[["Arch"], dict[str, Any] | None]
 
 @dataclass(frozen=True)
 class Attempt:
-    """A subnet that was measured because it promised to keep the limit.
+    """A subnet that was measured to see what it promises.
 
     Args:
         arch: the subnet.
-        accuracy: by which it was chosen.
-        predicted_ms, promised_ms: before.
+        predicted_ms: before.
+        promised_before_ms: by the model, before it was measured.
+        promised_ms: by what was measured; the same if nothing was.
         latency: what was measured; None if nothing was.
     """
 
     arch: Arch
-    accuracy: float
     predicted_ms: float
+    promised_before_ms: float
     promised_ms: float
     latency: dict[str, Any] | None
 
@@ -47,8 +50,9 @@ class Attempt:
         return {
             "arch": str(self.arch),
             "predicted_ms": self.predicted_ms,
-            "promised_ms": self.promised_ms,
+            "promised_before_ms": self.promised_before_ms,
             "latency_ms": self.latency_ms,
+            "promised_ms": self.promised_ms,
         }
 
 
@@ -61,7 +65,7 @@ def take_kept(
     if not found.promises:
         return best.arch, take(best.arch), None
     ((_, promise),) = found.promises.items()
-    one, tried = keep(found, promise, limit_ms, take, tries)
+    one, tried, promise = keep(found, promise, limit_ms, take, tries)
     return (
         one.arch,
         one.latency,
@@ -69,6 +73,8 @@ def take_kept(
             "confidence": promise.confidence,
             "pace": promise.bound.pace,
             "promised_ms": one.promised_ms,
+            "rests_on": promise.bound.rests_on(one.latency is not None),
+            "kept": one.promised_ms <= limit_ms,
             "tries": [attempt.to_dict() for attempt in tried],
         },
     )
@@ -93,12 +99,9 @@ def said_of(found: SearchResult, latency_ms: float | None, picked: Arch) -> dict
 
 def keep(
     found: SearchResult, promise: Promised, limit_ms: float, measure: Measure, tries: int
-) -> tuple[Attempt, list[Attempt]]:
-    """The first subnet of `found` that keeps the limit when it is measured; if none of `tries` does, the one that
-    exceeds it least. And all that were tried.
-
-    A subnet that misses says more of those like it than the calibration's networks do: the others then count as off by
-    as much as those that missed.
+) -> tuple[Attempt, list[Attempt], Promised]:
+    """The most accurate subnet of `found` whose own measurement promises the limit (:mod:`lut.promise_tries`), all that
+    were tried, and the promise by all that was measured.
 
     Args:
         found: one search within `limit_ms`.
@@ -107,42 +110,52 @@ def keep(
         measure: gives None where nothing can be measured; the first subnet is then taken as it is.
         tries: at most so many.
     """
-    tried: list[Attempt] = []
-    for attempt in _candidates(found, promise, limit_ms, measure):
-        tried.append(attempt)
-        if attempt.latency_ms is None or attempt.latency_ms <= limit_ms or len(tried) == tries:
-            break
-        note(
-            f"{attempt.arch} was promised {attempt.promised_ms:.4g} ms and takes {attempt.latency_ms:.4g} ms: the next "
-            "one is tried"
-        )
-    return min(tried, key=lambda one: one.latency_ms or 0.0), tried
-
-
-def _candidates(
-    found: SearchResult, promise: Promised, limit_ms: float, measure: Measure
-) -> Iterator[Attempt]:
-    """The most accurate subnet within the limit, and after each that missed it the most accurate one of the frontier
-    that is within it by what is known by then."""
-    (best,) = found.best
-    subnets = [*([best] if best else []), *found.frontier]
+    subnets = _candidates(found)
     genotypes = encode(promise.family, [subnet.arch for subnet in subnets])
-    expected_ms = promise.expected_ms(genotypes)
-    accuracy = np.array([subnet.accuracy for subnet in subnets])
-    most = {cost.name: found.constraints[0].get(cost.name, np.inf) for cost in found.counted}
-    left = np.array([all(subnet.costs[name] <= limit for name, limit in most.items()) for subnet in subnets])
-    off: list[float] = []
-    while True:
-        bounds_ms = promise.predict(genotypes)
-        fits = np.flatnonzero(left & (bounds_ms <= limit_ms))
-        if not len(fits):
-            return
-        one = int(fits[np.argmax(accuracy[fits])])
-        predicted_ms = float(promise.cost.predict(genotypes[[one]])[0])
-        latency = measure(subnets[one].arch)
-        yield Attempt(subnets[one].arch, float(accuracy[one]), predicted_ms, float(bounds_ms[one]), latency)
+    state = Tries(promise, limit_ms, genotypes, np.array([subnet.accuracy for subnet in subnets]))
+    predicted_ms = promise.cost.predict(genotypes)
+    before: dict[int, float] = {}
+    taken: dict[int, dict[str, Any]] = {}
+    while len(taken) < tries and (place := state.next()) is not None:
+        before[place] = float(state.promise.predict(genotypes[[place]])[0])
+        latency = measure(subnets[place].arch)
         if latency is None:
-            return
-        off.append(latency["latency_ms"] / float(expected_ms[one]))
-        promise = promise.observing(off)
-        left &= (genotypes != genotypes[one]).any(axis=1)
+            only = Attempt(
+                subnets[place].arch, float(predicted_ms[place]), before[place], before[place], None
+            )
+            return only, [only], promise
+        taken[place] = latency
+        state.measured_ms[place] = float(latency["latency_ms"])
+        _say(subnets[place].arch, state, place)
+    bounds = state.bounds()
+    attempts = {
+        place: Attempt(
+            subnets[place].arch, float(predicted_ms[place]), before[place], bounds[place], taken[place]
+        )
+        for place in taken
+    }
+    return attempts[state.chosen()], list(attempts.values()), state.promise
+
+
+def _candidates(found: SearchResult) -> list[Subnet]:
+    """The best subnet within the limit and those of the frontier, each once, that keep the other limits."""
+    (best,) = found.best
+    most = {cost.name: found.constraints[0].get(cost.name, np.inf) for cost in found.counted}
+    distinct = {subnet.arch: subnet for subnet in ([best] if best else []) + found.frontier}
+    return [
+        subnet
+        for subnet in distinct.values()
+        if all(subnet.costs[name] <= limit for name, limit in most.items())
+    ]
+
+
+def _say(arch: Arch, state: Tries, place: int) -> None:
+    took, promised, limit = state.measured_ms[place], state.bounds()[place], state.limit_ms
+    verdict = (
+        "is over the limit"
+        if took > limit
+        else "may exceed the limit"
+        if promised > limit
+        else "keeps the limit"
+    )
+    note(f"{arch} takes {took:.4g} ms, is promised {promised:.4g} ms by that: it {verdict}")

@@ -106,7 +106,8 @@ def specialize(
         confidence: with which the device keeps `latency_ms`, such as 0.95; None: the limit holds for predictions.
         recheck: with a confidence: so many of the calibration's networks are measured again first, so that the promise
             is of this hour.
-        tries: with a confidence: where a subnet misses the limit all the same, the next one is tried, up to so many.
+        tries: with a confidence: so many subnets are measured at most, for the most accurate one whose own measurement
+            promises the limit.
         space: that is searched (default: that of the recipe that trained the supernet).
         family: of a published state dict.
         accuracy: accuracies of this supernet to search by (default: the shipped ones, of a shipped supernet).

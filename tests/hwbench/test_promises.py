@@ -196,37 +196,58 @@ def test_a_busy_machine_promises_less_or_nothing(files, monkeypatch) -> None:
     assert margin(0.3, force=True) > 0.2
 
 
-@pytest.mark.parametrize(("misses", "tries", "count"), [(0, 3, 1), (1, 3, 2), (9, 3, 3), (1, 1, 1)])
-def test_a_miss_is_learned_from(files, found, misses: int, tries: int, count: int) -> None:
+@pytest.mark.parametrize(("misses", "tries"), [(0, 5), (1, 5), (9, 3), (1, 1), (0, 1)])
+def test_subnets_are_measured_until_the_best_is_kept(files, found, misses: int, tries: int) -> None:
+    (promise,) = found.promises.values()
+    one, tried, after = keep(found, promise, 2.0, measures(Table.load(files["a"]), misses), tries)
+    assert len(tried) <= tries and len({attempt.arch for attempt in tried}) == len(tried)
+    assert tried[0].arch == found.best[0].arch and tried[0].promised_before_ms <= 2
+    assert (one.latency_ms <= 2) == (misses < tries)
+    assert one.promised_ms <= 2 or misses >= tries - 1
+    assert len(after.bound.now) == len(tried)
+    for attempt in tried[1:]:
+        assert attempt.predicted_ms < attempt.promised_before_ms
+
+
+def test_a_limit_that_the_device_keeps_with_room_is_filled(files, found) -> None:
+    """The device is 5 % faster than its validation: the next subnet is slower than the one that was promised first."""
     (promise,) = found.promises.values()
     table = Table.load(files["a"])
-    excess = 2.001 / found.best[0].latency_ms
-    one, tried = keep(found, promise, 2.0, measures(table, misses), tries)
-    assert len(tried) == count and len({attempt.arch for attempt in tried}) == count
-    assert tried[0].arch == found.best[0].arch
-    assert one.latency_ms == min(attempt.latency_ms for attempt in tried)
-    assert (one.latency_ms <= 2) == (misses < tries)
-    for attempt in tried[1:]:
-        assert excess * attempt.predicted_ms < attempt.promised_ms <= 2
-        assert attempt.accuracy <= tried[0].accuracy
+
+    def measure(arch):
+        return {"latency_ms": 0.95 * table.latency_ms(arch_blocks(GLYPHS, arch)), "origin": "measured"}
+
+    one, tried, _ = keep(found, promise, 2.0, measure, 5)
+    assert one.predicted_ms > 1.02 * tried[0].predicted_ms and one.promised_ms <= 2
 
 
 def test_the_next_one_keeps_the_other_limits_too(files) -> None:
     found = hwbench.search(files["a"], space="compofa", latency_ms=2, max_macs=0.9, confidence=0.8)
     (promise,) = found.promises.values()
-    _, tried = keep(found, promise, 1.5, measures(Table.load(files["a"]), 9), 3)
+    _, tried, _ = keep(found, promise, 1.5, measures(Table.load(files["a"]), 9), 3)
     assert len(tried) == 3
-    assert any(
-        subnet.accuracy > tried[0].accuracy for subnet in found.frontier if subnet.costs["promised_ms"] <= 1.5
-    )
+    best = max(found.frontier, key=lambda s: s.accuracy * (s.costs["promised_ms"] <= 1.5))
+    assert best.accuracy > max(s.accuracy for s in found.frontier if s.arch in {one.arch for one in tried})
     for attempt in tried:
         assert sum(block.macs for block in arch_blocks(GLYPHS, attempt.arch)) <= 0.9e6
 
 
 def test_what_cannot_be_measured_is_taken_as_promised(found) -> None:
     (promise,) = found.promises.values()
-    one, tried = keep(found, promise, 2.0, lambda arch: None, 3)
+    one, tried, _ = keep(found, promise, 2.0, lambda arch: None, 3)
     assert tried == [one] and one.arch == found.best[0].arch and one.latency_ms is None
+    assert one.promised_ms == one.promised_before_ms <= 2
+
+
+def test_a_try_that_is_stopped_stops_all(found) -> None:
+    """Ctrl-C in the middle of one is no miss."""
+    (promise,) = found.promises.values()
+
+    def measure(arch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep(found, promise, 2.0, measure, 3)
 
 
 def test_a_card_says_what_was_promised(tmp_path, files, capsys) -> None:
@@ -237,6 +258,7 @@ def test_a_card_says_what_was_promised(tmp_path, files, capsys) -> None:
     card = json.loads(capsys.readouterr().out)
     promise = card["promise"]
     assert promise["confidence"] == 0.9 and promise["promised_ms"] <= 1.2 and len(promise["tries"]) == 1
+    assert promise["kept"] and promise["rests_on"] == "the model's errors on 40 networks"
     assert promise["tries"][0]["arch"] == card["arch"] and promise["tries"][0]["latency_ms"] is None
     assert card["chosen"]["predicted_latency_ms"] < promise["promised_ms"]
     assert "| promise | within 1." in (out / "README.md").read_text()

@@ -16,7 +16,8 @@ from lut import promise
 from lut.calibration import Calibration
 from lut.model import LatencyModel
 from lut.predictors.auto import AutoPredictor
-from lut.promise import Bound, Residuals, Shape, needed, pooled_quantile
+from lut.promise import Bound, needed, pooled_quantile
+from lut.promise_residuals import Residuals, Shape
 from lut.promised import FittedBound, Promised
 from lut.subnet_model import SubnetModel
 
