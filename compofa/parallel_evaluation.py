@@ -17,6 +17,7 @@ import torch
 
 from compofa.errors import RunFailed
 from compofa.evaluate import Evaluator, make_evaluator
+from compofa.memory import freed_memory_kept, keep_freed_memory
 from compofa.spaces.arch import Arch
 from compofa.world import World
 
@@ -45,7 +46,7 @@ def correct_counts(
     """
     jobs = evaluator.jobs(archs)
     if workers == 1:
-        with _one_thread():
+        with _one_thread(), freed_memory_kept():
             for job in jobs:
                 yield from evaluator.correct_each(job)
         return
@@ -73,15 +74,18 @@ def shared_counts(evaluator: Evaluator, archs: Sequence[Arch], world: World) -> 
         RunFailed: a process is gone, or a subnet computes what is not finite.
     """
     jobs = evaluator.jobs(archs)
-    for start in range(0, len(jobs), world.size):
-        now = jobs[start : start + world.size]
-        found = torch.zeros(len(now), max(map(len, now)), dtype=torch.float64, device=evaluator.device)
-        if world.rank < len(now):
-            mine = now[world.rank]
-            found[world.rank, : len(mine)] = torch.tensor(evaluator.correct_each(mine), dtype=torch.float64)
-        world.sum(found)
-        for job, counts in zip(now, found.tolist(), strict=True):
-            yield from map(int, counts[: len(job)])
+    with freed_memory_kept():
+        for start in range(0, len(jobs), world.size):
+            now = jobs[start : start + world.size]
+            found = torch.zeros(len(now), max(map(len, now)), dtype=torch.float64, device=evaluator.device)
+            if world.rank < len(now):
+                mine = now[world.rank]
+                found[world.rank, : len(mine)] = torch.tensor(
+                    evaluator.correct_each(mine), dtype=torch.float64
+                )
+            world.sum(found)
+            for job, counts in zip(now, found.tolist(), strict=True):
+                yield from map(int, counts[: len(job)])
 
 
 # --- in worker processes ---
@@ -94,6 +98,7 @@ def _start_worker(source: Source) -> None:
     global _evaluator
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    keep_freed_memory()
     _evaluator = make_evaluator(*source)
 
 

@@ -8,8 +8,6 @@ none, that is left to the machine that will have one.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import os
 import sys
@@ -26,6 +24,7 @@ from backends.tensorrt.outputs import Memory, bind, check, ends, model_input, ra
 from compofa.blocks import Block
 from compofa.files import write_atomically
 from compofa.graph import network_to_onnx
+from compofa.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     pass
@@ -214,21 +213,13 @@ def _check(request: Request, key: str, engine: Engine, memory: Memory) -> None:
     request.engines.mark_checked(key, engine, memory.name)
 
 
-def keep_memory() -> None:
-    """Have this process keep the memory that it frees: TensorRT-RTX takes some hundred megabytes for each build, and to
-    get them from the system each time takes twice as long as the build itself. Of the GNU C library only."""
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 1 << 30)
-
-
 def main() -> None:
     """Serve the parent process until it closes our standard input: ``DESCRIPTOR RUNTIME gpu|host``."""
     descriptor, runtime, device = sys.argv[1:]
     library.use(library.LIBRARIES[runtime])
-    keep_memory()
+    # TensorRT-RTX takes some hundred megabytes for each build: to get them from the system each time takes twice as long
+    # as the build itself.
+    keep_freed_memory()
     with os.fdopen(int(descriptor), "w") as answers:
         if device == "host":
             serve(sys.stdin, answers, None)

@@ -15,6 +15,7 @@ from backends.tensorrt.build import Graph, Request
 from backends.tensorrt.engines import Engines, Identity, graph_hash
 from compofa.blocks import Block
 from compofa.errors import InputError
+from compofa.memory import keep_freed_memory
 from compofa.spaces.making import CLASSIFIERS
 from compofa.spaces.registry import FAMILIES, get_family
 from compofa.spaces.space import get_space
@@ -28,7 +29,7 @@ SMALL = Block("mbconv", (8, 6, 6), 8, 24, kernel=3, act="relu", shortcut=True)
 @pytest.fixture(scope="module", autouse=True)
 def _rtx() -> None:
     library.use(library.RTX)
-    build.keep_memory()
+    keep_freed_memory()
 
 
 def sorts(family: str) -> list[Block]:

@@ -200,7 +200,8 @@ def runs_by_blocks(problem: Problem, genotypes: Genotypes) -> np.ndarray:
     for slot, choices in enumerate(genotypes[:, 1:].T):
         places, which = np.unique(np.stack([genotypes[:, 0], choices]), axis=1, return_inverse=True)
         lacks = [
-            choice > 0 and _block(family, side, slot, choice) in forbidden for side, choice in places.T.tolist()
+            choice > 0 and _block(family, side, slot, choice) in forbidden
+            for side, choice in places.T.tolist()
         ]
         runs &= ~np.array(lacks)[which.ravel()]
     return runs

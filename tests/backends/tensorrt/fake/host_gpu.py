@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from backends.device import Device
 from backends.tensorrt import library
+from compofa.memory import keep_freed_memory
 
 FOLDER, TROUBLE = "HWBENCH_TEST_ENGINES", "HWBENCH_TEST_TROUBLE"
 
@@ -129,7 +130,7 @@ if __name__ == "__main__":
     library.use(library.LIBRARIES[sys.argv[2]])
     from backends.tensorrt import build, calls
 
-    build.keep_memory()
+    keep_freed_memory()
     calls.build, calls.Engine = kept(calls.build), HostEngine  # type: ignore[assignment, misc]
     with os.fdopen(int(sys.argv[1]), "w") as answers:
         build.serve(sys.stdin, answers, HostGpu())
