@@ -1,8 +1,9 @@
-"""What evaluating costs, and what it costs where freed memory goes back to the system: ``python
-benchmarks/bench_evaluate.py``.
+"""What evaluating costs, and what it would if freed memory went back to the system.
 
-Random subnets of CompOFA's space, in its shipped supernet, on all 2,480 test images, one thread; each way in processes of
-its own, in turn. Printed is the processor time of one subnet and the most memory that was held.
+    python benchmarks/bench_evaluate.py
+
+Random subnets of CompOFA's space, in its shipped supernet, on all 2,480 test images, one thread; each way in processes
+of its own, in turn. Printed is the processor time of one subnet and the most memory that was held.
 """
 
 from __future__ import annotations

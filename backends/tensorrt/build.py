@@ -217,8 +217,8 @@ def main() -> None:
     """Serve the parent process until it closes our standard input: ``DESCRIPTOR RUNTIME gpu|host``."""
     descriptor, runtime, device = sys.argv[1:]
     library.use(library.LIBRARIES[runtime])
-    # TensorRT-RTX takes some hundred megabytes for each build: to get them from the system each time takes twice as long
-    # as the build itself.
+    # TensorRT-RTX takes some hundred megabytes for each build: to fetch them each time takes twice as long as the build
+    # itself.
     keep_freed_memory()
     with os.fdopen(int(descriptor), "w") as answers:
         if device == "host":
