@@ -104,7 +104,7 @@ class Cutter:
         return _model(results, parameters)
 
     def beside(self, piece: Piece) -> Any | None:
-        """What :meth:`piece` runs besides the kernel: the anchors, and as many pixels taken out. None where there are no
+        """What :meth:`piece` runs besides the kernel: the anchors, and as many pixels taken out. None without
         anchors."""
         if not piece.anchored:
             return None
