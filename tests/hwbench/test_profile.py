@@ -185,7 +185,10 @@ def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["tiny.onnx", "--calibration", "x.npz"], "is for --precision int8"),
         (["open.onnx"], "give --input x=SHAPE or --batch N"),
         (["tiny.onnx", "--lut", "other.jsonl"], "another runtime version"),
-        (["tiny.onnx", "--lut", "tvm.jsonl"], "is a table of tvm, whose kernels are not those of onnxruntime"),
+        (
+            ["tiny.onnx", "--lut", "tvm.jsonl"],
+            "is a table of tvm, whose kernels are not those of onnxruntime",
+        ),
         (["newer.onnx"], "IR version 99, and ONNX Runtime here reads up to"),
     ],
 )

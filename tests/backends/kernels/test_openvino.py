@@ -115,14 +115,18 @@ class TestWithOpenVino:
     def test_where_only_sizes_of_1_move_nothing_does(self) -> None:
         from openvino import Type, opset13
 
-        flat, square = (opset13.parameter(shape, Type.f32).output(0) for shape in ([1, 8, 1, 1], [1, 8, 2, 1]))
+        flat, square = (
+            opset13.parameter(shape, Type.f32).output(0) for shape in ([1, 8, 1, 1], [1, 8, 2, 1])
+        )
         assert Flow.of(flat, LAST).plain and Flow.of(square, ()).plain
         assert Flow.of(square, LAST).lies_as == (1, 2, 1, 8) and not Flow.of(square, LAST).plain
 
     def test_all_that_is_run_besides_a_kernel_is_taken_off(self, cnn: Path) -> None:
         with openvino_model(read_model(cnn), threads=1) as model:
             pieces = [model._piece(cut) for cut in model.cuts if cut.kernel]
-            anchored = [piece for piece in pieces if piece.anchored and all(map(piece.stays_inside, piece.gives))]
+            anchored = [
+                piece for piece in pieces if piece.anchored and all(map(piece.stays_inside, piece.gives))
+            ]
             assert anchored
             for piece in anchored:
                 alone, beside = model._cutter.piece(piece), model._cutter.beside(piece)
