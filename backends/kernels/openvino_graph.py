@@ -137,9 +137,7 @@ class OpenVinoModel:
         return found
 
     def _flow(self, output: Any) -> Flow:
-        shape = tuple(output.get_shape())
-        order = self._orders.get(output.get_node().get_friendly_name(), ())
-        return Flow(output, shape, order if len(order) == len(shape) else tuple(range(len(shape))))
+        return Flow.of(output, self._orders.get(output.get_node().get_friendly_name(), ()))
 
     def _crossing(self, group: Group) -> list[Any]:
         """Outputs of a group that others take."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,6 +28,13 @@ class Flow:
     output: Any
     shape: tuple[int, ...]
     order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, output: Any, order: tuple[int, ...]) -> Self:
+        """`order` as the runtime tells it. Where only sizes of 1 have moved, it lies as the original has it."""
+        shape = tuple(output.get_shape())
+        moved = [axis for axis in order if len(order) == len(shape) and shape[axis] != 1]
+        return cls(output, shape, tuple(range(len(shape))) if moved == sorted(moved) else order)
 
     @property
     def lies_as(self) -> tuple[int, ...]:
@@ -97,14 +104,19 @@ class Cutter:
         return _model(results, parameters)
 
     def beside(self, piece: Piece) -> Any | None:
-        """What :meth:`piece` runs besides the kernel: the anchors. None where there are none."""
+        """What :meth:`piece` runs besides the kernel: the anchors, and as many pixels taken out. None without
+        anchors."""
         if not piece.anchored:
             return None
         parameters, results = [], []
         for name in piece.anchored:
             parameter, value = _given(piece.takes[name], name)
             parameters.append(parameter)
-            results.append(_pixel_of(_anchor(value, piece.takes[name])))
+            anchor = _anchor(value, piece.takes[name])
+            results.append(_pixel_of(anchor))
+        # Each of another number of channels: OpenVINO would make one of equal ones.
+        inside = [name for name in piece.gives if piece.stays_inside(name)]
+        results += [_pixel_of(anchor, less) for less, _ in enumerate(inside, start=1)]
         return _model(results, parameters)
 
     def whole(self, piece: Piece) -> Any:
@@ -176,11 +188,12 @@ def _anchor(value: Any, flow: Flow) -> Any:
     return opset13.group_convolution(value, weights, [1, 1], [0, 0], [0, 0], [1, 1]).output(0)
 
 
-def _pixel_of(value: Any) -> Any:
+def _pixel_of(value: Any, less: int = 0) -> Any:
+    """A result with one pixel of `value`, `less` that many channels if it has more."""
     from openvino import opset13
 
     shape = list(value.get_shape())
-    end = shape[:2] + [1] * (len(shape) - 2)
+    end = [shape[0], max(shape[1] - less, 1)] + [1] * (len(shape) - 2)
     ones = [1] * len(shape)
     return opset13.result(
         opset13.strided_slice(value, [0] * len(shape), end, ones, [0] * len(shape), [0] * len(shape))

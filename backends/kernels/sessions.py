@@ -128,6 +128,11 @@ def _why_not(text: str) -> str:
             f"it needs a newer opset than ONNX Runtime here has, which is {found[1]}: export it with that one, or "
             "install a newer onnxruntime"
         )
+    if found := re.search(r"IR version: (\d+), max supported IR version: (\d+)", text):
+        return (
+            f"its file is of IR version {found[1]}, and ONNX Runtime here reads up to {found[2]}: export it with that "
+            "one, or install a newer onnxruntime"
+        )
     if found := re.search(r"(?:No Op registered for|No opset import for domain) ?'?([\w.]+)'?", text):
         return f"ONNX Runtime has no operator or domain {found[1]}: custom operators cannot be run"
     if found := re.search(r"([\w.:]+)\(-?\d+\) is not a registered function/op", text):

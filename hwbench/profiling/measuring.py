@@ -139,7 +139,10 @@ def _node(cut: Cut, times: KernelTimes) -> Node:
 
 def _notes(nodes: Sequence[Node]) -> list[str]:
     unknown = {node.op: node for node in nodes if node.why_not}
-    return [f"{op} ({node.name}) is not timed alone: {node.why_not}" for op, node in unknown.items()]
+    return [
+        f"{op} ({node.name or 'without a name'}) is not timed alone: {node.why_not}"
+        for op, node in unknown.items()
+    ]
 
 
 def network_kernels(made: Made) -> Mapping[Kernel, int]:

@@ -73,12 +73,14 @@ class Wanted:
         return float(np.maximum(reached - self.best, 0.0).mean())
 
 
-def frontier_limits(frontier: Evaluated) -> Floats:
-    """Limits that stand for a whole frontier, shape (limits, costs): of one cost evenly spread, of several the costs of
-    its subnets."""
+def frontier_limits(frontier: Evaluated, measured: Evaluated) -> Floats:
+    """Limits that stand for a whole frontier, shape (limits, costs): of one cost evenly spread, as far as the dearest
+    subnet of `measured`, from which hypervolumes are counted (what is best of all counts within each limit beyond the
+    frontier); of several the costs of its subnets."""
     if frontier.costs.shape[1] > 1:
         return frontier.costs
-    least, most = frontier.costs[:, 0].min(), frontier.costs[:, 0].max()
+    own = measured.costs[np.isfinite(measured.costs[:, 0]), 0]
+    least, most = frontier.costs[:, 0].min(), max(frontier.costs[:, 0].max(), own.max(initial=0.0))
     return np.linspace(least, most, LIMITS)[:, None]
 
 

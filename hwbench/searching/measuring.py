@@ -1,8 +1,10 @@
 """Search with the supernet at hand: measure the subnets that tell most, fit the predictor again, search again.
 
-Each round fits a predictor to all that was measured, searches by it, and measures those of the answer, and of its
-neighbours, that are expected to raise the best measured accuracies most (:mod:`hwbench.searching.informative`). What a
-predictor flatters is thereby found out, and told to the next one. The answer is of measured subnets only.
+Each round fits a predictor to all that was measured, searches by it, and measures those of the answer, of the best
+that were measured, and of the neighbours of both, that are expected to raise the best measured accuracies most
+(:mod:`hwbench.searching.informative`), by the predictor and by what it lacked nearby
+(:mod:`hwbench.searching.nearby`). What a predictor flatters is thereby found out, and told to the next one. The answer
+is of measured subnets only.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from hwbench.measured_accuracies import MeasuredAccuracies
 from hwbench.searching import engine
 from hwbench.searching.engine import Found
 from hwbench.searching.informative import Wanted, frontier_limits
+from hwbench.searching.nearby import told_by_neighbours
 from hwbench.searching.problem import Evaluated, Floats, Problem
 
 ROUND = 10
@@ -102,7 +105,7 @@ def measure_best(
         if (stands := proposal.expected < STANDS) or not left:
             break
         known, left = measure(now := proposal.archs[:left]), left - len(now)
-    found = engine.best_among(problem, _measured(problem, known), limits)
+    found = engine.best_among(problem, _measured(problem, known)[0], limits)
     place = {limit: row for row, limit in enumerate(met)}
     reach = proposal.reach[[place[i] for i in range(len(limits)) if i not in found.unmet]]
     missed = np.maximum(reach - found.best.accuracy, 0.0)
@@ -141,9 +144,12 @@ def propose(problem: Problem, limits: Floats, known: MeasuredAccuracies, seed: i
     )
     asked = replace(problem, accuracy=lambda genotypes: predictor.predict(genotypes, covered=True))
     answer = engine.search(asked, limits, seed)
-    pool = _pool(asked, Evaluated.join([answer.best, answer.frontier]), known, rng)
-    wanted = Wanted.of(limits if len(limits) else frontier_limits(answer.frontier), _measured(problem, known))
-    chosen, expected = wanted.choose(pool, predictor.deviation(pool.genotypes, covered=True), ROUND)
+    mine, variance = _measured(problem, known)
+    parents = Evaluated.join([answer.best, answer.frontier, engine.nondominated(mine)])
+    pool = _pool(asked, parents, known, rng)
+    accuracy, deviation = told_by_neighbours(predictor, mine, pool, variance)
+    wanted = Wanted.of(limits if len(limits) else frontier_limits(answer.frontier, mine), mine)
+    chosen, expected = wanted.choose(replace(pool, accuracy=accuracy), deviation, ROUND)
     archs = decode(problem.space.family, pool.genotypes[chosen])
     return Proposal(archs, expected, answer.best.accuracy + answer.may_miss)
 
@@ -151,7 +157,7 @@ def propose(problem: Problem, limits: Floats, known: MeasuredAccuracies, seed: i
 def _pool(
     problem: Problem, answer: Evaluated, known: MeasuredAccuracies, rng: np.random.Generator
 ) -> Evaluated:
-    """An answer and its neighbours, without those that were measured."""
+    """Subnets and their neighbours, without those that were measured."""
     parents = answer.genotypes[rng.integers(len(answer), size=NEIGHBOURS)]
     near = problem.nudge(problem.nudge(parents, 1.0, rng), 0.5, rng)
     genotypes = np.unique(np.concatenate([answer.genotypes, near]), axis=0)
@@ -160,11 +166,13 @@ def _pool(
     return problem.evaluate(genotypes[fresh & problem.space.can_run(genotypes)])
 
 
-def _measured(problem: Problem, known: MeasuredAccuracies) -> Evaluated:
-    """Those that were measured of what is searched, with their costs."""
+def _measured(problem: Problem, known: MeasuredAccuracies) -> tuple[Evaluated, Floats | None]:
+    """Those that were measured of what is searched, with their costs; and the variances of their accuracies, where
+    these differ."""
     sides = [problem.space.family.resolutions[i] for i in problem.resolutions]
     mine = known.inside(problem.space, sides)
-    return Evaluated(mine.genotypes, problem.costs_of(mine.genotypes), mine.accuracy)
+    variance = None if mine.standard_error is None else mine.standard_error**2
+    return Evaluated(mine.genotypes, problem.costs_of(mine.genotypes), mine.accuracy), variance
 
 
 def _flat(genotypes: Genotypes) -> Floats:

@@ -331,6 +331,11 @@ class Writer(ClosedAtEnd):
 
 def check_same(recorded: Target, present: Target, path: Path) -> None:
     """Raise InputError, with what differs, unless the table at `path`, of `recorded`, is of `present`."""
+    if recorded.backend != present.backend:
+        raise InputError(
+            f"{path} is a table of {recorded.backend}, whose kernels are not those of {present.backend}: "
+            "choose another file"
+        )
     differences = target_differences(recorded, present)
     if differences and recorded.versions != present.versions:
         raise InputError(

@@ -185,6 +185,11 @@ def test_a_random_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["tiny.onnx", "--calibration", "x.npz"], "is for --precision int8"),
         (["open.onnx"], "give --input x=SHAPE or --batch N"),
         (["tiny.onnx", "--lut", "other.jsonl"], "another runtime version"),
+        (
+            ["tiny.onnx", "--lut", "tvm.jsonl"],
+            "is a table of tvm, whose kernels are not those of onnxruntime",
+        ),
+        (["newer.onnx"], "IR version 99, and ONNX Runtime here reads up to"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -196,6 +201,11 @@ def test_bad_input_is_one_line(
     other = {"backend": "onnxruntime", "device": "x", "versions": {"onnxruntime": "0.1"}, "details": {}}
     header = {"format": "hwbench-kernels", "schema": 1, "created": "", "target": other, "host": {}}
     (tmp_path / "other.jsonl").write_text(json.dumps(header) + "\n", encoding="utf-8")
+    header["target"] = other | {"backend": "tvm"}
+    (tmp_path / "tvm.jsonl").write_text(json.dumps(header) + "\n", encoding="utf-8")
+    newer = onnx.load(str(tmp_path / "tiny.onnx"))
+    newer.ir_version = 99
+    onnx.save(newer, str(tmp_path / "newer.onnx"))
     assert profile.main(arguments) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from backends.kernels import bench
 from backends.kernels.costs import operations
 from backends.kernels.files import read_model
 from backends.kernels.kernel import Kernel
+from backends.kernels.openvino_graph import openvino_model
+from backends.kernels.openvino_groups import NOT_RUN
+from backends.kernels.openvino_pieces import Flow
 from backends.kernels.runtimes import RUNTIMES
 from backends.kernels.verify import errors
 from backends.measuring import backend
 from backends.measuring.timing import TimingSettings
-from backends.openvino_cpu import OpenVinoBackend
+from backends.openvino_cpu import OpenVinoBackend, compiled_model
 from compofa.errors import InputError
 from hwbench.profiling import measuring
 from lut.kernels.compare import compare
@@ -74,6 +78,19 @@ def test_work_is_the_same_whatever_is_fused_to_it() -> None:
     assert work(kernel("Softmax", "6x8", "8")) is None
 
 
+LAST = (0, 2, 3, 1)
+"""Channels last."""
+
+
+def steps(model: Any) -> int:
+    """Nodes that OpenVINO runs, but for changes of layout."""
+    kinds = [
+        str(node.get_rt_info()["layerType"].astype(str))
+        for node in compiled_model(model, threads=1).get_runtime_model().get_ordered_ops()
+    ]
+    return sum(kind not in NOT_RUN for kind in kinds)
+
+
 class TestWithOpenVino:
     @pytest.fixture(autouse=True)
     def installed(self) -> None:
@@ -94,6 +111,26 @@ class TestWithOpenVino:
             assert len(dense) == 3 and [k.op for k in dense].count("Convolution+Relu") == 2
             assert operations(dense[0]) >= 2 * 16 * 12 * 12 * 16 * 9
             assert {"a.relu", "d", "head"} <= {cut.layer for cut in made.cuts}
+
+    def test_where_only_sizes_of_1_move_nothing_does(self) -> None:
+        from openvino import Type, opset13
+
+        flat, square = (
+            opset13.parameter(shape, Type.f32).output(0) for shape in ([1, 8, 1, 1], [1, 8, 2, 1])
+        )
+        assert Flow.of(flat, LAST).plain and Flow.of(square, ()).plain
+        assert Flow.of(square, LAST).lies_as == (1, 2, 1, 8) and not Flow.of(square, LAST).plain
+
+    def test_all_that_is_run_besides_a_kernel_is_taken_off(self, cnn: Path) -> None:
+        with openvino_model(read_model(cnn), threads=1) as model:
+            pieces = [model._piece(cut) for cut in model.cuts if cut.kernel]
+            anchored = [
+                piece for piece in pieces if piece.anchored and all(map(piece.stays_inside, piece.gives))
+            ]
+            assert anchored
+            for piece in anchored:
+                alone, beside = model._cutter.piece(piece), model._cutter.beside(piece)
+                assert steps(alone) - steps(beside) == 1
 
     def test_a_profile_goes_into_a_table_of_its_own_and_is_held_against_another(
         self, cnn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compofa.accuracy.fitting import fit_quickly
 from compofa.accuracy.origin import AccuracyOrigin
 from compofa.errors import InputError
 from compofa.spaces.layout import encode
 from hwbench.measured_accuracies import MeasuredAccuracies
 from hwbench.searching import measuring
 from hwbench.searching.engine import Infeasible, search
-from hwbench.searching.informative import Wanted
+from hwbench.searching.informative import Wanted, frontier_limits
 from hwbench.searching.measuring import first_subnets, measure_best
+from hwbench.searching.nearby import told_by_neighbours
 from hwbench.searching.problem import Evaluated
 
 WHOLE = np.empty((0, 1))
@@ -120,3 +122,31 @@ def test_what_is_unsure_or_better_is_measured_first() -> None:
     assert (len(nothing), none) == (0, 0.0)
     unsure, _ = wanted.choose(candidates, np.array([1e-3, 1.0, 1e-3, 1e-3]), 1)
     assert unsure.tolist() == [1]
+
+
+def test_a_frontier_counts_as_far_as_the_dearest_measured_subnet() -> None:
+    """As a hypervolume does: what is best of all counts beyond the frontier, too."""
+    subnets = Evaluated(np.zeros((2, 4), np.int16), np.array([[1.0], [2.0]]), np.array([0.5, 0.6]))
+    dear = replace(subnets, costs=np.array([[np.inf], [5.0]]))
+    assert frontier_limits(subnets, dear)[[0, -1], 0].tolist() == [1.0, 5.0]
+    assert frontier_limits(subnets, dear.take(np.arange(0)))[-1, 0] == 2.0
+
+
+def test_neighbours_share_what_the_predictor_lacks(bench) -> None:
+    """One measured subnet 5 points better than predicted: its neighbour is expected to be better, a stranger not."""
+    known = bench(first_subnets(bench.problem, bench.known, 0))
+    predictor = fit_quickly(known.family, known.genotypes, known.accuracy)
+    mine = Evaluated(known.genotypes, bench.problem.costs_of(known.genotypes), known.accuracy)
+    every = bench.problem.space.enumerate_genotypes()
+    apart = (every != mine.genotypes[0]).sum(axis=1)
+    asked = bench.problem.evaluate(every[[np.flatnonzero(apart == 1)[0], np.argmax(apart)]])
+    lucky = replace(mine, accuracy=mine.accuracy + 0.05 * (np.arange(len(mine)) == 0))
+    before, deviation = told_by_neighbours(predictor, mine, asked)
+    after, _ = told_by_neighbours(predictor, lucky, asked)
+    near, far = after - before
+    assert 0.01 < near < 0.05 and abs(far) < near / 3
+    own = predictor.deviation(asked.genotypes)
+    assert (deviation < own).all() and deviation[0] / own[0] < deviation[1] / own[1]
+    # What was hardly measured tells hardly anything.
+    vague, _ = told_by_neighbours(predictor, lucky, asked, np.full(len(mine), 1.0))
+    np.testing.assert_allclose(vague, asked.accuracy, atol=1e-3)
