@@ -67,13 +67,13 @@ def main() -> None:
     family = get_family(args.family)
     network = Supernet(family, False).extract(extreme(family, largest=True))
     normalise_by_batch(network)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(args.batch, 3, args.side, args.side).to(memory_format=torch.channels_last)
     labels = torch.randint(family.classes, (args.batch,))
     what = f"{args.family}, largest network at {args.side} px, batch {args.batch}"
     print(f"{what}, torch {torch.__version__}, one thread")
 
-    def gradients(model: torch.nn.Module) -> Callable[[], object]:
+    def gradients(model: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], object]:
         return lambda: torch.nn.functional.cross_entropy(model(images), labels).backward()
 
     compare("forward and backward", gradients(network), gradients(torch.compile(network)))

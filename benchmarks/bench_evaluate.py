@@ -32,7 +32,7 @@ WAYS = ("kept", "given back")
 def measure(way: str, subnets: int) -> None:
     """Print, as JSON, processor seconds a subnet and MiB."""
     if way != "kept":
-        parallel_evaluation.freed_memory_kept = contextlib.nullcontext
+        parallel_evaluation.freed_memory_kept = contextlib.nullcontext  # type: ignore[assignment]
     family = get_family("glyphs")
     source = Source(shipped.supernet("glyphs", "compofa"), "glyphs")
     space, rng = get_space("compofa", family), np.random.default_rng(0)
