@@ -55,7 +55,6 @@ from lut.promised import Promised
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the calibration's latencies, which are the limits."""
 CONFIDENCES = (0.8, 0.95)
-AGAIN = RECHECKED
 HALVES = 20
 
 Floats = NDArray[np.float64]
@@ -108,7 +107,7 @@ class Bench:
         family, model = self.calibration.table.family, self.calibration.model
         limit = float(np.quantile(model.predict(encode(family, self.calibration.archs)), quantile))
         accuracy = made_up_accuracy(family, np.random.default_rng(seed))
-        again = measure_again(self.backend, self.calibration, AGAIN, seed)
+        again = measure_again(self.backend, self.calibration, RECHECKED, seed)
         common = {
             "table": self.path.name,
             "family": family.name,

@@ -20,8 +20,7 @@ _DEFAULT_MMAPS = 1 << 16
 
 def keep_freed_memory() -> None:
     """Have this process keep what it frees, up to 1 GiB, until it ends."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        library = ctypes.CDLL(None)
+    with _library() as library:
         library.mallopt(_MMAP_MAX, 0)
         library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 
@@ -34,9 +33,15 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(AttributeError, OSError, TypeError):
-            library = ctypes.CDLL(None)
+        with _library() as library:
             library.mallopt(_MMAP_MAX, _DEFAULT_MMAPS)
             library.mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
             library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)
             library.malloc_trim(0)
+
+
+@contextlib.contextmanager
+def _library() -> Iterator[ctypes.CDLL]:
+    """The C library; if it is another one, what is asked of it within is left out."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        yield ctypes.CDLL(None)

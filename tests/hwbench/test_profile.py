@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from brief_timing import time_briefly
 from commands import collect, predict, profile
 from onnx import TensorProto, helper, numpy_helper
 
 import hwbench
 from backends.base import Measurement
-from hwbench.profiling import measuring
 from lut.kernels.table import load
 
 
@@ -27,17 +27,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Any:
     """What is shown is under test, not how well it was measured."""
-    from backends.kernels import bench
-    from backends.measuring import backend
-    from backends.measuring.timing import TimingSettings
-
     with pytest.MonkeyPatch.context() as patch:
-        short = TimingSettings(rounds=3, round_ms=0.1, max_warmup_ms=1.0)
-        defaults = bench.KernelBench.kernels.__defaults__
-        patch.setattr(bench.KernelBench.kernels, "__defaults__", (*(defaults or ())[:-1], short))
-        patch.setattr(bench.KernelBench.networks, "__defaults__", (short,))
-        patch.setattr(measuring, "CEILING_TIMING", short)
-        patch.setattr(backend, "MEASURE_S", 0.05)
+        time_briefly(patch)
         yield
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brief_timing import time_briefly
 from commands import predict, profile
 from onnx import TensorProto, helper
 
 from backends.base import BackendUnavailable, Settings
-from backends.kernels import bench
 from backends.kernels.costs import operations
 from backends.kernels.files import read_model
 from backends.kernels.kernel import Kernel
@@ -22,11 +22,8 @@ from backends.kernels.openvino_groups import NOT_RUN
 from backends.kernels.openvino_pieces import Flow
 from backends.kernels.runtimes import RUNTIMES
 from backends.kernels.verify import errors
-from backends.measuring import backend
-from backends.measuring.timing import TimingSettings
 from backends.openvino_cpu import OpenVinoBackend, compiled_model
 from compofa.errors import InputError
-from hwbench.profiling import measuring
 from lut.kernels.compare import compare
 from lut.kernels.likeness import work
 from lut.kernels.table import load
@@ -38,12 +35,7 @@ Build = Callable[..., Path]
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is shown is under test, not how well it was measured."""
     monkeypatch.setenv("HWBENCH_HOME", str(tmp_path / "home"))
-    short = TimingSettings(rounds=3, round_ms=0.1, max_warmup_ms=1.0)
-    defaults = bench.KernelBench.kernels.__defaults__
-    monkeypatch.setattr(bench.KernelBench.kernels, "__defaults__", (*(defaults or ())[:-1], short))
-    monkeypatch.setattr(bench.KernelBench.networks, "__defaults__", (short,))
-    monkeypatch.setattr(measuring, "CEILING_TIMING", short)
-    monkeypatch.setattr(backend, "MEASURE_S", 0.05)
+    time_briefly(monkeypatch)
 
 
 def test_without_openvino_one_line_says_what_to_install(
