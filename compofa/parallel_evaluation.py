@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from compofa.errors import RunFailed
 from compofa.evaluate import Evaluator, make_evaluator
 from compofa.memory import freed_memory_kept, keep_freed_memory
 from compofa.spaces.arch import Arch
+from compofa.worker_pool import worker_pool
 from compofa.world import World
 
 
@@ -50,20 +44,10 @@ def correct_counts(
             for job in jobs:
                 yield from evaluator.correct_each(job)
         return
-    # spawn: a forked child would inherit torch's thread pool in an unknown state
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (source,)) as pool:
-        try:
-            with _interrupts_are_ours():
-                counts = pool.map(_measure, jobs, chunksize=1)
-            for found in counts:
-                yield from found
-        except BrokenProcessPool as error:
-            raise RunFailed(
-                "a process that evaluates ended: was there not enough memory? Try fewer --workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with worker_pool(workers, _start_worker, source) as submit:
+        counts = [submit(_measure, job) for job in jobs]
+        for found in counts:
+            yield from found.result()
 
 
 def shared_counts(evaluator: Evaluator, archs: Sequence[Arch], world: World) -> Iterator[int]:
@@ -96,18 +80,9 @@ _evaluator: Evaluator | None = None
 
 def _start_worker(source: Source) -> None:
     global _evaluator
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     keep_freed_memory()
     _evaluator = make_evaluator(*source)
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed tells nobody, and its worker would wait for the next subnet for ever."""
-    parent = parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
 
 
 def _measure(archs: Sequence[Arch]) -> list[int]:
@@ -123,17 +98,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _interrupts_are_ours() -> Iterator[None]:
-    """Processes started within do not see Ctrl-C, which a terminal sends to all: the parent ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # it unblocks the signals when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

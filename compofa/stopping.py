@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import parent_process
 from types import FrameType
 
 SIGNALS = tuple(
@@ -96,16 +97,20 @@ def deferred(message: str = "") -> Iterator[Callable[[], bool]]:
 
 
 def leave_to_parent() -> None:
-    """For worker processes: whoever started them ends them, and so does its death (the latter on Linux only)."""
+    """For processes of `multiprocessing`: whoever started them ends them, and so does its death."""
     for number in SIGNALS:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-        parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and its worker would wait for the next thing to do for ever."""
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
 
 
 def _ours() -> tuple[signal.Signals, ...]:

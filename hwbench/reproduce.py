@@ -9,14 +9,15 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwbench import cli
-from hwbench.papers_table import FAST, FULL, METHODS, Run, Setting, describe, rows_of, show, write
+from hwbench.papers_table import FAST, FULL, METHODS, Method, Run, Setting, describe, rows_of, show, write
 
 if TYPE_CHECKING:
     from compofa.recipe import Recipe
@@ -57,8 +58,13 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="latencies (default: a table built now; fast: the shipped one)",
     )
-    p.add_argument("--threads", type=cli.positive_int, default=1, help="of torch in training")
-    p.add_argument("--workers", type=cli.positive_int, default=os.cpu_count(), help="processes that evaluate")
+    p.add_argument("--threads", type=cli.positive_int, default=1, help="of torch in each training")
+    p.add_argument(
+        "--workers",
+        type=cli.positive_int,
+        default=os.cpu_count(),
+        help="processes that train and evaluate (default: one a core)",
+    )
     p.add_argument("--json", action="store_true", help="print all rows as JSON")
     return p
 
@@ -73,13 +79,11 @@ def execute(args: argparse.Namespace) -> int:
     setting = read_setting(args)
     args.out.mkdir(parents=True, exist_ok=True)
     cli.check_writable(args.out / "reproduce.json")
-    import torch
-
-    torch.set_num_threads(args.threads)
     table = find_table(args)
+    supernets = train_all(args.out, setting, args.workers, args.threads)
     runs: list[Run] = []
     for seed in range(setting.seeds):
-        runs += run_seed(args.out / f"seed-{seed}", seed, setting, table, args.workers)
+        runs += [measure(method, seed, supernets, setting, table, args.workers) for method in METHODS]
         document = describe(rows_of(runs), replace(setting, seeds=seed + 1), table)
         write(args.out / "reproduce.json", document)
     if args.json:
@@ -110,42 +114,67 @@ def find_table(args: argparse.Namespace) -> Path:
     return build_table(family=FAMILY, out=path).path
 
 
-def run_seed(folder: Path, seed: int, setting: Setting, table: Path, workers: int) -> list[Run]:
-    """All methods with one seed."""
+Supernets = Mapping[tuple[str, int], Path]
+"""The file of each recipe and seed."""
+
+
+def train_all(folder: Path, setting: Setting, workers: int, threads: int) -> Supernets:
+    """All teachers, and all methods from the teacher of their seed, as many at once as there are workers.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop; there are checkpoints.
+    """
+    from compofa.data import load_data
+    from hwbench.training_pool import training_pool
+
+    load_data(setting.data, "train")  # made once, not by each process
+    seeds = range(setting.seeds)
+    runs: dict[tuple[str, int], Future[Path]] = {}
+    with training_pool(workers, threads) as start:
+
+        def train(name: str, seed: int, teacher: Path | None = None) -> None:
+            out = folder / f"seed-{seed}" / name
+            runs[name, seed] = start(recipe(name, seed, setting), out, teacher)
+
+        try:
+            for name in (TEACHER, *(method.recipe for method in METHODS if not method.teacher)):
+                for seed in seeds:
+                    train(name, seed)
+            for seed in seeds:
+                teacher = runs[TEACHER, seed].result()
+                for method in METHODS:
+                    if method.teacher:
+                        train(method.recipe, seed, teacher)
+            return {run: future.result() for run, future in runs.items()}
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{folder} holds checkpoints; the same command goes on from there"
+            ) from None
+
+
+def measure(
+    method: Method, seed: int, supernets: Supernets, setting: Setting, table: Path, workers: int
+) -> Run:
+    """What the subnets of a trained method reach."""
     from compofa.spaces.registry import get_family
     from compofa.spaces.space import get_space
-    from hwbench import training_runs
     from hwbench.evaluating import choose
-    from hwbench.training_progress import training_progress
 
     family = get_family(FAMILY)
-
-    def train(name: str, teacher: Path | None = None) -> Path:
-        out = folder / name
-        return training_runs.train(
-            recipe(name, seed, setting), out=out, teacher=teacher, progress=training_progress
-        ).path
-
-    teacher = train(TEACHER)
+    own = choose(get_space(method.space, family), setting.subnets, seed=0)
     shared = choose(get_space("compofa", family), setting.subnets, seed=1)
-    runs = []
-    for method in METHODS:
-        supernet = train(method.recipe, teacher if method.teacher else None)
-        own = choose(get_space(method.space, family), setting.subnets, seed=0)
-        accuracy = evaluate(supernet, [*own, *shared], folder / f"{method.recipe}.accuracy.jsonl", workers)
-        cost = [cost_of(path) for path in ([teacher] if method.teacher else []) + [supernet]]
-        runs.append(
-            Run(
-                method,
-                seed,
-                sum(c["cpu_s"] for c in cost),
-                sum(c["subnet_passes"] for c in cost),
-                cloud(own, accuracy, table),
-                statistics.fmean(accuracy(arch) for arch in shared),
-                search_s(method.space, seed, table),
-            )
-        )
-    return runs
+    supernet = supernets[method.recipe, seed]
+    accuracy = evaluate(supernet, [*own, *shared], workers)
+    cost = [cost_of(path) for path in ([supernets[TEACHER, seed]] if method.teacher else []) + [supernet]]
+    return Run(
+        method,
+        seed,
+        sum(c["cpu_s"] for c in cost),
+        sum(c["subnet_passes"] for c in cost),
+        cloud(own, accuracy, table),
+        statistics.fmean(accuracy(arch) for arch in shared),
+        search_s(method.space, seed, table),
+    )
 
 
 def recipe(name: str, seed: int, setting: Setting) -> Recipe:
@@ -164,14 +193,17 @@ def cost_of(supernet: Path) -> dict[str, Any]:
     return cost
 
 
-def evaluate(supernet: Path, archs: Sequence[Arch], out: Path, workers: int) -> Callable[[Arch], float]:
-    """Measure subnets, but for those that the file has; gives the accuracy of each."""
-    from hwbench.evaluating import evaluate as measure
+def evaluate(supernet: Path, archs: Sequence[Arch], workers: int) -> Callable[[Arch], float]:
+    """Measure subnets, but for those that have been; gives the accuracy of each."""
+    from hwbench.evaluating import evaluate
+
+    run = supernet.parent
+    out = run.with_name(f"{run.name}.accuracy.jsonl")
 
     def shown(label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        return cli.progress(f"evaluating {supernet.parent.name}", total)
+        return cli.progress(f"{run.parent.name}: evaluating {run.name}", total)
 
-    found = measure(supernet, lambda space: archs, out=out, workers=workers, progress=shown)
+    found = evaluate(supernet, lambda space: archs, out=out, workers=workers, progress=shown)
     return found.accuracies.accuracy
 
 

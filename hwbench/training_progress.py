@@ -31,7 +31,16 @@ def training_progress(
         with _bar(label, total, done) as advance:
             yield advance
     else:
-        yield _Lines(label, total, done, clock)
+        with training_lines(label, total, done, clock) as advance:
+            yield advance
+
+
+@contextmanager
+def training_lines(
+    label: str, total: int, done: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
+    """:func:`training_progress` in lines, also on a terminal: for one of several trainings."""
+    yield _Lines(label, total, done, clock)
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def train(
     validate_every: int = 0,
     tensorboard: bool = False,
     progress: Progress = no_progress,
+    stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> Trained:
     """Train a supernet, or go on with it.
@@ -88,6 +89,7 @@ def train(
         validate_every: steps between two measurements of a small and a large subnet for the log; 0 for none.
         tensorboard: log for TensorBoard, too.
         progress: shows it.
+        stop: asked after each step whether to end there, as a signal does.
         options: of :class:`compofa.training.trainer.Trainer`.
 
     Raises:
@@ -107,7 +109,7 @@ def train(
         trainer = Trainer(asked, load_data(asked.data, "train"), Path(out), source, device=mine, **options)
         validate = _validator(trainer, validate_every)
         with _tensorboard(trainer, tensorboard) as on_log:
-            path = train_to_the_end(trainer, progress, validate, validate_every, on_log)
+            path = train_to_the_end(trainer, progress, stop, validate, validate_every, on_log)
     return Trained(path, asked.name, trainer.total_steps(), trainer.cost)
 
 
@@ -156,6 +158,7 @@ def open_recipe(
 def train_to_the_end(
     trainer: Trainer,
     progress: Progress = no_progress,
+    stop: Callable[[], bool] = lambda: False,
     validate: Callable[[Trainer], Entry] = lambda trainer: {},
     validate_every: int = 0,
     on_log: Told = ignore,
@@ -170,10 +173,10 @@ def train_to_the_end(
     path = None
     try:
         with (
-            deferred("stopping at the end of a step, with a checkpoint") as stop,
+            deferred("stopping at the end of a step, with a checkpoint") as told,
             shown(f"training {trainer.recipe.name}", trainer.total_steps(), trainer.steps_done()) as advance,
         ):
-            path = trainer.run(advance, stop, validate, validate_every, on_log)
+            path = trainer.run(advance, lambda: told() or stop(), validate, validate_every, on_log)
     except KeyboardInterrupt:
         pass  # whether it came in time is said by what there is
     if path is None:

@@ -11,19 +11,23 @@ from pathlib import Path
 
 import pytest
 
-CHILD = """
-import time
+PARENT = """
+import multiprocessing, time
 from compofa.stopping import leave_to_parent
-leave_to_parent()
-print("ready", flush=True)
-time.sleep(600)
-"""
-PARENT = f"""
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
-child.stdout.readline()
-print(child.pid, flush=True)
-child.wait()
+
+def child(ready):
+    leave_to_parent()
+    ready.set()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("{method}")
+    ready = context.Event()
+    process = context.Process(target=child, args=(ready,))
+    process.start()
+    ready.wait()
+    print(process.pid, flush=True)
+    process.join()
 """
 
 
@@ -33,9 +37,11 @@ def runs(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the death of a parent is told on Linux only")
-def test_a_worker_heeds_no_terminal_but_dies_with_its_parent() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_worker_heeds_no_terminal_but_dies_with_its_parent(method, tmp_path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(method=method))
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     child = int(parent.stdout.readline())
     for number in (signal.SIGINT, signal.SIGHUP):

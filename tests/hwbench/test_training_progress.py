@@ -167,10 +167,11 @@ def test_recipes_of_the_table_are_the_shipped_ones_with_another_seed_and_length(
     assert reproduce.recipe("glyphs-ofa", 0, papers_table.FULL).epoch_scale == 0.05
 
 
-@pytest.mark.slow
 def test_every_part_of_the_table_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(reproduce, "FAST", papers_table.Setting(shorten=2000, subnets=2, seeds=1))
-    assert reproduce.main(["--out", str(tmp_path), "--fast", "--json"]) == 0
+    monkeypatch.setattr(
+        reproduce, "FAST", papers_table.Setting(share=0.0005, subnets=2, seeds=1, data="digits")
+    )
+    assert reproduce.main(["--out", str(tmp_path), "--fast", "--workers", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in document["rows"]] == [method.name for method in papers_table.METHODS]
     assert all(row["search_s"] > 0 and 0 <= row["accuracy"] <= 1 for row in document["rows"])
