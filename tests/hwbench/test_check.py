@@ -301,5 +301,5 @@ def test_false_alarms_and_power_are_as_promised() -> None:
     )
     assert len(rows) == 5
     for row in rows:
-        _, five, ten = (float(share) for share in re.findall(r"([\d.]+) \(", row))
-        assert five >= 90 and ten >= 99, row
+        _, three, five, ten = (float(share) for share in re.findall(r"([\d.]+) \(", row))
+        assert three >= 90 and five >= 99 and ten == 100, row
