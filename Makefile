@@ -58,7 +58,7 @@ lint: .venv/installed
 	$(BIN)/mypy benchmarks
 
 bench: .venv/installed  ## the figures of docs/results.md that are speeds
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+	for what in build evaluate lookup resnet_search startup; do $(BIN)/python benchmarks/bench_$$what.py || exit; done
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -2,17 +2,16 @@
 
 Fitted on 160, 192 and 224 px, asked at 176 and 208 px: error by block, and of the sums of 1,000 random subnets. The
 peers are a line over the area for each family of blocks, the costs alone, and the estimators of hwbench.fit.
-Needs the tables (see docs/tables.md) in HWBENCH_SHARED_DATA, or ../shared/data.
+Needs the tables in HWBENCH_SHARED_DATA, or ../shared/data (docs/results.md).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from shared_data import SHARED
 
 from backends.base import Network
 from compofa.blocks import Block
@@ -25,7 +24,6 @@ from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import Fitted, RooflineResidual
 from lut.scores import mape_pct
 
-SHARED = Path(os.environ.get("HWBENCH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TRAIN, TEST = (160, 192, 224), (176, 208)
 SOME = 60
 """Of a resolution's 96 entries."""

@@ -1,5 +1,4 @@
-"""What ``import hwbench`` gives: networks and what they cost, as objects. Nothing here prints or takes arguments of a
-command line; building, validating, searching and training are commands so far."""
+"""What ``import hwbench`` gives of networks and what they cost, as objects."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ def parser() -> cli.Parser:
     p = cli.command_parser("couplings")
     p.add_argument("--family", type=cli.family, help="whose couplings (default: the table's, or glyphs)")
     latencies = p.add_mutually_exclusive_group()
-    latencies.add_argument("--lut", type=Path, metavar="FILE", help="latencies (default: the newest table)")
+    latencies.add_argument(
+        "--lut", type=Path, metavar="FILE", help="latencies (default: the best table, or the shipped one)"
+    )
     latencies.add_argument("--model", type=Path, metavar="FILE", help="latencies by what fit wrote")
     p.add_argument(
         "--cost",

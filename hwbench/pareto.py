@@ -39,7 +39,7 @@ def parser() -> cli.Parser:
         type=device_file,
         metavar="[NAME=]FILE",
         help="latencies; calibrated if validate was run on it; repeat it for several devices in one picture (default: "
-        "the newest table of the family, or the shipped one)",
+        "the best table of the family here, or the shipped one)",
     )
     p.add_argument(
         "--accuracy",

@@ -88,7 +88,7 @@ def add_latency_arguments(p: cli.Parser) -> None:
         type=named_file,
         metavar="[NAME=]FILE",
         help="latencies: a table, calibrated if validate was run on it, or OFA's YAML, a file or a folder; "
-        "repeat it for several targets (default: the newest table of the family, or the shipped one)",
+        "repeat it for several targets (default: the best table of the family here, or the shipped one)",
     )
     p.add_argument(
         "--model",

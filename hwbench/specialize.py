@@ -58,7 +58,8 @@ def parser() -> cli.Parser:
     p.add_argument("--seed", type=cli.seed, default=0, help="of the search")
     p.add_argument(
         "--data",
-        help="glyphs, digits or imagefolder:PATH: calibrates and tests (default: what the supernet was trained on)",
+        help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN: calibrates and tests (default: what the supernet"
+        " was trained on)",
     )
     p.add_argument(
         "--precision",

@@ -18,8 +18,8 @@ from hwbench import cli
 def parser() -> cli.Parser:
     """The command's arguments."""
     p = cli.command_parser("validate")
-    p.add_argument("--lut", type=Path, metavar="FILE", help="the table (default: the newest of --family)")
-    p.add_argument("--family", type=cli.family, default="glyphs", help="whose newest table, without --lut")
+    p.add_argument("--lut", type=Path, metavar="FILE", help="the table (default: the best of --family here)")
+    p.add_argument("--family", type=cli.family, default="glyphs", help="whose best table, without --lut")
     p.excludes("--lut", "--family")
     p.add_argument("--space", help="whose subnets (default: the widest that the table covers)")
     p.add_argument(

@@ -164,7 +164,7 @@ def pareto(
     compofa.errors.InputError: cpu is a matter of latency (ms), any of MACs (M): one picture has one axis
 
     Args:
-        cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the newest table
+        cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the best table
             of the family. Several, one a device, in a list, or in a mapping that names them.
         spaces: names.
         family: whose subnets (default: that of the cost, or glyphs).

@@ -143,7 +143,7 @@ def couplings(
     (27, True)
 
     Args:
-        cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the newest table
+        cost: a table or model (a path or an object), or a name of :data:`lut.costs.COUNTED`; None for the best table
             of the family.
         family: whose couplings (default: that of the cost, or glyphs).
         accuracy: of subnets of space ofa; None for what is shipped.

@@ -1,4 +1,4 @@
-"""Costs as a command or a function is given them: a table, a fitted model, MACs, or nothing, for the newest table."""
+"""Costs as a command or a function is given them: a table, a fitted model, MACs; or nothing, for the best table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_sources(
     """Costs by name, all of one family.
 
     Args:
-        given: one or, by name, several; None for the newest table of the family, or the shipped one.
+        given: one or, by name, several; None for the best table of the family (:mod:`lut.trust`), or the shipped one.
         family: that they must be of; None for any.
         force: take what is not to be trusted, too.
 

@@ -171,7 +171,7 @@ def search(
 
     Args:
         costs: a table or model (a path or an object), a name of :data:`lut.costs.COUNTED`, or several by name; None for
-            the newest table of the family.
+            the best table of the family here.
         latency_ms: limits in milliseconds, one a search; with several costs one limit for each, by name.
         confidence: with which the device keeps each latency limit, such as 0.95: a network is within it if
             :class:`lut.promised.Promised` says so. None: limits hold for predictions.

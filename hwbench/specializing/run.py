@@ -102,7 +102,7 @@ def specialize(
         out: an empty folder, or one that is made.
         arch: the subnet; or give `latency_ms`.
         latency_ms: limit in milliseconds: the most accurate subnet within it is searched.
-        cost: a table, calibrated or not; None for the newest one of the family.
+        cost: a table, calibrated or not; None for the best one of the family here.
         confidence: with which the device keeps `latency_ms`, such as 0.95; None: the limit holds for predictions.
         recheck: with a confidence: so many of the calibration's networks are measured again first, so that the promise
             is of this hour.

@@ -148,8 +148,8 @@ def validate(
     True
 
     Args:
-        table: its file; None for the newest of the family.
-        family: whose newest table.
+        table: its file; None for the best of the family here (:mod:`lut.trust`).
+        family: whose best table.
         space: whose subnets (default: the widest that the table covers).
         subnets: random ones to measure.
         measured: a CSV of subnets that were measured on the table's device, in place of measuring here.
