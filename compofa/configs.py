@@ -27,6 +27,8 @@ from compofa.spaces.making import CLASSIFIERS, make_block
 LISTS = {"kernel": "ks", "expand": "e"}
 DEPTHS, WIDTHS, RESOLUTION = "d", "w", "r"
 SIDES = ("image_size", "resolution", "r")
+LARGEST_NUMBER = 1e6
+"""Of any list: what is larger is not told in full."""
 """Keys beside a ``config`` that give the side of its images."""
 
 
@@ -135,7 +137,9 @@ def _numbers(key: str, values: Any, count: int) -> list[Number]:
         raise InvalidArch(f"{key} is a list of {count} numbers for this family, not {found}")
     if wrong := [value for value in values if type(value) not in (int, float)]:
         raise InvalidArch(f"{key} holds {str(wrong[0])[:40]!r}, which is no number")
-    return [int(value) if float(value).is_integer() else value for value in values]
+    if wrong := [value for value in values if abs(value) > LARGEST_NUMBER]:
+        raise InvalidArch(f"{key} holds {str(wrong[0])[:12]}..., which no subnet has")
+    return [int(value) if type(value) is float and value.is_integer() else value for value in values]
 
 
 def _whole_numbers(key: str, values: Any, count: int) -> list[int]:

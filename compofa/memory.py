@@ -20,9 +20,7 @@ _DEFAULT_MMAPS = 1 << 16
 
 def keep_freed_memory() -> None:
     """Have this process keep what it frees, up to 1 GiB, until it ends."""
-    with _library() as library:
-        library.mallopt(_MMAP_MAX, 0)
-        library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    _set((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
 @contextlib.contextmanager
@@ -33,15 +31,21 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        with _library() as library:
-            library.mallopt(_MMAP_MAX, _DEFAULT_MMAPS)
-            library.mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
-            library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)
-            library.malloc_trim(0)
+        _set(
+            (_MMAP_MAX, _DEFAULT_MMAPS),
+            (_MMAP_THRESHOLD, _LARGEST_THRESHOLD),
+            (_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD),
+        )
+        with contextlib.suppress(*_ANOTHER_LIBRARY):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
-@contextlib.contextmanager
-def _library() -> Iterator[ctypes.CDLL]:
-    """The C library; if it is another one, what is asked of it within is left out."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        yield ctypes.CDLL(None)
+_ANOTHER_LIBRARY = (AttributeError, OSError, TypeError)
+"""What ctypes raises where the GNU C library is not there."""
+
+
+def _set(*settings: tuple[int, int]) -> None:
+    with contextlib.suppress(*_ANOTHER_LIBRARY):
+        library = ctypes.CDLL(None)
+        for name, value in settings:
+            library.mallopt(name, value)

@@ -86,8 +86,11 @@ def print_summary(document: dict[str, Any], top: int) -> None:
     """Print for people what was found: the best couplings, and CompOFA's own."""
     rows = document["couplings"]
     shown = rows[:top]
-    if document["published_rank"] > top:
-        shown = [*shown, rows[document["published_rank"] - 1]]
+    rank = document["published_rank"]
+    if rank is None:
+        cli.note("no subnet of CompOFA's own coupling can run on this target")
+    elif rank > top:
+        shown = [*shown, rows[rank - 1]]
     print(f"target    {document['target']}")
     error = f", mean error {100 * document['accuracy_mae']:.2f} points" if document["accuracy_mae"] else ""
     print(

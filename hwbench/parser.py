@@ -24,6 +24,7 @@ class Parser(argparse.ArgumentParser):
         for name in (None, "store"):
             self.register("action", name, _StoreOnce)
         self.register("action", "append", _AppendOnce)
+        self.register("action", "store_true", _StoreTrue)
 
     def excludes(self, one: str, *others: str) -> None:
         """Options that `one` would leave without effect: giving both is refused. (A mutually exclusive group does
@@ -57,6 +58,21 @@ class _StoreOnce(argparse._StoreAction):
         assert isinstance(parser, Parser)
         if self.dest in parser.given:
             parser.error(f"{option_string} is given twice: it counts once")
+        parser.given[self.dest] = str(option_string)
+        super().__call__(parser, namespace, values, option_string)
+
+
+class _StoreTrue(argparse._StoreTrueAction):
+    """Notes that a flag was given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
         parser.given[self.dest] = str(option_string)
         super().__call__(parser, namespace, values, option_string)
 

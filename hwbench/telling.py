@@ -113,7 +113,7 @@ class _PlainProgress:
     def __call__(self, steps: int) -> None:
         self.done += steps
         now = self.clock()
-        if now - self.last >= 10:
+        if self.done and now - self.last >= 10:
             self.last = now
             left_s = (now - self.start) / self.done * (self.total - self.done)
             note(f"{self.label} {self.done}/{self.total}, {left_s:.0f} s left")

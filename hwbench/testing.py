@@ -212,9 +212,11 @@ class BackendConformance:
     @contextlib.contextmanager
     def _another(self, settings: Settings) -> Iterator[Backend]:
         other = self.make(settings)
-        yield other
-        if close := getattr(other, "close", None):
-            close()
+        try:
+            yield other
+        finally:
+            if close := getattr(other, "close", None):
+                close()
 
     def _refused(self, name: str, call: Callable[[], Any], kind: type[Exception] = ValueError) -> None:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compofa.errors import InputError
+from compofa.files import whole_files
 from compofa.spaces.family import Family
 from compofa.spaces.space import get_space
 from lut import store
@@ -133,7 +134,7 @@ class Choice:
 
 
 def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
-    """The table of `family` in :func:`lut.tables_folder` to take where none was named; None if there is none.
+    """The table of `family` in :func:`lut.paths.tables_folder` to take where none was named; None if there is none.
 
     One that is complete comes before one that is not, then one that is not noisy, then a measured one before a modelled
     one, then one of this machine; of equals the one that was written last.
@@ -163,12 +164,20 @@ def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
     return Choice(path, why, tuple(found))
 
 
+def _changed_ns(path: Path) -> int:
+    """When; of what is gone meanwhile, long ago."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _tables(family: Family) -> list[tuple[Path, Table]]:
     """Those of `family` that can be read and hold something, newest first."""
     folder = tables_folder()
     if not folder.is_dir():
         return []
-    files = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    files = sorted(whole_files(folder, "*.jsonl"), key=_changed_ns, reverse=True)
     found = []
     for path in files:
         try:

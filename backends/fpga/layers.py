@@ -28,8 +28,6 @@ from compofa.blocks.operations import (
 from compofa.errors import InputError
 
 KINDS = ("conv", "depthwise", "pool", "scale", "add", "act")
-ON_THE_ALU = ("depthwise", "pool", "scale", "add", "act")
-"""Kinds whose outputs are each of one input channel: no reduction over channels, so nothing for a MAC array."""
 ACTIVATIONS = ("none", "relu", "hswish", "hsigmoid", "swish")
 FUSED = {"relu": "relu", "relu6": "relu", "hswish": "hswish", "hsigmoid": "hsigmoid"}
 """The activation of a layer for that of an operation."""

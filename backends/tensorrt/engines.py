@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compofa.errors import InputError
-from compofa.files import parse_json, write_atomically
+from compofa.files import parse_json, whole_files, write_atomically
 
 FORMAT = "hwbench-engine-2"
 SUFFIX = ".engine"
@@ -172,7 +172,7 @@ class Engines:
         if damaged:
             said.append(f"{damaged} of the engines in {self.home} are cut or damaged")
         others = self.others()
-        if others and not any(self.home.glob(f"*{SUFFIX}")):
+        if others and not whole_files(self.home, f"*{SUFFIX}"):
             said.append(
                 f"{self.folder} holds engines for {', '.join(others)}, none for {self.identity.folder}"
             )
@@ -180,12 +180,12 @@ class Engines:
 
     def others(self) -> list[str]:
         """The folders of other identities that hold engines."""
-        found = {path.parent.name for path in self.folder.glob(f"*/*{SUFFIX}")}
+        found = {path.parent.name for path in whole_files(self.folder, f"*/*{SUFFIX}")}
         return sorted(found - {self.identity.folder})
 
     def damaged(self) -> int:
         """How many of this identity's files are not as long as they say, or are another identity's."""
-        return sum(not self._sound(path) for path in self.home.glob(f"*{SUFFIX}"))
+        return sum(not self._sound(path) for path in whole_files(self.home, f"*{SUFFIX}"))
 
     def _sound(self, path: Path) -> bool:
         with contextlib.suppress(OSError, InputError, KeyError, TypeError), path.open("rb") as file:

@@ -63,9 +63,6 @@ class Beat:
         self._say("answered")
 
 
-"""Call it after each step of a job: a sign of life."""
-
-
 class Lost(RunFailed):
     """No worker is left that could do what there is to do."""
 

@@ -62,11 +62,6 @@ class LearningCurve:
         floor, scale, rate = found.x.tolist()
         return floor * least, math.exp(scale), rate
 
-    def mae_after(self, subnets: int) -> float:
-        """The error that the law tells for so many subnets."""
-        floor, scale, rate = self.law
-        return floor + scale * subnets**-rate
-
     def fewest(self, mae: float) -> int | None:
         """The fewest subnets for an error of `mae`, as a fraction, by the law; None if it is not reached with
         :data:`FARTHEST` times the subnets that were measured."""

@@ -1,4 +1,4 @@
-"""Accuracies of subnets: measured ones on disk, and a predictor fitted to them."""
+"""Measured accuracies of subnets, on disk."""
 
 from __future__ import annotations
 

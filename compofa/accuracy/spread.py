@@ -35,11 +35,6 @@ class Spread:
         if not (finite and np.isfinite(self.floor) and self.floor > 0):
             raise InputError("a damaged accuracy predictor: its spread is none")
 
-    @classmethod
-    def constant(cls, variance: float, inputs: int) -> Spread:
-        """The same for every subnet, where a model does not say more."""
-        return cls(np.zeros((0, inputs), np.float32), np.zeros(0, np.float32), variance)
-
     def __call__(self, inputs: NDArray[np.float32]) -> Floats:
         """Standard deviations (n,) of inputs (n, inputs)."""
         found = inputs @ self.weight.T + self.bias

@@ -15,7 +15,7 @@ is wrong is an :class:`~compofa.errors.InputError`, never a crash.
 from __future__ import annotations
 
 from compofa.files.appending import AppendFile, ClosedAtEnd
-from compofa.files.atomic import replacing, replacing_folder, write_atomically
+from compofa.files.atomic import replacing, replacing_folder, whole_files, write_atomically
 from compofa.files.locking import FileBusy
 from compofa.files.parsing import (
     MAX_FILE_BYTES,
@@ -45,5 +45,6 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "sealed",
+    "whole_files",
     "write_atomically",
 ]

@@ -123,6 +123,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def whole_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of `folder` that match, but for those that :func:`replacing` is writing, or left when it was killed."""
+    return [path for path in folder.glob(pattern) if not path.name.startswith(".")]
+
+
 @contextlib.contextmanager
 def _nobody_adds_to(path: Path) -> Iterator[None]:
     """Hold the lock of the file that is at `path`, if one is."""

@@ -1,6 +1,6 @@
 """How units make their blocks: one function for each kind, from the choice and the widths around it.
 
-A kind of one's own is added with :func:`register`, beside its operations (:func:`compofa.blocks.register_kind`).
+A kind of one's own is added with :func:`register_maker`, beside its operations (:func:`compofa.blocks.register_kind`).
 """
 
 from __future__ import annotations

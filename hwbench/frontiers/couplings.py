@@ -75,9 +75,9 @@ class CouplingsResult:
     subnets: int
 
     @property
-    def published_rank(self) -> int:
-        """The place of CompOFA's own coupling, from 1."""
-        return 1 + next(i for i, judged in enumerate(self.ranking) if judged.published)
+    def published_rank(self) -> int | None:
+        """The place of CompOFA's own coupling, from 1; None if none of its subnets can run."""
+        return next((i for i, judged in enumerate(self.ranking, start=1) if judged.published), None)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Each coupling: its rank, what it couples, hypervolume, and that as a share of the whole space's."""
@@ -115,11 +115,12 @@ class CouplingsResult:
         }
 
     def __repr__(self) -> str:
-        best = next(self.rows())
+        best, rank = next(self.rows()), self.published_rank
+        own = f"is number {rank}" if rank else "cannot run there"
         return (
             f"{len(self.ranking):,} couplings of {self.family.name}, {self.subnets:,} subnets each, on "
             f"{self.source.cost.of}: best {best['coupling']} ({100 * best['share_of_ofa']:.2f} % of OFA's "
-            f"hypervolume); CompOFA's own is number {self.published_rank}"
+            f"hypervolume); CompOFA's own {own}"
         )
 
 

@@ -70,7 +70,7 @@ SCORES: dict[str, Score] = {
     "within_10_pct": Score("within 10 %", " %", 1, -1, 1.0, _within_10_pct),
     "spearman": Score("Spearman", "", 3, -1, 0.002, _spearman),
 }
-"""By the names of the fields of :class:`hwbench.gating.golden.Limits`. The bias, the mean error with its sign,
+"""By the names of the fields of :class:`hwbench.gating.golden.Figures`. The bias, the mean error with its sign,
 is where a wrong factor shows first: the errors of the mean cancel, those of the MAPE do not."""
 
 

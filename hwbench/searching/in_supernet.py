@@ -107,7 +107,9 @@ class InSupernet:
         if self.before is None:
             return mine
         own = {row.tobytes() for row in mine.genotypes.astype(np.int16)}
-        new = np.array([row.tobytes() not in own for row in self.before.genotypes.astype(np.int16)])
+        new = np.array(
+            [row.tobytes() not in own for row in self.before.genotypes.astype(np.int16)], dtype=np.bool_
+        )
         others, error = self.before.take(new), None
         if others.standard_error is not None:
             exact = np.sqrt(mine.accuracy * (1 - mine.accuracy) / found.header.images)

@@ -256,7 +256,9 @@ def _search(
     """The search within the limits."""
     from hwbench.searching.run import search
 
-    return search(sources, latency_ms=latency_ms or (), supernet_sha256=sha256, **options)
+    return search(
+        sources, latency_ms=() if latency_ms is None else latency_ms, supernet_sha256=sha256, **options
+    )
 
 
 def in_int8(model: LatencyModel, needed: bool) -> LatencyModel | None:

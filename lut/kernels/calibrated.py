@@ -83,7 +83,8 @@ class NetworkModel:
         self.measured = {k: m.latency_ms for k, m in table.entries.items()}
         by_key = table.by_key
         usable = [n for n in table.networks if n.kernels and n.kernels.keys() <= by_key.keys()]
-        latest = {network.name: network for network in usable}
+        # a name is a file's: two models may share it
+        latest = {(network.name, *sorted(network.kernels.items())): network for network in usable}
         self.networks: list[NetworkEntry] = list(latest.values())
         self._counts: list[Counts] = [
             {by_key[key]: count for key, count in network.kernels.items()} for network in self.networks

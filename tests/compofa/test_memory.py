@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from compofa.memory import freed_memory_kept, keep_freed_memory
+
 FAULTS = """
 import contextlib, resource, sys, torch
 from compofa.memory import freed_memory_kept
@@ -25,6 +27,17 @@ with freed_memory_kept():
     kept = faults()
 print(before, kept, faults())
 """
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_with_another_library_nothing_is_done(error: type[Exception], monkeypatch) -> None:
+    def missing(name: None) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    with freed_memory_kept():
+        pass
+    keep_freed_memory()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of the GNU C library")

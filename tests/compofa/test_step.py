@@ -20,7 +20,7 @@ from compofa.training.average import WeightAverage
 from compofa.training.plan import plan
 from compofa.training.schedule import Schedule, learning_rate
 from compofa.training.state import State
-from compofa.training.step import soft_cross_entropy
+from compofa.training.step import make_optimizer, soft_cross_entropy
 from compofa.training.trainer import Trainer
 from compofa.training.validation import Validator
 
@@ -48,6 +48,11 @@ def gradients(trainer: Trainer, step: int = 0) -> tuple[float, dict[str, torch.T
     pixels = trainer.data.pixels(draw.indices, draw.resolution, draw.augmenter)
     loss = trainer.stepper.gradients(draw, pixels)
     return loss, {name: p.grad for name, p in trainer.supernet.named_parameters()}
+
+
+def test_without_momentum_there_is_no_nesterov():
+    assert not make_optimizer(Supernet(GLYPHS), quick(momentum=0.0)).defaults["nesterov"]
+    assert make_optimizer(Supernet(GLYPHS), quick()).defaults["nesterov"]
 
 
 def test_warm_up_begins_where_it_is_told():

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from shutil import which
 
@@ -24,7 +25,7 @@ from compofa.files import FileBusy
 from compofa.stopping import SIGNALS, deferred
 from hwbench import cli
 from hwbench.command_list import EXAMPLES, TASKS
-from hwbench.parser import _StoreOnce
+from hwbench.parser import _AppendOnce, _StoreOnce, _StoreTrue
 from lut.lookup import MissingEntry
 
 
@@ -210,6 +211,15 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(capsys: pytest.Cap
         for _ in range(4):
             advance(2)
     assert capsys.readouterr().err == "measuring 4/8, 12 s left\nmeasuring 8/8, 0 s left\n"
+
+
+def test_progress_of_nothing_yet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Work whose first part needed no step, as all of it had been done."""
+    times = iter([0.0, 11.0, 12.0])
+    with cli.showing(), cli.progress("measuring", 8, clock=lambda: next(times)) as advance:
+        advance(0)
+        advance(4)
+    assert capsys.readouterr().err == "measuring 4/8, 12 s left\n"
 
 
 # --- streams and signals, most in a process of their own ---
@@ -427,6 +437,25 @@ def test_an_option_that_counts_once_is_refused_twice(given: list[str]) -> None:
     # Each parse begins anew.
     for _ in range(2):
         assert parser.parse_args(["--out", "a", "--many", "x", "--many", "y"]).many == ["x", "y"]
+
+
+def test_a_flag_excludes_and_is_excluded() -> None:
+    parser = cli.Parser()
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--plot")
+    parser.excludes("--dry-run", "--plot")
+    assert parser.parse_args(["--dry-run"]).dry_run
+    with pytest.raises(cli.UsageError, match="--plot has no effect beside --dry-run"):
+        parser.parse_args(["--plot", "x.png", "--dry-run"])
+
+
+def test_what_a_command_excludes_is_noticed_when_it_is_given() -> None:
+    noted = (_StoreOnce, _AppendOnce, _StoreTrue)
+    for command in cli.COMMANDS:
+        parser = importlib.import_module(f"hwbench.{command}").parser()
+        actions = {action.dest: action for action in parser._actions}
+        for name in chain.from_iterable(parser.exclusive):
+            assert isinstance(actions[name], noted), (command, name)
 
 
 def test_every_command_refuses_an_option_given_twice() -> None:

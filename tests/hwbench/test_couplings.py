@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import moocore
 import numpy as np
@@ -31,6 +32,15 @@ def test_the_ranking_is_that_of_the_hypervolumes() -> None:
     assert len(volumes) == 27 and sum(judged.published for judged in found.ranking) == 1
     assert found.ranking[found.published_rank - 1].published
     assert len(found.to_frame()) == 27 and "CompOFA's own is number" in repr(found)
+
+
+def test_compofas_own_coupling_may_be_one_that_cannot_run(capsys) -> None:
+    found = hwbench.couplings("macs", fixed=False)
+    others = replace(found, ranking=[judged for judged in found.ranking if not judged.published])
+    assert others.published_rank is None and "CompOFA's own cannot run" in repr(others)
+    with hwbench.showing():
+        couplings.print_summary(others.to_dict(), top=3)
+    assert "no subnet of CompOFA's own coupling can run" in capsys.readouterr().err
 
 
 def test_the_command_tells_the_best_and_compofas_own(tmp_path, capsys) -> None:

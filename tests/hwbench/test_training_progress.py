@@ -116,7 +116,8 @@ def test_a_plan_and_curves_on_the_command_line(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
     assert train.main([*run, "--seed", "3", "--plot", str(tmp_path / "curves.svg")]) == 0
     assert (tmp_path / "curves.svg").read_text().count('id="axes_') == 2
-    assert train.main([*run, "--dry-run", "--plot", "x.png"]) == 2
+    assert train.main([*run, "--seed", "3", "--dry-run", "--plot", "x.png"]) == 2
+    assert "--plot has no effect beside --dry-run" in capsys.readouterr().err
     assert train.main([*run, "--device", "cuda:99"]) == 3
 
 

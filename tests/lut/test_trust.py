@@ -101,6 +101,11 @@ def test_of_equals_the_newest_is_taken(folder: Path, good: Table) -> None:
     assert chosen() == ("b", "the newest of 2 tables")
 
 
+def test_what_a_killed_process_was_writing_is_no_table(folder: Path, good: Table) -> None:
+    written(folder, ("a", good), (".b.0123456789ab", good))
+    assert chosen() == ("a", "")
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

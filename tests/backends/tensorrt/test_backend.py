@@ -290,8 +290,9 @@ def test_a_damaged_file_is_told(tmp_path: Path, name: str) -> None:
     engines = Engines(tmp_path, replace(HERE, capability="8.9"))
     graph = graph_hash(b"model", tf32=False)
     engines.store(graph, engine())
-    assert engines.warning() is None and engines.damaged() == 0
     path = engines.path(graph)
+    path.with_name(f".{path.stem}.0123456789ab{path.suffix}").write_bytes(b"")  # of a process that was killed
+    assert engines.warning() is None and engines.damaged() == 0
     path.write_bytes(DAMAGES[name](path.read_bytes()))
     assert engines.load(graph) is None
     assert engines.damaged() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,15 @@ Unseen = list[tuple[dict[Kernel, int], float]]
 @pytest.fixture(scope="module")
 def model(made_table: Callable[..., KernelTable]) -> NetworkModel:
     return NetworkModel(made_table())
+
+
+def test_models_whose_files_have_one_name_are_told_apart(made_table: Callable[..., KernelTable]) -> None:
+    table = made_table()
+    many = len(NetworkModel(table).networks)
+    table.networks[:] = [replace(network, name="model") for network in table.networks]
+    assert len(NetworkModel(table).networks) == many
+    table.networks.append(table.networks[-1])  # measured again
+    assert len(NetworkModel(table).networks) == many
 
 
 def test_unseen_networks_are_predicted(model: NetworkModel, unseen: Unseen) -> None:
