@@ -27,9 +27,9 @@ from compofa.spaces.making import CLASSIFIERS, make_block
 LISTS = {"kernel": "ks", "expand": "e"}
 DEPTHS, WIDTHS, RESOLUTION = "d", "w", "r"
 SIDES = ("image_size", "resolution", "r")
+"""Keys beside a ``config`` that give the side of its images."""
 LARGEST_NUMBER = 1e6
 """Of any list: what is larger is not told in full."""
-"""Keys beside a ``config`` that give the side of its images."""
 
 
 def is_subnet(value: Any) -> bool:
