@@ -146,6 +146,7 @@ def draw_frontiers(
     title: str,
     target: str,
     cost: str,
+    accuracy: str,
     networks: Sequence[NamedPoint] = (),
 ) -> None:
     """Clouds and frontiers of several spaces, accuracy over latency.
@@ -154,7 +155,7 @@ def draw_frontiers(
         path: the file to write.
         series: the spaces.
         title: first line above the panel; `target` comes below it.
-        cost: what the first column is, for the axis.
+        cost, accuracy: what is on the two axes, with its unit.
         networks: points of their own, by name, with accuracies that somebody states.
 
     Raises:
@@ -170,7 +171,7 @@ def draw_frontiers(
     for one, colour in zip(series, cycle(SERIES)):
         _lines(ax, one, colour)
     _networks(ax, networks)
-    ax.set(xlabel=cost, ylabel="test accuracy (%, fp32)")
+    ax.set(xlabel=cost, ylabel=accuracy)
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     _name(ax, series)

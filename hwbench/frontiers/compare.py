@@ -94,11 +94,11 @@ class ParetoResult:
 
         return describe(self)
 
-    def draw(self, path: str | Path | io.BytesIO, **options: Any) -> None:
+    def draw(self, path: str | Path | io.BytesIO) -> None:
         """Draw the picture, a png, svg or pdf."""
         from hwbench.frontiers.document import draw
 
-        draw(path if isinstance(path, io.BytesIO) else Path(path), self, **options)
+        draw(path if isinstance(path, io.BytesIO) else Path(path), self)
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()

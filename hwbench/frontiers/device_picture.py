@@ -72,11 +72,12 @@ def check_markers(devices: int) -> None:
 def draw(path: Path | io.BytesIO, result: DeviceFrontiers) -> None:
     """The picture of the comparison."""
     from hwbench import plots
-    from hwbench.frontiers.document import title
+    from hwbench.frontiers.document import accuracy_label, title
 
     check_markers(len(result.devices))
     devices = list(result.devices.items())
-    spaces = list(dict.fromkeys(space.name for _, one in devices for space in one.spaces))
+    results = [space for _, one in devices for space in one.spaces]
+    spaces = list(dict.fromkeys(space.name for space in results))
     lines = [
         Line(
             spaces.index(space.name),
@@ -93,9 +94,10 @@ def draw(path: Path | io.BytesIO, result: DeviceFrontiers) -> None:
         lines=lines,
         spaces=spaces,
         devices=[name for name, _ in devices],
-        title=title([space for _, one in devices for space in one.spaces]),
+        title=title(results),
         targets=[_target(name, one.cost) for name, one in devices],
         cost=result.cost.label,
+        accuracy=accuracy_label(results),
         networks=[
             [
                 plots.NamedPoint(network.name, cost, network.accuracy)
@@ -121,6 +123,7 @@ def draw_devices(
     title: str,
     targets: Sequence[str],
     cost: str,
+    accuracy: str,
     networks: Sequence[Sequence[NamedPoint]] = (),
 ) -> None:
     """Frontiers of spaces on devices, accuracy over cost; named at the lines where there is room, else in the legend.
@@ -130,7 +133,7 @@ def draw_devices(
         lines: at most one for each space and device.
         spaces, devices: their names.
         title: first line above the panel; `targets`, a line for each device, come below it.
-        cost: what is on the horizontal axis, with its unit.
+        cost, accuracy: what is on the two axes, with its unit.
         networks: of each device: points of their own, by name, with accuracies that somebody states.
 
     Raises:
@@ -154,7 +157,7 @@ def draw_devices(
     far = costs.min() > 0 and costs.max() > FAR_APART * costs.min()
     if far:
         _logarithmic(ax)
-    ax.set(xlabel=f"{cost}, logarithmic" if far else cost, ylabel="test accuracy (%, fp32)")
+    ax.set(xlabel=f"{cost}, logarithmic" if far else cost, ylabel=accuracy)
     ax.grid(color=GREY, alpha=0.2, linewidth=0.5)
     ax.spines[["top", "right"]].set_visible(False)
     _name(ax, _names(lines, spaces, devices, networks), _kinds(lines, networks))

@@ -124,6 +124,7 @@ def draw(path: Path | io.BytesIO, result: ParetoResult) -> None:
         title=title(result.spaces),
         target=result.cost.of,
         cost=f"{result.cost.label}, {result.cost.provenance}",
+        accuracy=accuracy_label(result.spaces),
         networks=[
             plots.NamedPoint(network.name, cost, network.accuracy)
             for network, cost in zip(result.networks, result.networks_cost, strict=True)
@@ -136,6 +137,12 @@ def title(spaces: Sequence[SpaceResult]) -> str:
     family = spaces[0].shown.family.name
     words = dict.fromkeys(_of(space) for space in spaces)
     return f"subnets of {family}: accuracy {'; '.join(words)}"
+
+
+def accuracy_label(spaces: Sequence[SpaceResult]) -> str:
+    """For an axis, with the precision that the subnets computed in: fp32 where a file does not say."""
+    precisions = dict.fromkeys(space.of.precision or "fp32" for space in spaces)
+    return f"test accuracy (%, {', '.join(precisions)})"
 
 
 def _of(space: SpaceResult) -> str:

@@ -151,6 +151,7 @@ def draw(path: Path, lines: list[Line], devices: list[str], networks: tuple = ()
         title="made up: no network",
         targets=[f"{name}: no device" for name in devices],
         cost="latency (ms)",
+        accuracy="test accuracy (%, made up)",
         networks=networks,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from pictures import assert_as_before, assert_readable
 
+import hwbench
 from hwbench import plots, roofline, trace
 from hwbench.palette import SERIES
 
@@ -50,7 +52,12 @@ def draw_frontiers(
     path: Path, series: list[plots.FrontierSeries], title: str = "made up: no network"
 ) -> None:
     plots.draw_frontiers(
-        path, series=series, title=title, target="no device (none)", cost="latency (ms, made up)"
+        path,
+        series=series,
+        title=title,
+        target="no device (none)",
+        cost="latency (ms, made up)",
+        accuracy="test accuracy (%, made up)",
     )
 
 
@@ -130,3 +137,14 @@ def test_names_are_text_not_formulas(tmp_path: Path) -> None:
     draw_frontiers(tmp_path / "f.svg", made_up_series(("ofa",)), title="a $x^2$ <b>")
     text = (tmp_path / "f.svg").read_text()
     assert "a $x^2$ &lt;b&gt;" in text
+
+
+def test_the_axis_tells_the_precision_that_accuracies_were_measured_in(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    found = hwbench.pareto("macs", spaces=["compofa"])
+    found.draw(tmp_path / "fp32.png")
+    in_int8 = [replace(space, of=replace(space.of, precision="int8")) for space in found.spaces]
+    replace(found, spaces=in_int8).draw(tmp_path / "int8.png")
+    labels = [figure.axes[0].get_ylabel() for figure in drawn]
+    assert labels == ["test accuracy (%, fp32)", "test accuracy (%, int8)"]
