@@ -16,6 +16,8 @@ _KEPT_BYTES = 1 << 30
 _LARGEST_THRESHOLD = 32 << 20
 """Of a block that the library would keep by itself, once it has seen one freed."""
 _DEFAULT_MMAPS = 1 << 16
+_ANOTHER_LIBRARY = (AttributeError, OSError, TypeError)
+"""What ctypes raises where the GNU C library is not there."""
 
 
 def keep_freed_memory() -> None:
@@ -38,10 +40,6 @@ def freed_memory_kept() -> Iterator[None]:
         )
         with contextlib.suppress(*_ANOTHER_LIBRARY):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-_ANOTHER_LIBRARY = (AttributeError, OSError, TypeError)
-"""What ctypes raises where the GNU C library is not there."""
 
 
 def _set(*settings: tuple[int, int]) -> None:

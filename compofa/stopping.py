@@ -11,7 +11,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import parent_process
 from types import FrameType
 
 SIGNALS = tuple(
@@ -107,6 +106,8 @@ def leave_to_parent() -> None:
 
 def _end_with_parent() -> None:
     """A parent that is killed tells nobody, and its worker would wait for the next thing to do for ever."""
+    from multiprocessing import parent_process  # here: commands that start no process need not load it
+
     parent = parent_process()
     assert parent
     parent.join()

@@ -21,10 +21,13 @@ class Parser(argparse.ArgumentParser):
         self.given: dict[str, str] = {}
         self.exclusive: list[tuple[str, str]] = []
         super().__init__(*args, **options)
-        for name in (None, "store"):
-            self.register("action", name, _StoreOnce)
-        self.register("action", "append", _AppendOnce)
-        self.register("action", "store_true", _StoreTrue)
+        for name, action in (
+            (None, _StoreOnce),
+            ("store", _StoreOnce),
+            ("append", _AppendOnce),
+            ("store_true", _StoreTrue),
+        ):
+            self.register("action", name, action)
 
     def excludes(self, one: str, *others: str) -> None:
         """Options that `one` would leave without effect: giving both is refused. (A mutually exclusive group does
@@ -45,53 +48,45 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see --help)")
 
 
-class _StoreOnce(argparse._StoreAction):
+class _Noted(argparse.Action):
+    """Notes under which name it was given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        self.check(parser, namespace, values, option_string)
+        parser.given[self.dest] = str(option_string)
+        super().__call__(parser, namespace, values, option_string)
+
+    def check(self, parser: Parser, namespace: argparse.Namespace, values: Any, option: str | None) -> None:
+        """Refuse what would be dropped."""
+
+
+class _StoreTrue(_Noted, argparse._StoreTrueAction):
+    """A flag."""
+
+
+class _StoreOnce(_Noted, argparse._StoreAction):
     """Keeps the value of an argument that may be given once."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
+    def check(self, parser: Parser, namespace: argparse.Namespace, values: Any, option: str | None) -> None:
+        """The first value."""
         if self.dest in parser.given:
-            parser.error(f"{option_string} is given twice: it counts once")
-        parser.given[self.dest] = str(option_string)
-        super().__call__(parser, namespace, values, option_string)
+            parser.error(f"{option} is given twice: it counts once")
 
 
-class _StoreTrue(argparse._StoreTrueAction):
-    """Notes that a flag was given."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
-        parser.given[self.dest] = str(option_string)
-        super().__call__(parser, namespace, values, option_string)
-
-
-class _AppendOnce(argparse._AppendAction):
+class _AppendOnce(_Noted, argparse._AppendAction):
     """Collects values; of those that are NAME=VALUE, each name once."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, Parser)
+    def check(self, parser: Parser, namespace: argparse.Namespace, values: Any, option: str | None) -> None:
+        """The first value of a name."""
         if self.type is name_and_value and values[0] in dict(getattr(namespace, self.dest) or ()):
-            parser.error(f"{option_string} {values[0]} is given twice: it counts once")
-        parser.given[self.dest] = str(option_string)
-        super().__call__(parser, namespace, values, option_string)
+            parser.error(f"{option} {values[0]} is given twice: it counts once")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
