@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 
+from compofa.spaces.family import LARGEST_RESOLUTION
+
 LARGEST = 2**31 - 1
 """Of whole numbers: what every library below takes."""
-LARGEST_RESOLUTION = 4096
 
 
 def positive_int(text: str) -> int:

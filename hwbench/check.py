@@ -48,6 +48,9 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--name", help="of the set to --freeze (default: the table's file name)")
     p.add_argument("--seed", type=cli.seed, default=0, help="of the split of the set to --freeze")
+    p.excludes("--freeze", "--baseline", "--measured", "--junit")
+    p.excludes("--update-baseline", "--measured", "--junit")
+    p.enables("--freeze", "--name", "--seed")
     return p
 
 

@@ -71,6 +71,7 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
     p.excludes("--archs", "--sample", "--seed")
+    p.enables("--sample", "--seed")
     return p
 
 

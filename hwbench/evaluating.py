@@ -35,7 +35,7 @@ class Evaluated:
 
     Args:
         accuracies: all that the file holds.
-        archs: the subnets that were asked for.
+        archs: the distinct subnets that were asked for.
     """
 
     accuracies: Accuracies
@@ -129,7 +129,9 @@ def evaluate(
         opened = open_with_data(supernet, data, family)
         header = make_header(opened, precision)
         choose = subnets if callable(subnets) else all_of(subnets)
-        archs = tuple(choose(get_space(space, get_family(header.family))))
+        archs = tuple(dict.fromkeys(choose(get_space(space, get_family(header.family)))))
+        if not archs:
+            raise InputError("there is no subnet to evaluate")
         together = world.size > 1
         in_int8 = check_precision(precision, together or device != "cpu")
         workers = 1 if in_int8 else workers
@@ -152,7 +154,7 @@ def evaluate(
             deque(counts([]), maxlen=0)  # process 0 says which, and takes the results
             return Evaluated(world.from_first(Accuracies(header)), archs)
         with AccuracyFile(out, header) if out else _Unkept(header) as file:
-            todo = [arch for arch in dict.fromkeys(archs) if arch not in file.accuracies.correct]
+            todo = [arch for arch in archs if arch not in file.accuracies.correct]
             todo.sort(key=lambda arch: arch.resolution)  # images of one at a time are kept
             if len(todo) < len(archs):
                 say(f"{out} has {len(archs) - len(todo)} of {len(archs)} subnets already")
@@ -266,7 +268,7 @@ def all_of(subnets: Sequence[Arch]) -> Choice:
     def choose_these(space: Space) -> list[Arch]:
         for arch in subnets:
             space.check(arch)
-        return list(dict.fromkeys(subnets))
+        return list(subnets)
 
     return choose_these
 

@@ -54,6 +54,8 @@ def parser() -> cli.Parser:
     p.add_argument("--seed", type=cli.seed, default=0, help="of the rows, the folds and the estimators")
     p.add_argument("--out", type=Path, required=True, metavar="MODEL", help="the file to write")
     p.add_argument("--json", action="store_true", help="print the scores as JSON")
+    p.excludes("--measured", "--wanted-error")
+    p.excludes("--accuracy", "--model", "--samples")  # accuracies are cross-validated, by all models
     return p
 
 
@@ -66,8 +68,8 @@ def execute(args: argparse.Namespace) -> int:
     """Read, fit, score, save."""
     if args.accuracy:
         return execute_accuracy(args)
-    if args.column is None or args.wanted_error:
-        raise InputError("--measured needs --column NAME, and has no --wanted-error, which is of accuracies")
+    if args.column is None:
+        raise InputError("--measured needs --column NAME: of the latencies")
     cli.check_writable(args.out)
     from hwbench.fitting.latency import fit
 
@@ -104,10 +106,6 @@ def execute_accuracy(args: argparse.Namespace) -> int:
     from hwbench.fitting.accuracy import describe, fit_accuracy, print_fitted
     from hwbench.measured_accuracies import COLUMN, load_measured
 
-    if args.samples or args.model != "auto":
-        raise InputError(
-            "--samples and --model are of latencies: accuracies are cross-validated, by all models"
-        )
     cli.check_writable(args.out)
     fitted = fit_accuracy(
         load_measured(args.accuracy, get_family(args.family), args.column or COLUMN), args.seed

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from compofa.errors import InputError
-from hwbench.argument_types import name_and_value
+from hwbench.argument_types import input_shape, name_and_value
 
 
 class UsageError(InputError):
@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.given: dict[str, str] = {}
         self.exclusive: list[tuple[str, str]] = []
+        self.dependent: list[tuple[str, str]] = []
         super().__init__(*args, **options)
         for name, action in (
             (None, _StoreOnce),
@@ -32,9 +33,11 @@ class Parser(argparse.ArgumentParser):
     def excludes(self, one: str, *others: str) -> None:
         """Options that `one` would leave without effect: giving both is refused. (A mutually exclusive group does
         the same for options of which each excludes each.)"""
-        self.exclusive += [
-            (one.lstrip("-").replace("-", "_"), o.lstrip("-").replace("-", "_")) for o in others
-        ]
+        self.exclusive += [(_destination(one), _destination(other)) for other in others]
+
+    def enables(self, one: str, *others: str) -> None:
+        """Options that are without effect unless `one` is given: giving them alone is refused."""
+        self.dependent += [(_destination(one), _destination(other)) for other in others]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.given.clear()
@@ -42,10 +45,20 @@ class Parser(argparse.ArgumentParser):
         for one, other in self.exclusive:
             if one in self.given and other in self.given:
                 self.error(f"{self.given[other]} has no effect beside {self.given[one]}: give one of the two")
+        for one, other in self.dependent:
+            if other in self.given and one not in self.given:
+                self.error(
+                    f"{self.given[other]} has no effect without --{one.replace('_', '-')}: give that, too"
+                )
         return found
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see --help)")
+
+
+def _destination(option: str) -> str:
+    """Where the value of `option` lies in the parsed arguments."""
+    return option.lstrip("-").replace("-", "_")
 
 
 class _Noted(argparse.Action):
@@ -85,7 +98,8 @@ class _AppendOnce(_Noted, argparse._AppendAction):
 
     def check(self, parser: Parser, namespace: argparse.Namespace, values: Any, option: str | None) -> None:
         """The first value of a name."""
-        if self.type is name_and_value and values[0] in dict(getattr(namespace, self.dest) or ()):
+        named = self.type in (name_and_value, input_shape)
+        if named and values[0] in dict(getattr(namespace, self.dest) or ()):
             parser.error(f"{option} {values[0]} is given twice: it counts once")
 
 

@@ -47,6 +47,7 @@ def parser() -> cli.Parser:
     )
     add_shapes(group)
     p.excludes("--onnx", "--model", "--subnets", "--out")
+    p.enables("--onnx", "--lut", "--force", "--batch", "--input")
     return p
 
 

@@ -68,6 +68,9 @@ def parser() -> cli.Parser:
     p.add_argument("--csv", type=Path, metavar="FILE", help="the frontier of all subnets looked at")
     add_force_argument(p)
     p.add_argument("--json", action="store_true", help="print what was found as JSON")
+    p.excludes("--latency-ms", "--top")
+    p.enables("--confidence", "--recheck")
+    p.enables("--measure", "--supernet", "--measured", "--data", "--workers")
     return p
 
 
@@ -180,8 +183,6 @@ def execute(args: argparse.Namespace) -> int:
             f"--latency-ms and --confidence are of latencies, not of {args.cost}: leave them out, or --cost"
         )
     measuring = {name: getattr(args, name) for name in ("supernet", "measured", "data", "workers")}
-    if not args.measure and (idle := [name for name, value in measuring.items() if value]):
-        raise InputError(f"--{idle[0]} goes with --measure N: give it, too")
     if args.measured:
         cli.check_writable(args.measured)
     costs = read_costs(args)

@@ -55,7 +55,7 @@ def parser() -> cli.Parser:
         metavar="FILE",
         help="accuracies to search by, of this supernet (default: the shipped ones, of a shipped supernet)",
     )
-    p.add_argument("--seed", type=cli.seed, default=0, help="of the search")
+    p.add_argument("--seed", type=cli.seed, default=0, help="of the search and the measuring")
     p.add_argument(
         "--data",
         help="glyphs, digits, imagefolder:PATH or webdataset:PATTERN: calibrates and tests (default: what the supernet"
@@ -72,7 +72,8 @@ def parser() -> cli.Parser:
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what is exported")
     p.add_argument("--json", action="store_true", help="print the model card as JSON")
     add_force_argument(p)
-    p.excludes("--arch", "--accuracy")
+    p.excludes("--arch", "--confidence", "--accuracy", "--max-macs", "--max-params", "--max-memory-mb")
+    p.enables("--confidence", "--recheck", "--tries")
     return p
 
 

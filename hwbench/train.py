@@ -72,7 +72,7 @@ def parser() -> cli.Parser:
         help="measure a few steps, print what the run will take, train nothing",
     )
     p.add_argument("--json", action="store_true", help="print the cost, or the plan, as JSON")
-    p.excludes("--dry-run", "--plot", "--tensorboard", "--validate-every")
+    p.excludes("--dry-run", "--checkpoint-every", "--plot", "--tensorboard", "--validate-every")
     return p
 
 

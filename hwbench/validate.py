@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa.errors import InputError
 from hwbench import cli
 
 
@@ -64,6 +63,8 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--force-target", action="store_true", help="go on though this is not the table's target")
     p.add_argument("--json", action="store_true", help="print the scores as JSON")
+    p.excludes("--measured", "--space", "--subnets", "--seed", "--option", "--force-target")
+    p.enables("--measured", "--column")
     return p
 
 
@@ -85,8 +86,6 @@ def execute(args: argparse.Namespace) -> int:
     cli.check_writable(calibration_path(lut))
     if args.csv:
         cli.check_writable(args.csv)
-    if args.column and not args.measured:
-        raise InputError("--column names a column of --measured, which is not given")
     found = validate(
         lut,
         space=args.space,

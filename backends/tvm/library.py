@@ -7,6 +7,7 @@ validated finds it again. The folder is kept below a size: what was used least r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -108,9 +109,13 @@ def find(recipe: Recipe, network: Network) -> Library | None:
 
 def prune(folder: Path, max_bytes: int = MAX_BYTES) -> None:
     """Delete the libraries in `folder` that were used least recently, until it is below `max_bytes`."""
-    found = sorted((p.stat().st_mtime_ns, p.stat().st_size, p) for p in folder.glob("*.so"))
+    found: list[tuple[int, int, Path]] = []
+    for path in folder.glob("*.so"):
+        with contextlib.suppress(FileNotFoundError):  # another process prunes, too
+            state = path.stat()
+            found.append((state.st_mtime_ns, state.st_size, path))
     excess = sum(size for _, size, _ in found) - max_bytes
-    for _, size, path in found:
+    for _, size, path in sorted(found):
         if excess <= 0:
             break
         for part in (path, path.with_suffix(".json")):

@@ -98,7 +98,6 @@ def load_published(family: Family, path: Path) -> AccuracyPredictor:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import torch
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -112,6 +111,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         TypeError,
     ):  # the latter three: a number format of none of numpy's
         pass
+    import torch
+
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged pickle or zip there is no end of them

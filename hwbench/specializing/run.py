@@ -118,7 +118,7 @@ def specialize(
         precision: ``int8``: the exported model is quantised with the images that recalibrate batch normalisation, and
             its accuracy is that in int8; a limit is then searched in a table in int8.
         measure: the latency, on the table's target or, without a table, with ONNX Runtime on this machine.
-        seed: of the search.
+        seed: of the search and the measuring.
         force: go on with what is not to be trusted or does not belong together.
 
     Raises:
@@ -129,17 +129,18 @@ def specialize(
     from compofa.network import arch_blocks
     from compofa.opened import open_with_data
 
-    if arch is not None and confidence is not None:
-        raise InputError("a confidence is of a limit: give --latency-ms in place of --arch")
     if (arch is None) == (latency_ms is None):
         raise InputError("give either an arch (--arch ARCH) or a limit (--latency-ms L)")
+    limits = {"max_macs": max_macs, "max_params": max_params, "max_memory_mb": max_memory_mb}
+    of_search = {"confidence": confidence, "accuracy": accuracy, **limits}
+    if arch is not None and (idle := [name for name, value in of_search.items() if value is not None]):
+        raise InputError(f"{idle[0]} is of a search: give a limit in place of the arch, or leave it out")
     folder = Path(out)
     check_precision(precision, elsewhere=False)
     check_folder(folder)
     opened = open_with_data(Path(supernet), data, family)
     identity, owner = opened.identity, opened.supernet.family
     searched = space or ("compofa" if (identity.recipe or "").rpartition("-")[2] == "compofa" else "ofa")
-    limits = {"max_macs": max_macs, "max_params": max_params, "max_memory_mb": max_memory_mb}
     sources = _sources(cost, owner.name, force)
     if arch is None and isinstance(sources, InputError):
         raise sources

@@ -24,6 +24,7 @@ from compofa.errors import InputError
 from compofa.files import FileBusy
 from compofa.stopping import SIGNALS, deferred
 from hwbench import cli
+from hwbench.argument_types import input_shape
 from hwbench.command_list import EXAMPLES, TASKS
 from hwbench.parser import _AppendOnce, _StoreOnce, _StoreTrue
 from lut.lookup import MissingEntry
@@ -418,7 +419,7 @@ def test_numbers_are_finite_and_in_their_range(kind: Callable[[str], float]) -> 
     assert kind(inside) == float(inside)
 
 
-@pytest.mark.parametrize("text", ["1:1000000000000:1", "4097", "8:5000:8"])
+@pytest.mark.parametrize("text", ["1:1000000000000:1", "8193", "8:9000:8"])
 def test_absurd_resolutions_are_refused_at_once(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         cli.resolutions(text)
@@ -449,12 +450,73 @@ def test_a_flag_excludes_and_is_excluded() -> None:
         parser.parse_args(["--plot", "x.png", "--dry-run"])
 
 
+def test_an_option_without_what_enables_it_is_refused() -> None:
+    parser = cli.Parser()
+    parser.add_argument("--confidence", type=float)
+    parser.add_argument("--re-check", type=int)
+    parser.enables("--confidence", "--re-check")
+    for given in ([], ["--confidence", "0.9"], ["--re-check", "3", "--confidence", "0.9"]):
+        parser.parse_args(given)
+    with pytest.raises(cli.UsageError, match="--re-check has no effect without --confidence"):
+        parser.parse_args(["--re-check", "3"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"), [(cli.name_and_value, "x=1", "x=2"), (input_shape, "x=1x3", "x=2x3")]
+)
+def test_a_name_that_is_given_two_values_is_refused(kind, first, second) -> None:
+    parser = cli.Parser()
+    parser.add_argument("--input", type=kind, action="append", default=[])
+    assert len(parser.parse_args(["--input", first, "--input", first.replace("x", "y", 1)]).input) == 2
+    with pytest.raises(cli.UsageError, match="--input x is given twice"):
+        parser.parse_args(["--input", first, "--input", second])
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "without"),
+    [
+        ("validate", "--measured m.csv --space ofa", "--space has no effect beside --measured"),
+        ("validate", "--measured m.csv --subnets 9", "--subnets has no effect beside --measured"),
+        ("validate", "--measured m.csv --option a=b", "--option has no effect beside --measured"),
+        ("validate", "--measured m.csv --force-target", "--force-target has no effect beside --measured"),
+        ("validate", "--column ms", "--column has no effect without --measured"),
+        ("check", "--golden g --freeze t --junit j", "--junit has no effect beside --freeze"),
+        ("check", "--golden g --update-baseline --measured m", "--measured has no effect beside --update-b"),
+        ("check", "--golden g --name n", "--name has no effect without --freeze"),
+        ("predict", "--model m --subnets s --lut t", "--lut has no effect without --onnx"),
+        ("predict", "--model m --subnets s --batch 2", "--batch has no effect without --onnx"),
+        (
+            "specialize",
+            "--supernet s --out o --latency-ms 2 --tries 3",
+            "--tries has no effect without --conf",
+        ),
+        (
+            "specialize",
+            "--supernet s --out o --arch a --max-macs 3",
+            "--max-macs has no effect beside --arch",
+        ),
+        ("search", "--recheck 3", "--recheck has no effect without --confidence"),
+        ("search", "--latency-ms 3 --top 3", "--top has no effect beside --latency-ms"),
+        ("search", "--workers 3", "--workers has no effect without --measure"),
+        ("evaluate", "--supernet s --out o --seed 3", "--seed has no effect without --sample"),
+        (
+            "train",
+            "--recipe r --out o --dry-run --checkpoint-every 9",
+            "--checkpoint-every has no effect beside",
+        ),
+    ],
+)
+def test_what_would_be_dropped_without_a_word_is_refused(command: str, given: str, without: str) -> None:
+    with pytest.raises(cli.UsageError, match=without):
+        importlib.import_module(f"hwbench.{command}").parser().parse_args(given.split())
+
+
 def test_what_a_command_excludes_is_noticed_when_it_is_given() -> None:
     noted = (_StoreOnce, _AppendOnce, _StoreTrue)
     for command in cli.COMMANDS:
         parser = importlib.import_module(f"hwbench.{command}").parser()
         actions = {action.dest: action for action in parser._actions}
-        for name in chain.from_iterable(parser.exclusive):
+        for name in chain.from_iterable([*parser.exclusive, *parser.dependent]):
             assert isinstance(actions[name], noted), (command, name)
 
 

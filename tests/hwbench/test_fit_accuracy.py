@@ -114,9 +114,12 @@ def test_two_accuracies_of_one_subnet_contradict_each_other(tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--accuracy", "a.csv", "--samples", "10"], "--samples and --model are of latencies"),
+        (["--accuracy", "a.csv", "--samples", "10"], "--samples has no effect beside --accuracy"),
         (["--measured", "m.csv"], "--measured needs --column NAME"),
-        (["--measured", "m.csv", "--column", "ms", "--wanted-error", "1"], "no --wanted-error"),
+        (
+            ["--measured", "m.csv", "--column", "ms", "--wanted-error", "1"],
+            "--wanted-error has no effect beside --measured",
+        ),
         (["--measured", "m.csv", "--accuracy", "a.csv"], "not allowed with"),
         ([], "one of the arguments --measured --accuracy is required"),
     ],

@@ -112,7 +112,7 @@ def test_each_of_several_targets_keeps_its_own(files, capsys) -> None:
         (["--lut", "{bare}", "--confidence", "0.9"], "was never validated, so nobody knows what its device keeps"),
         (["--lut", "{bare}", "--confidence", "0.9"], "run hwbench validate --lut"),
         (["--lut", "{wild}", "--confidence", "0.9"], "promises nothing"),
-        (["--lut", "{a}", "--recheck", "5"], "--recheck is for promises: give --confidence, too"),
+        (["--lut", "{a}", "--recheck", "5"], "--recheck has no effect without --confidence: give that, too"),
         (["--lut", "{a}", "--recheck", "1", "--confidence", "0.9"], "--recheck must be 2 to 40"),
         (["--lut", "{a}", "--recheck", "41", "--confidence", "0.9"], "--recheck must be 2 to 40"),
         (["--cost", "macs", "--confidence", "0.9"], "are of latencies, not of macs"),
@@ -276,4 +276,4 @@ def test_specialize_refuses_a_promise_of_no_limit(tmp_path, files, capsys) -> No
         str(tmp_path / "o"),
     ]
     assert specialize.main(arguments) == 2
-    assert "a confidence is of a limit: give --latency-ms in place of --arch" in capsys.readouterr().err
+    assert "--confidence has no effect beside --arch" in capsys.readouterr().err

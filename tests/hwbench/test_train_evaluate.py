@@ -55,8 +55,11 @@ def test_the_same_in_python_says_nothing(supernet, tmp_path, capfd):
     assert found.archs == tuple(archs) and found.values == kept.values[::-1]
     assert Accuracies.load(tmp_path / "a.jsonl").correct == found.accuracies.correct
     assert all(0 < value < 1 for value in found.values)
+    assert evaluating.evaluate(supernet, [*archs, archs[0]], space="ofa", workers=1).archs == found.archs
     with pytest.raises(InputError, match="does not follow the rule of space compofa"):
         evaluating.evaluate(supernet, archs, space="compofa", workers=1)
+    with pytest.raises(InputError, match="there is no subnet to evaluate"):
+        evaluating.evaluate(supernet, [], workers=1)
     assert capfd.readouterr() == ("", "")
 
 
