@@ -44,11 +44,6 @@ def correct_in(network: nn.Module, x: Tensor, y: Tensor) -> int:
         return int((logits.argmax(1) == y).sum())
 
 
-def count_correct(network: nn.Module, batches: Iterable[Batch]) -> int:
-    """:func:`correct_in`, over batches."""
-    return sum(correct_in(network, x, y) for x, y in batches)
-
-
 class Evaluator:
     """Measures subnets of one supernet. Its memory does not grow with the number of images.
 

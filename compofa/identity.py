@@ -41,15 +41,6 @@ class SupernetIdentity:
     precision: str | None = UNKNOWN
     normalisation: str | None = UNKNOWN
 
-    def differences(self, other: SupernetIdentity) -> list[str]:
-        """What both know and differ in, in words, such as ``family: glyphs, not imagenet-w1.0``."""
-        return differences(self, other)
-
-    @property
-    def class_names_sha256(self) -> str | None:
-        """The short form of the class names that accuracies carry."""
-        return None if self.class_names is None else hash_names(self.class_names)
-
 
 def differences(mine: object, other: object, names: Sequence[str] = ()) -> list[str]:
     """Which fields of two dataclasses differ, in words, where both are known.

@@ -43,14 +43,6 @@ def positive_number(text: str) -> float:
     return number
 
 
-def non_negative_number(text: str) -> float:
-    """A finite number, 0 or above."""
-    number = _finite(text)
-    if number is None or number < 0:
-        raise argparse.ArgumentTypeError(f"{_short(text)} is not a number, 0 or above")
-    return number
-
-
 def fraction(text: str) -> float:
     """A number between 0 and 1, both excluded."""
     number = _finite(text)

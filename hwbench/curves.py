@@ -40,17 +40,15 @@ def draw_curves(path: Path, entries: Sequence[Entry], title: str) -> None:
         entries: of the log.
         title: above all.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     from hwbench.plots import save
 
     steps = [entry for entry in entries if "loss" in entry]
     validated = [entry for entry in entries if "accuracy" in entry]
     rows = 3 if validated else 2
-    figure, axes = pyplot.subplots(rows, 1, sharex=True, figsize=(7, 1 + 2 * rows), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 2 * rows), layout="constrained")
+    axes = figure.subplots(rows, 1, sharex=True)
     figure.suptitle(title, fontsize=10)
     for axis, key, label in zip(axes, ("loss", "lr"), ("loss", "learning rate"), strict=False):
         for stage in dict.fromkeys(entry["stage"] for entry in steps):
@@ -68,7 +66,6 @@ def draw_curves(path: Path, entries: Sequence[Entry], title: str) -> None:
     axes[0].legend(fontsize=7)
     axes[-1].set_xlabel("images read")
     save(figure, path)
-    pyplot.close(figure)
 
 
 class TensorBoard(ClosedAtEnd):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compofa.errors import Unavailable
+from hwbench.extras import need
 
 if TYPE_CHECKING:
     from compofa.spaces.arch import Arch
@@ -54,8 +54,5 @@ def to_frame(rows: Iterable[Mapping[str, Any]]) -> Any:
     Raises:
         Unavailable: pandas is not installed.
     """
-    try:
-        pandas = importlib.import_module("pandas")
-    except ImportError:
-        raise Unavailable("to_frame() needs pandas: pip install hwbench[pandas]") from None
-    return pandas.DataFrame(list(rows))
+    need("pandas", "to_frame()")
+    return importlib.import_module("pandas").DataFrame(list(rows))

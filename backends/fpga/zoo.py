@@ -265,12 +265,6 @@ NETWORKS: dict[str, Callable[[], Layers]] = {
 """The zoo's name -> its layers. The zoo writes 0.36G for efficientnet-b0, its own table 0.78."""
 
 
-def published_gops(name: str) -> float:
-    """Operations in billions, two for each multiply-accumulate, that a zoo name ends with."""
-    size = name.rsplit("_", 1)[1]
-    return float(size[:-1]) / (1000 if size.endswith("M") else 1)
-
-
 @dataclass(frozen=True)
 class Measured:
     """A network's published latency on a board, end to end, one thread."""

@@ -61,16 +61,15 @@ def energy_of(
     counter: Counter,
     *,
     least_s: float = LEAST_S,
-    most_s: float = MOST_S,
     clock: Clock = time.perf_counter,
 ) -> Energy:
-    """The energy of one run, from a loop of `least_s` seconds, or as much longer, up to `most_s`, as the counter's
-    steps ask for.
+    """The energy of one run, from a loop of `least_s` seconds, or as much longer, up to :data:`MOST_S`, as the
+    counter's steps ask for.
 
     Args:
         begin: the work.
         counter: of the device that does it.
-        least_s, most_s: how long.
+        least_s: how long.
         clock: seconds, of the world.
 
     Raises:
@@ -80,7 +79,7 @@ def energy_of(
     looks: list[tuple[float, float]] = []  # when the counter had moved, and to how many millijoules
     pieces, last_mj, began = 0, counter.read_mj(), clock()
     under_way: deque[Pending] = deque()
-    while clock() - began < (least_s if len(looks) > LEAST_STEPS else most_s):
+    while clock() - began < (least_s if len(looks) > LEAST_STEPS else MOST_S):
         while len(under_way) < AHEAD:
             under_way.append(begin(repeats))
             pieces += 1
@@ -96,7 +95,7 @@ def energy_of(
     steps = len(looks) - 1
     if steps < LEAST_STEPS:
         raise RunFailed(
-            f"the energy counter moved {len(looks)} times in {most_s:g} s: too few to tell an energy; measure without "
+            f"the energy counter moved {len(looks)} times in {MOST_S:g} s: too few to tell an energy; measure without "
             "--energy"
         )
     (first_s, first_mj), (last_s, end_mj) = looks[0], looks[-1]

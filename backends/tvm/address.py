@@ -74,7 +74,7 @@ class Address:
             raise InputError(f"no board has the key {self.key!r} at tracker {self.host}:{self.port}; {there}")
         return keys.count(self.key)
 
-    def count_free_boards(self, within_s: float = CONNECT_S) -> int:
+    def count_free_boards(self) -> int:
         """How many boards under the key the tracker would give away at once: one that serves somebody, or has not
         yet noticed that he is gone, is registered but not free.
 
@@ -82,7 +82,7 @@ class Address:
             BackendUnavailable, InputError: as for :meth:`count_boards`; no board under the key is 0.
         """
         return self._ask(
-            Deadline(within_s), lambda summary: int(summary["queue_info"].get(self.key, {}).get("free", 0))
+            Deadline(CONNECT_S), lambda summary: int(summary["queue_info"].get(self.key, {}).get("free", 0))
         )
 
     def _ask(self, deadline: Deadline, read: Callable[[Any], T]) -> T:

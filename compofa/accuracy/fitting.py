@@ -152,14 +152,13 @@ def fit_quickly(
     genotypes: Genotypes,
     accuracy: Floats,
     seed: int = 0,
-    origin: AccuracyOrigin = UNKNOWN,
     standard_error: Floats | None = None,
 ) -> AccuracyPredictor:
     """The last of :data:`compofa.accuracy.candidates.CANDIDATES`, the best on all data that we have, without holding
     anything out: it knows how sure it is, but not how good, and has no intervals. In a twentieth of the time of
     :func:`fit_predictor`, whose arguments and errors these are."""
     data = prepare(family, genotypes, accuracy, standard_error)
-    return _fitted(CANDIDATES[-1], data, genotypes, seed, origin)
+    return _fitted(CANDIDATES[-1], data, genotypes, seed, UNKNOWN)
 
 
 def _fitted(

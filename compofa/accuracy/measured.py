@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
-from compofa.identity import SupernetIdentity, differences
+from compofa.identity import differences
 from compofa.spaces.arch import Arch, check_arch
 from compofa.spaces.family import Family
 from compofa.spaces.layout import Genotypes, encode
@@ -66,15 +66,6 @@ class Header:
     def differences(self, other: Header) -> list[str]:
         """What both know and differ in, in words: their accuracies are not comparable unless it is empty."""
         return differences(self, other)
-
-    def supernet_differences(self, identity: SupernetIdentity) -> list[str]:
-        """In what the supernet that was measured differs from `identity`, in words, where both are known."""
-        measured = SupernetIdentity(self.supernet_sha256, self.family, self.classes or identity.classes)
-        found = differences(measured, identity, ("family", "sha256", "classes"))
-        names, theirs = self.class_names_sha256, identity.class_names_sha256
-        if names and theirs and names != theirs:
-            found.append("the names of its classes")
-        return found
 
 
 @dataclass

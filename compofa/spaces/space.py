@@ -71,12 +71,6 @@ class Space:
         units = range(len(self.shapes))
         return math.prod(self.unit_size(unit) * self.layout.width_count(unit) for unit in units)
 
-    def unit_choices(self, unit: int) -> Iterator[UnitChoice]:
-        """Every way to fill `unit`, by the rule."""
-        for depth, values in self.shapes[unit]:
-            block = list(itertools.product(*values))
-            yield from itertools.product(block, repeat=depth)
-
     @cached_property
     def allowed(self) -> tuple[list[tuple[int, NDArray[np.int16]]], ...]:
         """Of each unit: every number of blocks, with the choices that each of them may be, ascending."""
@@ -116,7 +110,7 @@ class Space:
         return fits
 
     def unit_genotypes(self, unit: int) -> Genotypes:
-        """Every way to fill `unit`, in the order of :meth:`unit_choices`, shape (unit_size, most blocks)."""
+        """Every way to fill `unit`, fewest blocks first, shape (unit_size, most blocks)."""
         parts = []
         for depth, choices in self.allowed[unit]:
             index = np.indices((len(choices),) * depth).reshape(depth, -1)

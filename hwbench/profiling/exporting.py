@@ -6,11 +6,11 @@ import contextlib
 import io
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compofa.errors import InputError, RunFailed, Unavailable
+from compofa.errors import InputError, RunFailed
+from hwbench.extras import need
 
 
 def export(module: Any, example: Sequence[Any], folder: Path) -> Path:
@@ -36,10 +36,7 @@ def export(module: Any, example: Sequence[Any], folder: Path) -> Path:
         raise InputError(
             "a torch module needs an example of what it is called with: profile(module, (tensor,))"
         )
-    if find_spec("onnxscript") is None:
-        raise Unavailable(
-            "torch exports with onnxscript, which is not installed: pip install 'hwbench[networks]'"
-        )
+    need("onnxscript", "exporting a torch module")
     path = folder / f"{type(module).__name__}.onnx"
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

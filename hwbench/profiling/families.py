@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from compofa.errors import RunFailed, Unavailable
+from compofa.errors import RunFailed
+from hwbench.extras import need
 
 OPSET = 17
 SHORT_OF_TORCHVISION = ("nms", "qnms")
@@ -294,11 +294,8 @@ def _named(name: str, changes: dict[str, Any], resolution: int) -> str:
 
 def check_timm() -> None:
     """Raise Unavailable, with the remedy, where timm is not installed; get it ready where it is."""
-    missing = [name for name in ("timm", "torchvision") if find_spec(name) is None]
-    if missing:
-        raise Unavailable(
-            f"{' and '.join(missing)} cannot be imported: pip install 'hwbench[networks]', or give ONNX files"
-        )
+    for name in ("timm", "torchvision"):
+        need(name, "collecting kernels without ONNX files")
     _declare_operators()
 
 

@@ -67,9 +67,9 @@ def _dtype(element: int) -> np.dtype:
     return np.dtype(helper.tensor_dtype_to_np_dtype(element))
 
 
-def agreement(model: ModelFile, changed: ModelFile, feeds: Sequence[Feeds], threads: int = 1) -> str:
+def agreement(model: ModelFile, changed: ModelFile, feeds: Sequence[Feeds]) -> str:
     """How far `changed` is from `model` on `feeds`, in words: of the first output."""
-    one, two = (_first_outputs(some, feeds, threads) for some in (model, changed))
+    one, two = (_first_outputs(some, feeds) for some in (model, changed))
     error = np.sqrt(np.mean((two - one) ** 2) / max(np.mean(one**2), 1e-30))
     said = (
         f"on {len(feeds)} inputs given, its output is {100 * error:.1f} % (root mean square) off that in fp32"
@@ -80,6 +80,6 @@ def agreement(model: ModelFile, changed: ModelFile, feeds: Sequence[Feeds], thre
     return f"{said}, and its largest value is at the same place {100 * same:.1f} times of 100"
 
 
-def _first_outputs(model: ModelFile, feeds: Sequence[Feeds], threads: int) -> np.ndarray:
-    session = open_model(model, threads)
+def _first_outputs(model: ModelFile, feeds: Sequence[Feeds]) -> np.ndarray:
+    session = open_model(model, threads=1)
     return np.stack([next(iter(run(session, given).values())) for given in feeds]).astype(np.float64)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from compofa.errors import Unavailable
 from hwbench import palette
+from hwbench.extras import need
 
 SCRIPTS = ("words.js", "model.js", "chart.js", "panels.js", "app.js")
 AXES = (("latency", "latency"), ("macs", "MACs"), ("params", "parameters"), ("memory", "memory"))
@@ -57,10 +57,9 @@ def render(
 
 
 def _environment() -> Any:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise Unavailable("the report needs Jinja2: pip install 'hwbench[report]'") from error
+    need("jinja2", "the report")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     return Environment(
         loader=PackageLoader("hwbench.reporting", "page"),
         autoescape=True,

@@ -40,23 +40,20 @@ class Moves:
     unit: NDArray[np.intp]
 
 
-def polish(
-    problem: Problem, starts: Evaluated, limits: Floats, rounds: int = ROUNDS
-) -> tuple[Evaluated, Evaluated]:
-    """Improve each start under its own limits, until nothing near it is better.
+def polish(problem: Problem, starts: Evaluated, limits: Floats) -> tuple[Evaluated, Evaluated]:
+    """Improve each start under its own limits, until nothing near it is better, or :data:`ROUNDS` times.
 
     Args:
         problem: what is searched.
         starts: n subnets, each within its limits.
         limits: shape (n, costs).
-        rounds: at most so many.
 
     Returns:
         The improved subnets, in the order of `starts`, and everything that was evaluated on the way.
     """
     best, seen = starts.take(np.arange(len(starts))), [starts]
     active = np.arange(len(starts))
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         better = _round(problem, best.take(active), limits[active], seen)
         rose = better.accuracy > best.accuracy[active]
         active = active[rose]

@@ -23,9 +23,7 @@ FEWEST = 2
 """Of one alone nobody knows how much it scatters."""
 
 
-def pace_now(
-    source: Source, count: int, seed: int, force: bool = False, backend: Backend | None = None
-) -> tuple[float, ...]:
+def pace_now(source: Source, count: int, seed: int, force: bool = False) -> tuple[float, ...]:
     """Measure networks of a source's calibration again: now over then of each.
 
     Args:
@@ -33,7 +31,6 @@ def pace_now(
         count: of networks, spread evenly over the latencies of the calibration.
         seed: of weights and order.
         force: use a calibration that is not to be trusted, too.
-        backend: that measures on the table's target, opened already.
 
     Raises:
         InputError: it is no such table, `count` is below :data:`FEWEST` or above the calibration's, or the networks
@@ -48,11 +45,10 @@ def pace_now(
         raise InputError(
             f"--recheck must be {FEWEST} to {most}, the networks of the calibration, not {count}"
         )
-    if backend is None:
-        table = calibration.table
-        backend = open_backend(table.target, seed)
-        check_target(table.target, backend.target, force=False)
-        backend.use_reference(table.header.host.get("reference"))
+    table = calibration.table
+    backend = open_backend(table.target, seed)
+    check_target(table.target, backend.target, force=False)
+    backend.use_reference(table.header.host.get("reference"))
     found = measure_again(backend, calibration, count, seed)
     scatter_pct = 100 * float(np.std(found, ddof=1) / np.mean(found))
     if scatter_pct > MOST_REPEATABILITY_PCT:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from compofa.checkpoint import CHECKSUM, METADATA, load_supernet, open_supernet, save_supernet
 from compofa.errors import InputError, RunFailed
-from compofa.identity import SupernetIdentity
+from compofa.identity import SupernetIdentity, differences
 from compofa.spaces.arch import extreme
 from compofa.spaces.registry import GLYPHS
 from compofa.supernet import Supernet
@@ -65,7 +65,7 @@ def test_it_says_what_it_is(saved):
     assert identity == SupernetIdentity(
         identity.sha256, "glyphs", 2, ("cat", "dog"), "r", "digits-train", "digits", "f" * 64, "fp32", "plain"
     )
-    assert identity.differences(replace(identity, classes=3, class_names=None)) == ["classes: 2, not 3"]
+    assert differences(identity, replace(identity, classes=3, class_names=None)) == ["classes: 2, not 3"]
 
 
 def test_an_old_file_says_less(saved):

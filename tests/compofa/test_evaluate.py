@@ -9,7 +9,7 @@ from compofa import evaluate
 from compofa.checkpoint import save_supernet
 from compofa.data import ArrayData, load_data
 from compofa.errors import InputError, RunFailed
-from compofa.evaluate import Evaluator, count_correct, make_evaluator
+from compofa.evaluate import Evaluator, correct_in, make_evaluator
 from compofa.opened import open_with_data
 from compofa.parallel_evaluation import Source, correct_counts, shared_counts
 from compofa.recalibration import recalibrate
@@ -49,15 +49,14 @@ def test_recalibration_gives_the_statistics_of_the_batches():
     assert not net[1]._forward_hooks and not net[1]._forward_pre_hooks
 
 
-def test_count_correct_counts():
-    x = torch.eye(5)
-    assert count_correct(nn.Identity(), [(x, torch.tensor([0, 1, 2, 0, 0])), (x, torch.arange(5))]) == 8
+def test_right_ones_are_counted():
+    assert correct_in(nn.Identity(), torch.eye(5), torch.tensor([0, 1, 2, 0, 0])) == 3
 
 
 def test_logits_that_are_not_finite_are_no_answer():
     x = torch.tensor([[1.0, float("nan")]])
     with pytest.raises(RunFailed, match="not finite"):
-        count_correct(nn.Identity(), [(x, torch.tensor([0]))])
+        correct_in(nn.Identity(), x, torch.tensor([0]))
 
 
 @pytest.fixture(scope="module")

@@ -407,7 +407,7 @@ def test_what_is_no_positive_whole_number_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [cli.positive_number, cli.non_negative_number, cli.fraction, cli.seed],
+    [cli.positive_number, cli.fraction, cli.seed],
     ids=lambda kind: kind.__name__,
 )
 def test_numbers_are_finite_and_in_their_range(kind: Callable[[str], float]) -> None:

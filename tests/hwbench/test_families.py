@@ -28,11 +28,11 @@ def test_the_same_seed_draws_the_same_networks() -> None:
 def test_without_timm_the_remedy_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(families, "find_spec", lambda name: None)
+    monkeypatch.setattr("hwbench.extras.find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"hwbench\[networks\]"):
         families.check_timm()
     assert collect.main(["--budget", "5"]) == 3
-    assert "give ONNX files" in capsys.readouterr().err
+    assert "collecting kernels without ONNX files needs timm" in capsys.readouterr().err
 
 
 @needs_timm

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from backends.fpga.layers import total_macs
-from backends.fpga.zoo import NETWORKS, measurements, published_gops
+from backends.fpga.zoo import NETWORKS, measurements
+
+
+def published_gops(name: str) -> float:
+    """Operations in billions, two for each multiply-accumulate, that a zoo name ends with."""
+    size = name.rsplit("_", 1)[1]
+    return float(size[:-1]) / (1000 if size.endswith("M") else 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,7 +7,6 @@ import pytest
 from compofa.accuracy import Accuracies, AccuracyFile, Header, append
 from compofa.errors import InputError
 from compofa.files import FileBusy
-from compofa.identity import SupernetIdentity, hash_names
 from compofa.spaces.layout import layout
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
@@ -184,23 +183,6 @@ def test_two_do_not_write_one_file(tmp_path):
 
 def test_resolutions_are_those_of_the_rows():
     assert Accuracies(HEADER, dict.fromkeys(ARCHS, 1)).resolutions == (16,)
-
-
-def test_whose_accuracies_they_are():
-    names = ("a", "b")
-    mine = SupernetIdentity("0" * 64, "glyphs", 2, names, recipe="x")
-    header = replace(HEADER, classes=2, class_names_sha256=hash_names(names))
-    assert header.supernet_differences(mine) == []
-    assert HEADER.supernet_differences(mine) == []
-    assert header.supernet_differences(replace(mine, class_names=None)) == []
-    (words,) = header.supernet_differences(replace(mine, class_names=("a", "c")))
-    assert "names" in words
-    others = replace(mine, sha256="1" * 64, family="imagenet-w1.0", classes=3, class_names=None)
-    assert [words.split(":")[0] for words in header.supernet_differences(others)] == [
-        "family",
-        "sha256",
-        "classes",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -39,10 +41,15 @@ def test_near_ways_differ_in_one_slot_or_in_depth_alone(searching, space: str) -
                 assert set((near > 0).sum(1)) | {int((mine > 0).sum())} == {2, 3, 4}
 
 
-def test_unit_genotypes_are_the_units_choices() -> None:
+def test_unit_genotypes_are_all_ways_to_fill_it() -> None:
     for name in ("ofa", "compofa", "compofa-elastic"):
         space = get_space(name, GLYPHS)
         rows = space.unit_genotypes(1)
         assert rows.shape == (space.unit_size(1), 4)
         whole = np.hstack([np.zeros((len(rows), 1), np.int16), *[rows] * len(GLYPHS.elastic_units)])
-        assert [arch.units[1] for arch in decode(GLYPHS, whole)] == list(space.unit_choices(1))
+        ways = [
+            way
+            for depth, values in space.shapes[1]
+            for way in itertools.product(itertools.product(*values), repeat=depth)
+        ]
+        assert [arch.units[1] for arch in decode(GLYPHS, whole)] == ways
