@@ -43,6 +43,10 @@ class BlocksFailed(RunFailed):
         self.reasons = dict(reasons)
 
 
+SETTING = (str, int, float, type(None))
+"""The types of what a target's versions and details say."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a number is *of*. Two latencies may be compared or summed only if their targets are equal.
@@ -86,13 +90,27 @@ class Target:
         """
         try:
             target = cls(**fields)
-            return replace(
+            found = replace(
                 target,
                 versions=tuple(sorted(dict(target.versions).items())),
                 details=tuple(sorted(dict(target.details).items())),
             )
         except (TypeError, ValueError) as error:
             raise InputError(f"not a target: {error}") from error
+        texts = [
+            found.backend,
+            found.device,
+            found.precision,
+            *(name for name, _ in (*found.versions, *found.details)),
+        ]
+        counts = (found.batch, found.threads)
+        if not all(isinstance(text, str) for text in texts) or not all(
+            type(n) is int and n >= 0 for n in counts
+        ):
+            raise InputError("not a target: names are texts, and batch and threads whole numbers")
+        if not all(isinstance(value, SETTING) for _, value in (*found.versions, *found.details)):
+            raise InputError("not a target: versions and details are texts or numbers by name")
+        return found
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""

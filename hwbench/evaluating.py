@@ -48,8 +48,14 @@ class Evaluated:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready.
+
+        Raises:
+            InputError: there is no subnet.
+        """
         values, header = self.values, self.accuracies.header
+        if not values:
+            raise InputError("no subnet was evaluated: nothing can be said of none")
         mean = sum(values) / len(values)
         return {
             "subnets": len(values),
@@ -130,8 +136,6 @@ def evaluate(
         header = make_header(opened, precision)
         choose = subnets if callable(subnets) else all_of(subnets)
         archs = tuple(dict.fromkeys(choose(get_space(space, get_family(header.family)))))
-        if not archs:
-            raise InputError("there is no subnet to evaluate")
         together = world.size > 1
         in_int8 = check_precision(precision, together or device != "cpu")
         workers = 1 if in_int8 else workers

@@ -57,7 +57,7 @@ def _coverage(table: Table) -> list[dict[str, Any]]:
     from backends.base import Measurement
     from compofa.spaces.space import get_space
 
-    space = get_space("ofa", table.family)
+    space = get_space("ofa", table.family_as_built)
     found = []
     for resolution in table.resolutions:
         blocks = space.all_blocks((resolution,))

@@ -135,7 +135,8 @@ class Calibration:
         """Within how many per cent of the model's answer the latency of a network lies, that share of the time: the
         conformal quantile of the leave-one-out errors (Vovk et al., Algorithmic Learning in a Random World), the
         largest where there are too few networks for it."""
-        errors = np.sort(np.abs(self.held_out_ms / self.measured_ms - 1))
+        answers = np.maximum(self.held_out_ms, 1e-9 * self.measured_ms)  # below zero it is none
+        errors = np.sort(np.abs(self.measured_ms / answers - 1))
         rank = min(math.ceil((len(errors) + 1) * coverage), len(errors))
         return float(100 * errors[rank - 1])
 

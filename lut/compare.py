@@ -70,9 +70,18 @@ class Comparison:
 
     @cached_property
     def changes(self) -> dict[Block, Change]:
-        """The blocks that both have."""
-        new = self.new.entries
-        return {b: Change(b, m, new[b]) for b, m in self.old.entries.items() if b in new}
+        """The blocks that both have; where they have but one resolution in common, what they cost at that one."""
+        at = self.resolutions[0] if len(self.resolutions) == 1 else None
+        return {block: change for block in self.old.entries if (change := self._change(block, at))}
+
+    def _change(self, block: Block, resolution: int | None) -> Change | None:
+        old, new = (table.entry(block, resolution) for table in (self.old, self.new))
+        return Change(block, old, new) if old and new else None
+
+    @cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """Those that both tables are of, in pixels, ascending."""
+        return tuple(sorted({*self.old.resolutions} & {*self.new.resolutions}))
 
     @property
     def only_old(self) -> int:
@@ -92,12 +101,12 @@ class Comparison:
     @cached_property
     def by_resolution(self) -> dict[int, Spread]:
         """Over those of each resolution that both tables are of."""
-        space = get_space("ofa", self.old.family)
+        space = get_space("ofa", self.old.family_as_built)
         found = {}
-        for resolution in sorted({*self.old.resolutions} & {*self.new.resolutions}):
-            here = [self.changes[b] for b in space.all_blocks((resolution,)) if b in self.changes]
-            if here:
-                found[resolution] = _spread(here)
+        for resolution in self.resolutions:
+            here = [self._change(block, resolution) for block in space.all_blocks((resolution,))]
+            if changes := [change for change in here if change]:
+                found[resolution] = _spread(changes)
         return found
 
     @property

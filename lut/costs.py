@@ -26,7 +26,7 @@ from lut.lookup import Lookup, block_arrays
 
 Floats = NDArray[np.float64]
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int16": 2, "int8": 1, "int4": 0.5}
 """Of a value of each precision."""
 
 
@@ -242,7 +242,13 @@ COUNTED: dict[str, Callable[[Family], CostModel]] = {"macs": macs, "params": par
 
 
 def memory_mb(block: Block, precision: str, batch: int) -> float:
-    """The most that a block holds at once of activations, in MB (10^6 bytes), weights left out."""
+    """The most that a block holds at once of activations, in MB (10^6 bytes), weights left out.
+
+    Raises:
+        InputError: nobody has said how large a value of that precision is.
+    """
+    if precision not in BYTES:
+        raise InputError(f"what memory values of {precision} take is not known; of {', '.join(BYTES)} it is")
     return batch * block.peak_activations * BYTES[precision] / 1e6
 
 

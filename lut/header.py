@@ -109,17 +109,19 @@ def _classes(value: Any) -> int | None:
 def target_differences(recorded: Target, present: Target) -> list[str]:
     """The fields in which two targets differ, as ``threads 1, not 2``; empty if they are equal."""
     old, new = _flat(recorded.to_dict()), _flat(present.to_dict())
-    found = [
-        f"{name} {old.get(name, 'unset')}, not {new.get(name, 'unset')}"
-        for name in dict.fromkeys((*old, *new))
-        if old.get(name) != new.get(name)
-    ]
-    if old.get("timing") != new.get("timing"):
+    differing = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+    found = [f"{key[1]} {old.get(key, 'unset')}, not {new.get(key, 'unset')}" for key in differing]
+    if ("details", "timing") in differing:
         found.append("timed by another method: build the older one anew with build_lut")
     return found
 
 
-def _flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields` with the packages of ``versions`` and the settings of ``details`` as fields of their own."""
-    nested = {**fields.pop("versions"), **fields.pop("details")}
-    return {**fields, **nested}
+def _flat(fields: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """`fields` with the packages of ``versions`` and the settings of ``details`` one by one. A setting may be called
+    as a field is: torch's ``device`` is ``cuda`` on GPUs of any name."""
+    nested = {place: fields.pop(place) for place in ("versions", "details")}
+    return {
+        (place, name): value
+        for place, some in {"target": fields, **nested}.items()
+        for name, value in some.items()
+    }

@@ -47,6 +47,29 @@ def parse_line(text: bytes) -> Any:
     return parse_json(text)
 
 
+def is_more_than_torn(text: bytes) -> bool:
+    """Whether `text`, without a newline, cannot be the beginning of one line of ours: dropping it would lose
+    more than a line that was being written."""
+    if b"\r" in text.removesuffix(b"\r"):
+        return True
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return False
+    return bool(text[end:].strip())
+
+
+def header_start(form: str) -> bytes:
+    """What the first line of a file of that format begins with."""
+    return b'{"format":"' + form.encode() + b'"'
+
+
+def begins_a_header(text: bytes, form: str) -> bool:
+    """Whether `text` is empty, or what a process killed in its first write of a file of that format left."""
+    start = header_start(form)
+    return (text.startswith(start) or start.startswith(text)) and not is_more_than_torn(text)
+
+
 def check_sum(fields: Any) -> None:
     """Take the checksum out of `fields`, if they have one.
 
@@ -70,7 +93,7 @@ def check_measurement(measurement: Measurement) -> None:
     for name, value in m.details:
         if not isinstance(value, str) or name.endswith("_ms"):
             _check_time(value, "a latency" if name.endswith("_ms") else name)
-    if m.latency_ms <= 0:
+    if m.latency_ms < SHORTEST_MS:
         raise InputError(f"a latency must be positive, not {m.latency_ms:g} ms")
     slack = 1e-9 * m.latency_ms
     if not m.low_ms - slack <= m.latency_ms <= m.high_ms + slack:
@@ -91,8 +114,8 @@ def _check_time(value: object, what: str = "a latency") -> None:
         raise InputError(f"{what} must be a finite number{unit}, not {str(value)[:40]}")
 
 
-LONGEST_MS = 1e300
-"""Larger numbers, NaN and integers that no float holds are damage."""
+LONGEST_MS, SHORTEST_MS = 1e300, 1e-12
+"""Larger numbers, NaN and integers that no float holds are damage, and so is what no device does in a cycle."""
 
 
 def entry_fields(block: Block, measurement: Measurement, resolution: int | None = None) -> dict[str, Any]:

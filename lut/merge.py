@@ -26,8 +26,11 @@ def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str
         rule: from :data:`RULES`.
 
     Raises:
-        ValueError: they are of different targets or families, or two have measured one block and `rule` refuses.
+        ValueError: they are of different targets or families, or two have measured one block and `rule` refuses; or
+            there is no such rule.
     """
+    if rule not in RULES:
+        raise InputError(f"there is no rule {rule!r}; there are {', '.join(RULES)}")
     first = tables[0]
     entries: dict[Block, Measurement] = {}
     failures: dict[Block, str] = {}

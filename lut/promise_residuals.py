@@ -54,7 +54,7 @@ class Residuals:
             out = np.arange(len(measured)) % FOLDS == fold
             predicted[out] = laws.predict_unseen(values[~out], measured[~out], values[out])
         passes = [calibration.first_ms, *([calibration.second_ms] if calibration.second_ms else [])]
-        family = calibration.table.family
+        family = calibration.table.family_as_built
         sides = encode(family, calibration.archs)[:, 0].astype(np.intp)
         return cls(family, predicted, np.array(passes).T / predicted[:, None], sides)
 

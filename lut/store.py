@@ -13,7 +13,6 @@ One process writes a file at a time: see :class:`compofa.files.AppendFile`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +23,19 @@ from compofa.errors import InputError
 from compofa.files import AppendFile, ClosedAtEnd, parse_json, read_bounded
 from lut.header import FORMAT, Header
 from lut.kinds import not_a_table
-from lut.lines import CHANGED_ENDS, check_sum, entry_line, failure_line, line_of, parse_entry
+from lut.lines import (
+    CHANGED_ENDS,
+    begins_a_header,
+    check_sum,
+    entry_line,
+    failure_line,
+    header_start,
+    is_more_than_torn,
+    line_of,
+    parse_entry,
+)
 
-HEADER_START = b'{"format":"' + FORMAT.encode() + b'"'
+HEADER_START = header_start(FORMAT)
 LONGEST_HEADER = 1_000_000
 """Bytes that are read to find it."""
 
@@ -133,23 +142,11 @@ def _parse(path: Path, whole: bytes, torn: bytes) -> Contents:
             contents.add(*parse_entry(line))
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-    if _is_more_than_torn(torn):
+    if is_more_than_torn(torn):
         raise InputError(
             f"{path}, line {len(lines) + 2}: it holds more than one line's words; {CHANGED_ENDS}"
         )
     return contents
-
-
-def _is_more_than_torn(text: bytes) -> bool:
-    """Whether `text`, without a newline, cannot be the beginning of one line of ours: dropping it would lose
-    more than a line that was being written."""
-    if b"\r" in text.removesuffix(b"\r"):
-        return True
-    try:
-        _, end = json.JSONDecoder().raw_decode(text.decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return False
-    return bool(text[end:].strip())
 
 
 def _parse_header(path: Path, content: bytes) -> Header:
@@ -211,7 +208,7 @@ class Writer(ClosedAtEnd):
     def _begin(self, header: Header) -> Contents:
         """Read what is there."""
         whole, torn = self._file.content, self._file.torn
-        if not whole and _begins_a_header(torn):
+        if not whole and begins_a_header(torn, FORMAT):
             return Contents(header)
         found = _parse(self.path, whole, torn)
         if differences := found.header.differences(header):
@@ -258,6 +255,8 @@ class Writer(ClosedAtEnd):
             OSError: as :meth:`append`.
             ValueError: as :meth:`append`.
         """
+        if twice := [block for key, block in items if (key, block) in self._contents.exceptions]:
+            raise InputError(f"{self.path} has {twice[0]} of this resolution already")
         self._write(b"".join(entry_line(block, m, resolution) for (resolution, block), m in items.items()))
         for (resolution, block), measurement in items.items():
             self._contents.add(block, resolution, measurement)
@@ -267,8 +266,11 @@ class Writer(ClosedAtEnd):
 
         Raises:
             OSError: as :meth:`append`.
+            ValueError: a block is measured already.
         """
         new = {block: why for block, why in reasons.items() if self.failures.get(block) != why}
+        if measured := [block for block in new if self._contents.is_final(block)]:
+            raise InputError(f"{self.path} has {measured[0]} already")
         self._write(b"".join(failure_line(block, why) for block, why in new.items()))
         for block, why in new.items():
             self._contents.add(block, None, why)
@@ -283,8 +285,3 @@ class Writer(ClosedAtEnd):
         if not self._file.content:
             self._file.remove_below(1)
         self._file.close()
-
-
-def _begins_a_header(text: bytes) -> bool:
-    """Whether `text` is empty, or what a process killed in its first write left."""
-    return (text.startswith(HEADER_START) or HEADER_START.startswith(text)) and not _is_more_than_torn(text)

@@ -60,7 +60,7 @@ def values_of(path: Path, text: str) -> list[tuple[int, Any]]:
         document = parse_json(text)
     except InputError as error:
         lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        if len(lines) < 2:
+        if len(lines) < 2 or not _is_json(lines[0][1]):  # then they are lines of one document
             raise InputError(f"{path}: {error}") from error
         return [(number, _line(path, number, line)) for number, line in lines]
     values = document if isinstance(document, list) else [_with_side(path, document)]
@@ -72,6 +72,14 @@ def _line(path: Path, number: int, line: str) -> Any:
         return parse_json(line)
     except InputError as error:
         raise InputError(f"{path}, line {number}: {error}") from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text)
+    except InputError:
+        return False
+    return True
 
 
 def _with_side(path: Path, value: Any) -> Any:

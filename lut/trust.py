@@ -19,7 +19,7 @@ from lut.table import Table
 NOISY_SHARE = 0.5
 """Of the entries: with more noisy ones the sums are not to be trusted."""
 OTHERS_LOOKED_AT = 100
-"""Files of the folder of tables that are read, newest first."""
+"""Tables of a family that are looked at, newest first."""
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,12 @@ def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
     Raises:
         OSError: the folder is there but cannot be read.
     """
-    candidates = _tables(family)
+    candidates = _tables(family, cpu)
     if not candidates:
         return None
     order = ("unfinished", "noisy", "modelled", "another machine")
     ranked = []
-    for age, (path, table) in enumerate(candidates):
-        found = doubts(table, cpu)
+    for age, (path, _, found) in enumerate(candidates):
         kinds = {doubt.kind for doubt in found}
         ranked.append(([kind in kinds for kind in order], age, path, found))
     _, age, path, found = min(ranked, key=lambda rank: rank[:2])
@@ -172,8 +171,8 @@ def _changed_ns(path: Path) -> int:
         return 0
 
 
-def _tables(family: Family) -> list[tuple[Path, Table]]:
-    """Those of `family` that can be read and hold something, newest first."""
+def _tables(family: Family, cpu: str | None) -> list[tuple[Path, Table, list[Doubt]]]:
+    """Those of `family` that can be read and hold something, newest first, with the doubts about each."""
     folder = tables_folder()
     if not folder.is_dir():
         return []
@@ -185,10 +184,10 @@ def _tables(family: Family) -> list[tuple[Path, Table]]:
             if (header.family, header.classes or family.classes) != (family.name, family.classes):
                 continue
             table = Table.load(path)
+            if table.entries:
+                found.append((path, table, doubts(table, cpu)))
         except (OSError, InputError):  # not a table, or a broken one: whoever names it is told
             continue
-        if table.entries:
-            found.append((path, table))
         if len(found) == OTHERS_LOOKED_AT:
             break
     return found

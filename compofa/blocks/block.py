@@ -166,7 +166,9 @@ class Block:
         """
         try:
             return cls(**fields)
-        except TypeError as error:
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
             raise InputError(f"not a block: {error}") from error
 
     def __str__(self) -> str:

@@ -57,6 +57,8 @@ def open_sources(
         OSError: a file cannot be read.
     """
     if isinstance(given, Mapping):
+        if not given:
+            raise InputError("no cost is given: give a table, or None for the best one here")
         found = {name: open_source(one, family, force) for name, one in given.items()}
     else:
         one = open_source(given, family, force)
@@ -89,6 +91,10 @@ def open_source(given: Given | None, family: Family | None = None, force: bool =
     if isinstance(given, Source):
         return given
     if not isinstance(given, str | Path):
+        if not hasattr(given, "predict"):
+            raise InputError(
+                f"a {type(given).__name__} is no cost: give a table or model, by its path or opened, or several by name"
+            )
         return Source(given)  # type: ignore[arg-type]  # a model of the user's own, see CostModel
     path = Path(given)
     if path.name.endswith(CALIBRATION):

@@ -84,8 +84,10 @@ def covered_resolutions(
             force,
         )
     if told and len(covered) < len(space.family.resolutions):
-        sides = ", ".join(map(str, covered))
-        note(f"{source} covers {sides} px only: subnets of other resolutions are left out")
+        sides = (
+            f"{', '.join(map(str, covered))} px only" if covered else "no resolution of the family in full"
+        )
+        note(f"{source} covers {sides}: subnets of other resolutions are left out")
     return covered
 
 

@@ -85,18 +85,21 @@ def _row(result: SearchResult, subnet: Subnet) -> dict[str, Any]:
     if len(result.sources) > 1:
         from hwbench.searching.run import columns_of
 
-        for name, costs in _of_targets(result).items():
-            row[name] = {target: row.pop(column) for column, target in columns_of(costs).items()}
+        for costs in _of_targets(result):
+            for column, target in columns_of(costs).items():
+                row.setdefault(costs[target].name, {})[target] = row.pop(column)
     return row
 
 
-def _of_targets(result: SearchResult) -> dict[str, Mapping[str, CostModel]]:
-    """What has a latency for each target: what predicts it and, where that was asked for, what is promised."""
-    return {"latency_ms": result.predicting, **({"promised_ms": result.promises} if result.promises else {})}
+def _of_targets(result: SearchResult) -> list[Mapping[str, CostModel]]:
+    """What is told for each target: the costs as predicted and, where that was asked for, as promised."""
+    return [result.predicting, *([result.promises] if result.promises else [])]
 
 
 def _no_costs(result: SearchResult) -> dict[str, None]:
-    return dict.fromkeys(_of_targets(result) if len(result.sources) > 1 else result.columns)
+    if len(result.sources) < 2:
+        return dict.fromkeys(result.columns)
+    return dict.fromkeys(cost.name for costs in _of_targets(result) for cost in costs.values())
 
 
 def write_csv(path: Path, result: SearchResult) -> None:

@@ -39,7 +39,7 @@ class Infeasible(RunFailed):
     """No subnet meets a constraint; the message names the nearest one.
 
     Args:
-        unmet: for each limit that none meets, by its place among those asked for: why.
+        unmet: for each limit within which none was found, by its place among those asked for: why.
     """
 
     def __init__(self, unmet: dict[int, str]) -> None:
@@ -60,7 +60,7 @@ class Found:
             `residual`, and is 0 where every subnet was looked at.
         residual: the most by which any subnet looked at was better than the additive surrogate says.
         evaluations: subnets that the accuracy predictor was asked for.
-        unmet: for each limit that no subnet meets, by its place among those asked for: why.
+        unmet: for each limit within which no subnet was found, by its place among those asked for: why.
     """
 
     best: Evaluated
@@ -88,9 +88,9 @@ def search(problem: Problem, limits: Floats, seed: int = 0) -> Found:
     open_limits = np.arange(len(limits))
     unmet: dict[int, str] = {}
     while True:
-        limits = limits[open_limits]
+        asked = limits[open_limits]
         try:
-            found = _exact(problem, limits) if subnets <= ENUMERABLE else _approximate(problem, limits, seed)
+            found = _exact(problem, asked) if subnets <= ENUMERABLE else _approximate(problem, asked, seed)
             return replace(found, unmet=unmet)
         except Infeasible as error:
             unmet = dict(
@@ -191,7 +191,7 @@ def _approximate(problem: Problem, limits: Floats, seed: int) -> Found:
         surrogate, seen = _learn(problem, sample, limits, scale, rng)
     epsilon = 0.0 if additive_accuracy else programme.EPSILON
     candidates, ceilings = _candidates(problem, surrogate, scale, epsilon)
-    rescored = problem.evaluate(_promising(problem, candidates, surrogate, limits))
+    rescored = problem.evaluate(_promising(problem, candidates, surrogate, limits, seen))
     seen = Evaluated.join([seen, rescored])
     exact = additive_accuracy is not None and len(scale) == 1 and problem.is_additive
     if not exact:
@@ -203,7 +203,7 @@ def _approximate(problem: Problem, limits: Floats, seed: int) -> Found:
     residual = max(float((seen.accuracy - surrogate.predict(seen.genotypes)).max()), 0.0)
     # Who meets a limit is within it for the additive costs, too, but for what these say too much.
     margin = 0.0 if problem.is_additive else problem.overestimate(seen)
-    ceiling = np.array([_ceiling(ceilings, limit) for limit in limits * (1 + margin)])
+    ceiling = np.array([min(_ceiling(ceilings, limit), 1.0) for limit in limits * (1 + margin)])
     accuracy = np.array([float(one.accuracy[0]) for one in best])
     return Found(
         best=Evaluated.join(best) if best else seen.take(np.arange(0)),
@@ -224,7 +224,7 @@ def _learn(
     family = problem.space.family
     first = additive.fit(family, sample.genotypes, sample.accuracy, np.ones(len(sample)))
     candidates, _ = _candidates(problem, first, scale)
-    best = _promising(problem, candidates, first, limits)
+    best = _promising(problem, candidates, first, limits, sample)
     around = problem.mutate(best[rng.integers(len(best), size=SAMPLES)], MUTATION, rng)
     seen = Evaluated.join([sample, problem.evaluate(around)])
     weight = np.repeat([1.0, BEST_WEIGHT], [len(sample), SAMPLES])
@@ -276,12 +276,24 @@ def _weightings(costs: int) -> Floats:
     return np.array(grid, dtype=float) / (WEIGHTINGS - 1)
 
 
-def _promising(problem: Problem, candidates: Genotypes, surrogate: Lookup, limits: Floats) -> Genotypes:
-    """For each limit the candidates within it that the surrogate holds for the best; without limits all."""
+def _promising(
+    problem: Problem, candidates: Genotypes, surrogate: Lookup, limits: Floats, seen: Evaluated
+) -> Genotypes:
+    """For each limit the subnets within it that the surrogate holds for the best; without limits all candidates.
+
+    Those are candidates; where none meets a limit, which several costs or one that is no sum may make tighter than
+    they are, they are among those `seen`.
+
+    Raises:
+        Infeasible: nothing meets some of the limits.
+    """
     if not len(limits):
         return candidates
     accuracy = surrogate.predict(candidates)
     subnets = Evaluated(candidates, problem.costs_of(candidates), accuracy)
+    if not all(subnets.within(limit).any() for limit in limits):
+        subnets = Evaluated.join([subnets, replace(seen, accuracy=surrogate.predict(seen.genotypes))])
+        candidates, accuracy = subnets.genotypes, subnets.accuracy
     chosen = np.zeros(len(candidates), dtype=bool)
     _best_of_each(problem, subnets, limits)
     for limit in limits:

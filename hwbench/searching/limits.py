@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,34 +23,46 @@ Limit = float | Mapping[str, float]
 
 
 def constraints_of(
-    latency_ms: Limit | Sequence[Limit], sources: Mapping[str, Source], counted: Mapping[str, float]
+    latency_ms: Limit | Iterable[Limit], sources: Mapping[str, Source], counted: Mapping[str, float]
 ) -> list[dict[str, float]]:
-    """What each result must meet; limits of counted costs hold for all."""
-    limits = latency_ms if isinstance(latency_ms, Sequence) else [latency_ms]
+    """What each result must meet; limits of counted costs hold for all.
+
+    Raises:
+        InputError: one names no target, or none where there are several, is of what is no latency, or no positive
+            number.
+    """
+    limits = [latency_ms] if isinstance(latency_ms, Mapping | str) else latency_ms
+    limits = list(limits) if isinstance(limits, Iterable) else [limits]
     own = {source.cost.name: name for name, source in sources.items()}
     always = {own.get(cost, cost): limit for cost, limit in counted.items()}
-    found = [{**_limit(limit, list(sources)), **always} for limit in limits]
+    found = [{**_limit(limit, sources), **always} for limit in limits]
     return found or ([always] if always else [])
 
 
-def _limit(limit: Limit, names: Sequence[str]) -> dict[str, float]:
-    """Limits by name.
+def check_positive(name: str, limit: float | None) -> None:
+    """Raise InputError unless a limit is a finite number above 0, or None."""
+    if limit is not None and not (isinstance(limit, Real) and math.isfinite(limit) and limit > 0):
+        raise InputError(f"{name} must be a positive number, not {limit!r}")
 
-    Raises:
-        InputError: one names no target, or none where there are several, or is not positive.
-    """
+
+def _limit(limit: Limit, sources: Mapping[str, Source]) -> dict[str, float]:
+    """Limits by name; errors as :func:`constraints_of`."""
     given = dict(limit) if isinstance(limit, Mapping) else {"": limit}
+    names = list(sources)
     found: dict[str, float] = {}
     for name, value in given.items():
+        if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
+            raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
         if name and name not in names:
             raise InputError(
                 f"--latency-ms {name}={value:g}: there is no target {name!r}, only {', '.join(names)}"
             )
         if not name and len(names) > 1:
             raise InputError(f"--latency-ms {value:g}: say of which target, as in {names[0]}={value:g}")
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
-        found[name or names[0]] = value
+        cost = sources[name or names[0]].cost
+        if not cost.name.endswith("_ms"):
+            raise InputError(f"latency_ms limits latencies, and {name or names[0]} is one of {cost.label}")
+        found[name or names[0]] = float(value)
     return found
 
 

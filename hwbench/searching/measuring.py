@@ -63,7 +63,8 @@ class Proposal:
     Args:
         archs: the subnets, the most promising first.
         expected: see :class:`Rounds`.
-        reach: the best accuracy as predicted within each limit, and what that search may have missed, shape (limits,).
+        reach: the best accuracy as predicted within each limit, and what that search may have missed, shape (limits,);
+            1 where that search found nothing.
     """
 
     archs: list[Arch]
@@ -105,11 +106,19 @@ def measure_best(
         if (stands := proposal.expected < STANDS) or not left:
             break
         known, left = measure(now := proposal.archs[:left]), left - len(now)
-    found = engine.best_among(problem, _measured(problem, known)[0], limits)
-    place = {limit: row for row, limit in enumerate(met)}
-    reach = proposal.reach[[place[i] for i in range(len(limits)) if i not in found.unmet]]
-    missed = np.maximum(reach - found.best.accuracy, 0.0)
-    found = replace(found, may_miss=missed, unmet={**found.unmet, **anywhere.unmet})
+    measured = _measured(problem, known)[0]
+    if not len(measured):
+        raise InputError(
+            f"none of the {len(known.accuracy)} measured subnets is of space {problem.space.name} at the resolutions "
+            "that are searched: measure more"
+        )
+    found = engine.best_among(problem, measured, limits)
+    reach = np.ones(len(limits))  # the most that any subnet can reach
+    reach[met] = proposal.reach
+    answered = [i for i in range(len(limits)) if i not in found.unmet]
+    missed = np.maximum(reach[answered] - found.best.accuracy, 0.0)
+    unmet = {i: anywhere.unmet.get(i, why) for i, why in found.unmet.items()}
+    found = replace(found, may_miss=missed, unmet=unmet)
     return Rounds(known, found, rounds, proposal.expected, stands)
 
 
@@ -151,7 +160,9 @@ def propose(problem: Problem, limits: Floats, known: MeasuredAccuracies, seed: i
     wanted = Wanted.of(limits if len(limits) else frontier_limits(answer.frontier, mine), mine)
     chosen, expected = wanted.choose(replace(pool, accuracy=accuracy), deviation, ROUND)
     archs = decode(problem.space.family, pool.genotypes[chosen])
-    return Proposal(archs, expected, answer.best.accuracy + answer.may_miss)
+    reach = np.ones(len(limits))
+    reach[[i for i in range(len(limits)) if i not in answer.unmet]] = answer.best.accuracy + answer.may_miss
+    return Proposal(archs, expected, reach)
 
 
 def _pool(

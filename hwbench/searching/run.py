@@ -20,7 +20,7 @@ from hwbench.inputs.coverage import LeftOut, common_resolutions, runnable
 from hwbench.inputs.trust import insist, note_differences
 from hwbench.searching import engine
 from hwbench.searching.engine import Found
-from hwbench.searching.limits import Limit, constraints_of, limits_of
+from hwbench.searching.limits import Limit, check_positive, constraints_of, limits_of
 from hwbench.searching.problem import Evaluated, Problem
 from hwbench.subnets import Subnet, to_frame
 from hwbench.telling import note
@@ -143,7 +143,7 @@ def columns_of(costs: Mapping[str, CostModel]) -> dict[str, str]:
 def search(
     costs: Given | Mapping[str, Given] | None = None,
     *,
-    latency_ms: Limit | Sequence[Limit] = (),
+    latency_ms: Limit | Iterable[Limit] = (),
     confidence: float | None = None,
     recheck: int = 0,
     max_macs: float | None = None,
@@ -200,10 +200,18 @@ def search(
         MissingEntry: a table lacks blocks of the space.
         Infeasible: no subnet meets any of the limits; names the nearest.
     """
+    idle = {"supernet": supernet, "measured": measured, "data": data, "workers": workers}
+    if not measure and (named := [name for name, value in idle.items() if value is not None]):
+        raise InputError(f"{named[0]} is of measuring: give measure, too")
+    most = {"max_macs": max_macs, "max_params": max_params}
+    for name, limit in {**most, "max_memory_mb": max_memory_mb}.items():
+        check_positive(name, limit)
     owner = get_family(family) if isinstance(family, str) else family
     sources = open_sources(costs, owner, force)
     first = next(iter(sources.values())).cost
     searched = get_space(space, first.family) if isinstance(space, str) else space
+    if searched.family.name != first.family.name:
+        raise InputError(f"the space is one of {searched.family.name}, the costs are of {first.family.name}")
     left_out: dict[str, LeftOut] = {}
     for name, source in sources.items():
         searched, lost = runnable(searched, source)
@@ -222,7 +230,6 @@ def search(
         check_supernet(accuracies, supernet_sha256, searched.name, force)
     for source in sources.values():
         note_differences(source.cost, accuracies.of)
-    most = {"max_macs": max_macs, "max_params": max_params}
     counted = {name: LIMITABLE[name](searched.family) for name, limit in most.items() if limit}
     constraints = constraints_of(
         latency_ms, sources, {counted[name].name: most[name] or 0.0 for name in counted}

@@ -295,7 +295,7 @@ def write_measured(path: Path, validation: Validation) -> None:
     from lut.subnets_csv import TARGET, subnet_columns, write_csv
 
     calibration = validation.calibration
-    family = calibration.table.family
+    family = calibration.table.family_as_built
     header, cells = subnet_columns(family, encode(family, calibration.archs))
     latency = {f"{validation.origin}_ms": calibration.measured_ms}
     write_csv(path, [*header, TARGET], [[*row, validation.label] for row in cells], latency)

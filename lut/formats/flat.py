@@ -25,6 +25,8 @@ from lut.store import Contents
 from lut.table import Table
 
 Row = dict[str, Any]
+DEFINITION = "family_definition"
+"""The column of what a family of one's own is."""
 FAILED = "failed"
 """Stands for the origin of a block that could not be run."""
 OPTIONAL = {"cycles", "classes", "only_at_resolution"}
@@ -45,7 +47,8 @@ def rows(table: Table) -> list[Row]:
     """Each entry of `table` as a row, and each block that failed: header and target first, then the block, then
     the measurement.
 
-    What a spreadsheet has no cell for (versions, details, host, a measurement's own details) is JSON text.
+    What a spreadsheet has no cell for (versions, details, host, a family of one's own, a block's options, a
+    measurement's own details) is JSON text.
     """
     of_all = _header_row(table.header)
     measured: list[tuple[Block, Measurement, int | None]]
@@ -62,14 +65,14 @@ def _header_row(header: Header) -> Row:
     nested = {name: _json(target.pop(name)) for name in ("versions", "details")}
     host = {"host": _json(fields.pop("host"))}
     resolutions = {"resolutions": " ".join(map(str, fields.pop("resolutions")))}
-    classes = {"classes": fields.get("classes")}
+    definition = fields.get(DEFINITION)
     return (
         {name: fields[name] for name in ("family", "space", "created")}
         | resolutions
         | target
         | nested
         | host
-        | classes
+        | {"classes": fields.get("classes"), DEFINITION: _json(definition) if definition else ""}
     )
 
 
@@ -78,7 +81,8 @@ def _json(value: Any) -> str:
 
 
 def _block_row(block: Block) -> Row:
-    fields = block.to_dict()
+    fields = {"options": {}, **block.to_dict()}
+    fields["options"] = _json(fields.pop("options"))
     channels, height, width = fields.pop("in_shape")
     shape = {"kind": fields.pop("kind"), "in_channels": channels, "in_height": height, "in_width": width}
     return shape | fields | {name: derive(block) for name, derive in DERIVED.items()}
@@ -138,6 +142,8 @@ def _header(row: Mapping[str, Any]) -> Header:
     target = {name: row[name] for name in ("backend", "device", "precision", "batch", "threads")}
     nested = {name: parse_json(row[name]) for name in ("versions", "details")}
     fields = {name: row[name] for name in ("family", "space", "created")}
+    if row.get(DEFINITION):  # older rows have no such column
+        fields[DEFINITION] = parse_json(row[DEFINITION])
     resolutions = row["resolutions"].split()
     return Header.from_dict(
         {"format": "hwbench-table", "schema": 1, **fields, "resolutions": resolutions}
@@ -148,7 +154,8 @@ def _header(row: Mapping[str, Any]) -> Header:
 def _block(row: Mapping[str, Any]) -> Block:
     names = ("kind", "out_channels", "hidden_channels", "kernel", "stride", "se", "act", "shortcut")
     shape = (row["in_channels"], row["in_height"], row["in_width"])
-    block = Block.from_dict({name: row[name] for name in names} | {"in_shape": shape})
+    options = {"options": parse_json(row["options"])} if row.get("options") else {}
+    block = Block.from_dict({name: row[name] for name in names} | {"in_shape": shape} | options)
     check_block(block)
     return block
 

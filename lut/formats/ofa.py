@@ -23,7 +23,6 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.files import parse_json, parse_yaml, read_bounded
-from compofa.spaces.family import Family
+from compofa.spaces.family import LARGEST_RESOLUTION, Family
 from compofa.spaces.registry import FAMILIES, get_family
 from lut.formats.ofa_keys import keys_of
 from lut.header import Header
@@ -67,10 +66,11 @@ def read_ofa(path: Path, family: str | None = None) -> Table:
     """
     files = [_read_file(file) for file in _files(path)]
     owner = _owner(files, family)
-    known = keys_of(owner)
+    built = owner.with_resolutions(_images(owner, files))
+    known = keys_of(built)
     found: dict[Block, dict[int, Measurement]] = {}
     for file in files:
-        here = keys_of(owner, (file.side,)) if file.side in owner.resolutions else known
+        here = keys_of(built, (file.side,)) if file.side in built.resolutions else known
         for key, fields in file.entries.items():
             if key not in known:
                 raise InputError(
@@ -172,16 +172,29 @@ def _side(path: Path, entries: Mapping[Any, Any]) -> int:
     """The resolution that the file's name begins with, or that its entries say; 0 if neither does."""
     if match := re.match(r"\d{1,9}(?!\d)", path.name):
         return int(match[0])
-    images = {m[1] for key in entries if (m := re.match(r"Conv-input:(\d{1,9})x\1x3-", str(key)))}
-    return int(images.pop()) if len(images) == 1 else 0
+    images = _image_sides(entries)
+    return images.pop() if len(images) == 1 else 0
+
+
+def _image_sides(keys: Iterable[Any]) -> set[int]:
+    """Of the images that stems among the entries take."""
+    return {int(m[1]) for key in keys if (m := re.match(r"Conv-input:(\d{1,9})x\1x3-", str(key)))}
+
+
+def _images(owner: Family, files: list[_File]) -> tuple[int, ...]:
+    """The resolutions that the files are of, also where they are none of the family's own."""
+    sides = sorted(_image_sides(key for file in files for key in file.entries))
+    return tuple(side for side in sides if owner.total_stride <= side <= LARGEST_RESOLUTION)
 
 
 def _owner(files: list[_File], family: str | None) -> Family:
     """The family whose blocks the files hold, with the classes that they say; the files are put in order."""
     files.sort(key=lambda file: file.side)
-    for one, other in pairwise(files):
-        if one.side == other.side and one.entries.keys() & other.entries.keys():
-            raise InputError(f"{one.path} and {other.path} are of one resolution: keep one of them")
+    taken: dict[tuple[int, str], Path] = {}
+    for file in files:
+        for key in file.entries:
+            if (other := taken.setdefault((file.side, str(key)), file.path)) != file.path:
+                raise InputError(f"{other} and {file.path} are of one resolution: keep one of them")
     targets = {_target_text(file.about): file.path for file in files if _target_text(file.about)}
     if len(targets) > 1:
         first, second = list(targets.values())[:2]

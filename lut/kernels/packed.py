@@ -23,13 +23,16 @@ def unpacked(path: Path) -> bytes:
     content = read_bounded(path)
     if not content.startswith(GZIP):
         return content
-    engine = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        found = engine.decompress(content, MOST_BYTES)
-    except zlib.error as error:
-        raise InputError(f"{path} is a damaged gzip file: {error}") from error
-    if engine.unconsumed_tail:
-        raise InputError(f"{path} holds more than {MOST_BYTES // 2**20} MiB: no table of kernels does")
-    if not engine.eof:
-        raise InputError(f"{path} is a gzip file that was cut off: copy it anew")
+    found = b""
+    while content.strip(b"\0"):  # what was appended is a gzip file behind the first one
+        engine = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            found += engine.decompress(content, MOST_BYTES - len(found) + 1)
+        except zlib.error as error:
+            raise InputError(f"{path} is a damaged gzip file: {error}") from error
+        if len(found) > MOST_BYTES:
+            raise InputError(f"{path} holds more than {MOST_BYTES // 2**20} MiB: no table of kernels does")
+        if not engine.eof:
+            raise InputError(f"{path} is a gzip file that was cut off: copy it anew")
+        content = engine.unused_data
     return found

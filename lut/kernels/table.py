@@ -7,8 +7,6 @@ on. Each line ends with the checksum of what it says; a torn last line is droppe
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +21,7 @@ from compofa.files import AppendFile, ClosedAtEnd, parse_json
 from lut.header import target_differences
 from lut.kernels.packed import unpacked
 from lut.kinds import kind_of
-from lut.lines import check_measurement, checksum
+from lut.lines import begins_a_header, check_measurement, checksum, line_of
 from lut.paths import default_path
 
 FORMAT = "hwbench-kernels"
@@ -113,7 +111,7 @@ class NetworkEntry:
         """
         name, nodes, kernels = (fields.pop(key, None) for key in ("network", "nodes", "kernels"))
         counts = [nodes, *kernels.values()] if isinstance(kernels, dict) else [None]
-        if not isinstance(name, str) or not all(type(n) is int and 0 < n < MOST_ELEMENTS for n in counts):
+        if not isinstance(name, str) or not all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in counts):
             raise InputError("not a network of a table of kernels")
         return cls(name[:LONGEST_NAME], kernels, nodes, _measurement(fields))
 
@@ -147,14 +145,16 @@ class KernelTable:
         return {kernel.key: kernel for kernel in (*self.unmeasured, *self.failures, *self.entries)}
 
     def add(self, what: Kernel | NetworkEntry, found: Measurement | str | None = None) -> None:
-        """Take a line's word: of a kernel the latest holds."""
+        """Take a line's word: of a kernel the latest holds, and a measurement rather than a failure."""
         if isinstance(what, NetworkEntry):
-            self.networks.append(what)
+            if what.kernels:  # of one that folds to a constant there is nothing to learn
+                self.networks.append(what)
         elif found is None:
             if what not in self.entries and what not in self.failures:
                 self.unmeasured[what] = None
         elif isinstance(found, str):
-            self.failures[what] = found
+            if what not in self.entries:
+                self.failures[what] = found
         else:
             self.failures.pop(what, None)
             self.unmeasured.pop(what, None)
@@ -246,11 +246,6 @@ def _measurement_fields(measurement: Measurement) -> dict[str, Any]:
     return {"origin": measurement.origin, **times, **noisy}
 
 
-def _line(fields: Mapping[str, Any]) -> bytes:
-    text = json.dumps({**fields, "crc32": checksum(fields)}, separators=(",", ":"), allow_nan=False)
-    return text.encode() + b"\n"
-
-
 class Writer(ClosedAtEnd):
     """A table of kernels open for adding to it; a context manager. A new file gets its header with the first line.
 
@@ -274,9 +269,10 @@ class Writer(ClosedAtEnd):
             raise
 
     def _begin(self, header: Header) -> KernelTable:
-        content = self._file.content
-        if not content:
+        content, torn = self._file.content, self._file.torn
+        if not content and begins_a_header(torn, FORMAT):
             return KernelTable(header)
+        content = content or torn  # a whole file without a newline, which must not be written over
         found = _parse(self.path, content, content)
         check_same(found.target, header.target, self.path)
         return found
@@ -301,19 +297,23 @@ class Writer(ClosedAtEnd):
 
         Raises:
             OSError: they could not be written; the file is as it was before.
+            InputError: a measurement is none; nothing was written.
         """
         new = {kernel: m for kernel, m in kernels.items() if kernel not in self.table.entries}
-        failed = {kernel: why for kernel, why in failures.items() if kernel not in self.table.failures}
-        networks, there = list(networks), self.table.by_key
+        known = self.table.entries.keys() | self.table.failures.keys()
+        failed = {kernel: why for kernel, why in failures.items() if kernel not in known}
+        networks, there = [network for network in networks if network.kernels], self.table.by_key
         named = dict.fromkeys(
             k for k in kernels_of_them if k.key not in there and k not in new and k not in failed
         )
-        lines = [_line({"kernel": k.to_dict(), **_measurement_fields(m)}) for k, m in new.items()]
-        lines += [_line({"kernel": k.to_dict(), "failed": why}) for k, why in failed.items()]
-        lines += [_line({"kernel": k.to_dict()}) for k in named]
-        lines += [_line(network.to_dict()) for network in networks]
+        lines = [line_of({"kernel": k.to_dict(), **_measurement_fields(m)}) for k, m in new.items()]
+        lines += [line_of({"kernel": k.to_dict(), "failed": why}) for k, why in failed.items()]
+        lines += [line_of({"kernel": k.to_dict()}) for k in named]
+        lines += [line_of(network.to_dict()) for network in networks]
+        for line in lines:
+            _entry(line)  # what could not be read back would make the whole table unreadable
         if lines:
-            begin = b"" if self._file.content else _line(self.table.header.to_dict())
+            begin = b"" if self._file.content else line_of(self.table.header.to_dict())
             self._file.append(begin + b"".join(lines))
         for some in (new, failed, named):
             for kernel, found in some.items():
@@ -351,9 +351,3 @@ def check_same(recorded: Target, present: Target, path: Path) -> None:
 def default_table(target: Target) -> Path:
     """Where a target's kernels are kept unless a file is named."""
     return default_path(target, "kernels")
-
-
-def digest(table: KernelTable) -> str:
-    """Short hash of what a table holds."""
-    text = json.dumps([sorted(k.key for k in table.entries), [n.to_dict() for n in table.networks]])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

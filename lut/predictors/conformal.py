@@ -114,7 +114,7 @@ class _Difficulty:
         self.forest = RandomForestRegressor(
             100, min_samples_leaf=leaf, max_features=0.5, oob_score=True, random_state=seed, n_jobs=1
         ).fit(_coarse(rows, unseen_ms), capped)
-        self.least = EASIEST * float(np.median(self.forest.oob_prediction_))
+        self.least = max(EASIEST * float(np.median(self.forest.oob_prediction_)), np.finfo(float).tiny)
         self.unseen = np.maximum(self.forest.oob_prediction_, self.least)
 
     def of(self, rows: Rows, predicted_ms: Floats) -> Floats:

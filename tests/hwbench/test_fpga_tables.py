@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import build_lut, validate
 
+from hwbench import tables
 from lut.table import Table
 
 
@@ -51,3 +52,18 @@ def test_sums_overestimate_a_pipeline_and_validate_says_by_how_much(
 def test_a_backend_without_targets_refuses_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_lut.main(["--target", "zcu102-b4096", "--out", str(tmp_path / "t.jsonl")]) == 2
     assert "with backend onnxruntime: --target zcu102-b4096; its options are" in capsys.readouterr().err
+
+
+def test_a_resolution_that_is_none_of_the_familys_goes_through_all_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lut, rows, folder = tmp_path / "t.jsonl", tmp_path / "v.csv", tmp_path / "ofa"
+    assert build_lut.main(["--backend", "fpga", "--resolutions", "48", "--out", str(lut)]) == 0
+    assert validate.main(["--lut", str(lut), "--subnets", "20", "--csv", str(rows)]) == 0
+    assert tables.main(["convert", str(lut), "--out", str(folder)]) == 0
+    capsys.readouterr()
+    assert tables.main(["diff", str(lut), str(folder), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["by_resolution"]) == ["48"]
+    for path in (lut, folder):
+        assert tables.main(["show", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["resolutions"][0]["resolution"] == 48

@@ -23,6 +23,8 @@ from compofa.spaces.making import MAKERS
 from compofa.spaces.registry import get_family
 from compofa.spaces.space import get_space
 from compofa.supernet import Supernet
+from hwbench import tables
+from lut.formats import read_table
 from lut.table import Table
 
 DOCS = Path(__file__).parents[2] / "docs" / "families.md"
@@ -131,10 +133,13 @@ def test_a_family_in_a_file_is_measured_and_its_table_read_without_it(
     lut = tmp_path / "mine.jsonl"
     build = ["--backend", "fpga", "--family", str(mine), "--out", str(lut)]
     assert build_lut.main(build) == 0
+    rows = tmp_path / "mine.csv"
+    assert tables.main(["convert", str(lut), "--out", str(rows)]) == 0
     mine.unlink()
-    registry._own.clear()
-    registry._documents.clear()
-    table = Table.load(lut)
+    for name in (rows, lut):
+        registry._own.clear()
+        registry._documents.clear()
+        table = read_table(name)
     assert table.family.name == "mine" and table.family.classes == 10
     assert table.complete_resolutions(get_space("ofa", table.family)) == (32, 48)
     capsys.readouterr()

@@ -51,6 +51,30 @@ def test_a_change_at_one_resolution_is_seen_there(table: Table) -> None:
     assert found.worst_pct == pytest.approx(20)
 
 
+def test_what_a_shared_block_costs_at_each_resolution_is_compared(table: Table) -> None:
+    shared = next(b for b in table.entries if b.kind == "linear")
+    old = scaled(table, 1.0)
+    dear = scaled(table, 2.0).entries[shared]
+    new = replace(old, exceptions={(SMALL, shared): dear})
+    found = Comparison(old, new)
+    assert (found.by_resolution[SMALL].slower, found.by_resolution[LARGE].slower) == (1, 0)
+    assert found.changes[shared].ratio == 1
+    # Of one resolution in common all that is compared is of that one.
+    here = get_space("ofa", GLYPHS).all_blocks((SMALL,))
+    alone = replace(old, entries={b: m for b, m in old.entries.items() if b in here} | {shared: dear})
+    assert Comparison(alone, new).changes[shared].ratio == 1
+
+
+def test_a_resolution_that_is_none_of_the_familys_is_compared(table: Table) -> None:
+    family = GLYPHS.with_resolutions((48,))
+    blocks = get_space("ofa", family).all_blocks((48,))
+    other = Table(
+        replace(table.header, resolutions=(48,)),
+        dict.fromkeys(blocks, Measurement("measured", 1.0, 0.9, 1.1)),
+    )
+    assert list(Comparison(other, other).by_resolution) == [48]
+
+
 def test_blocks_of_one_table_only_are_counted(table: Table) -> None:
     items = list(scaled(table, 1.0).entries.items())
     found = Comparison(replace(table, entries=dict(items[:-3])), replace(table, entries=dict(items[5:])))

@@ -7,12 +7,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base import Measurement, Target
+from compofa.blocks import KINDS, Block
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from lut.formats.csv_rows import read_csv, write_csv
@@ -68,6 +70,16 @@ def test_nothing_is_lost(write, read, tmp_path: Path) -> None:  # type: ignore[n
     for table in (TABLE, FULL):
         write(table, path)
         assert read(path) == table
+
+
+@FORMATS
+def test_the_options_of_a_block_of_ones_own_kind_are_kept(write, read, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    mine = replace(KINDS["conv"], fields=KINDS["conv"].fields | {"shuffle"})
+    with mock.patch.dict(KINDS, {"mine": mine}):
+        block = Block("mine", (8, 4, 4), 8, options={"shuffle": 2})  # type: ignore[arg-type]
+        table = replace(TABLE, entries={**TABLE.entries, block: ENTRIES[0]})
+        write(table, tmp_path / "t")
+        assert read(tmp_path / "t") == table
 
 
 @given(

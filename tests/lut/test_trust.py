@@ -135,6 +135,9 @@ def test_what_holds_nothing_or_is_no_table_of_the_family_is_passed_over(folder: 
     (folder / "header.jsonl").write_bytes((folder / "good.jsonl").read_bytes().split(b"\n")[0] + b"\n")
     (folder / "notes.jsonl").write_text("mine\n")
     (folder / "empty.jsonl").touch()
+    (folder / "later.jsonl").write_bytes(
+        (folder / "good.jsonl").read_bytes().replace(b'"space":"ofa"', b'"space":"of-tomorrow"', 1)
+    )
     (folder / "broken.jsonl").write_bytes(
         (folder / "good.jsonl").read_bytes().replace(b'"origin"', b'"Origin"', 1)
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.base import Measurement
 from compofa.errors import InputError
 from compofa.files import FileBusy
 from lut.kernels.table import Header, KernelTable, Writer, load
@@ -48,6 +49,59 @@ def test_a_packed_table_is_read_and_damage_to_it_named(tmp_path: Path, table: Ke
     packed.write_bytes(content[:20] + b"\xff" * 20 + content[40:])
     with pytest.raises(InputError, match="damaged gzip"):
         load(packed)
+
+
+def test_a_packed_table_to_which_another_was_added_is_read_whole(tmp_path: Path, table: KernelTable) -> None:
+    path = tmp_path / "k.jsonl"
+    write(path, table)
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    packed = tmp_path / "k.jsonl.gz"
+    packed.write_bytes(gzip.compress(header + lines[0]) + gzip.compress(b"".join(lines[1:])))
+    assert load(packed).entries == load(path).entries
+
+
+@pytest.mark.parametrize("content", ['{"only": "copy"}', "notes", '{"format":"hwbench-table","x'])
+def test_a_file_of_something_else_is_not_written_over(
+    tmp_path: Path, table: KernelTable, content: str
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with pytest.raises(InputError, match="not a table of kernels"):
+        Writer(path, table.header)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", '{"form', '{"format":"hwbench-kernels","schema":1,"cre'])
+def test_a_header_that_a_kill_cut_short_is_begun_anew(
+    tmp_path: Path, table: KernelTable, content: str
+) -> None:
+    path = tmp_path / "k.jsonl"
+    path.write_text(content)
+    write(path, table)
+    assert load(path).entries.keys() == table.entries.keys()
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, table: KernelTable) -> None:
+    path = tmp_path / "k.jsonl"
+    write(path, table)
+    before = path.read_bytes()
+    kernel = next(iter(table.unmeasured))
+    network = table.networks[0]
+    with Writer(path, table.header) as writer:
+        with pytest.raises(InputError, match="positive"):
+            writer.append({kernel: Measurement("measured", 0.0, 0.0, 0.0)}, {})
+        writer.append({}, {}, [replace(network, kernels={}, nodes=0)])  # it folds to a constant
+    assert path.read_bytes() == before
+    assert len(load(path).networks) == len(table.networks)
+
+
+def test_a_measurement_is_kept_where_a_later_run_fails(tmp_path: Path, table: KernelTable) -> None:
+    path = tmp_path / "k.jsonl"
+    write(path, table)
+    kernel = next(iter(table.entries))
+    with Writer(path, table.header) as writer:
+        writer.append({}, {kernel: "out of memory"})
+    assert kernel in load(path).entries and kernel not in load(path).failures
 
 
 def test_only_what_is_new_is_added(tmp_path: Path, table: KernelTable) -> None:
