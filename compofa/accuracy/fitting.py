@@ -113,9 +113,14 @@ def fit_predictor(
             picked are like one another, and better known than those of the space at large.
 
     Raises:
-        InputError: as :func:`prepare`.
+        InputError: as :func:`prepare`, or all accuracies are equal.
     """
     data = prepare(family, genotypes, accuracy, standard_error)
+    if not np.ptp(data.accuracy):
+        raise InputError(
+            f"all {len(data.accuracy)} subnets have an accuracy of {100 * data.accuracy[0]:.4g} %: there is nothing to "
+            "learn (is the supernet trained?)"
+        )
     mine = np.isin(genotypes[:, 0], _indices(family, data.own))
     judges = np.ones(len(data.accuracy), dtype=np.bool_) if judged_by is None else judged_by[mine]
     groups, neighbours = group(data.genotypes)

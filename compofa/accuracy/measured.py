@@ -38,9 +38,10 @@ class Header:
         calibration_images: training images that BN was recalibrated with.
         classes: that were told apart.
         class_names_sha256: of their names in label order (:func:`compofa.identity.hash_names`).
-        precision: that the subnets computed in.
+        precision: that the subnets computed in; files that do not say it, as those of version 0.1.0, are of fp32, since
+            nothing else was measured then.
 
-    The last three are None where the file does not say, as those of version 0.1.0.
+    Classes and their names are None where the file does not say, as those of version 0.1.0.
     """
 
     family: str
@@ -51,12 +52,12 @@ class Header:
     calibration_images: int
     classes: int | None = None
     class_names_sha256: str | None = None
-    precision: str | None = None
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        texts = (self.family, self.supernet, self.supernet_sha256, self.data)
-        optional = (self.class_names_sha256, self.precision)
-        if not all(isinstance(text, str) for text in (*texts, *filter(None, optional))):
+        texts = (self.family, self.supernet, self.supernet_sha256, self.data, self.precision)
+        names = [self.class_names_sha256] if self.class_names_sha256 else []
+        if not all(isinstance(text, str) for text in (*texts, *names)):
             raise InputError("its family, supernet, data, hashes and precision must be texts")
         get_family(self.family)
         for count, least in ((self.images, 1), (self.calibration_images, 0), (self.classes or 1, 1)):

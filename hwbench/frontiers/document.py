@@ -82,8 +82,12 @@ def rows(result: ParetoResult) -> Iterator[dict[str, Any]]:
     subnet is on its space's frontier (1 or 0)."""
     for space in result.spaces:
         best = {str(arch) for arch in space.shown.frontier().archs()}
-        for origin, cloud in (("measured", space.measured), ("predicted", space.predicted)):
-            for point in _points(result, cloud):
+        clouds = {"measured": space.measured, "predicted": space.predicted}
+        for origin, cloud in {**clouds, space.accuracy_is: space.shown}.items():
+            points = {
+                point["arch"]: point for point in _points(result, cloud)
+            }  # what a search found may be a sample's
+            for point in points.values():
                 on_frontier = int(origin == space.accuracy_is and point["arch"] in best)
                 yield {"space": space.name, **point, "accuracy_is": origin, "on_frontier": on_frontier}
 

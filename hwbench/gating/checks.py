@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from hwbench.gating.golden import Entry, Figures, GoldenSet
 from hwbench.gating.models import COVERAGE, MODELS, Answers, answer
 from hwbench.gating.statistics import LEVEL, RESAMPLES, SCORES, Change, Judged, change, draw, holm
 
+FINER = 4
+"""Times finer than the level, divided by the cases, the p of one case is told."""
 DRIFT_LIMIT = 1e-3
 """Largest relative change of any prediction. The golden data never change, so neither does a prediction,
 but for another library's last digits; a tenth of a percent is far above those and far below any noise."""
@@ -241,9 +244,12 @@ def comparisons(state: State, frozen: Frozen) -> Iterator[Comparison]:
         yield Comparison(entry.name, entry.limits, entry.margins, model, before, after)
 
 
-def accuracy(compared: Sequence[Comparison], resamples: int = RESAMPLES) -> list[Finding]:
+def accuracy(compared: Sequence[Comparison], resamples: int | None = None) -> list[Finding]:
     """Each score of each model against the baseline's, with Holm's correction over all of them: it regressed
-    if it became worse by more than the margin, beyond chance, and is worse than the floor."""
+    if it became worse by more than the margin, beyond chance, and is worse than the floor. Of many cases more samples
+    are drawn: the smallest p that so many can give must stay below the level, times the cases."""
+    count = len(compared) * len(SCORES)
+    resamples = resamples or max(RESAMPLES, math.ceil(FINER * count / LEVEL))
     cases = [(c, key, found) for c in compared for key, found in _changes(c, resamples)]
     adjusted = holm([found.p for _, _, found in cases])
     return [_accuracy_finding(*case, p) for case, p in zip(cases, adjusted, strict=True)]

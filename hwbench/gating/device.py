@@ -17,7 +17,7 @@ from compofa.errors import InputError
 from compofa.spaces.layout import encode
 from hwbench.gating import golden as golden_sets
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
-from hwbench.gating.golden import GoldenSet, building_key
+from hwbench.gating.golden import GoldenSet, building_key, check_repeated
 from hwbench.gating.statistics import LEVEL, draw
 from lut.calibration import Calibration
 from lut.model import Floats
@@ -85,9 +85,12 @@ def find_set(path: Path, sets: list[GoldenSet]) -> tuple[GoldenSet, Calibration]
     trouble = ""
     for golden in sets:
         try:
-            return golden, Calibration.load(path, golden.table)
+            found = Calibration.load(path, golden.table)
         except InputError as error:
             trouble = str(error)
+        else:
+            check_repeated(path, found)
+            return golden, found
     if "another table" in trouble:
         trouble = (
             f"{path} belongs to no golden set: copy a set's table, and run validate --lut COPY on the device"

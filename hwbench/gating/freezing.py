@@ -65,7 +65,9 @@ def freeze(folder: Path, table_path: Path, name: str, seed: int) -> Entry:
     if taken := [str(path) for path in files if path.exists()]:
         raise InputError(f"{taken[0]} is there already: delete set {name} first, or choose another --name")
     measured = Table.load(table_path)
-    calibration = _rounded(Calibration.load(calibration_path(table_path), measured))
+    calibration = Calibration.load(calibration_path(table_path), measured)
+    golden.check_repeated(table_path, calibration)
+    calibration = _rounded(calibration)
     halves = [_part(calibration, half) for half in split(calibration.archs, seed)]
     golden.check_halves(*halves)
 
@@ -117,10 +119,10 @@ def default_limits(measured_ms: Floats, predicted_ms: Floats) -> Figures:
     a baseline is made."""
     found = {key: float(score.of(measured_ms, predicted_ms)) for key, score in SCORES.items()}
     return Figures(
-        mape_pct=round(1.1 * found["mape_pct"], 2),
-        bias_pct=round(found["bias_pct"] + 1, 2),
-        within_10_pct=round(found["within_10_pct"] - 2, 1),
-        spearman=round(found["spearman"] - 0.01, 3),
+        mape_pct=min(round(1.1 * found["mape_pct"], 2), 100.0),
+        bias_pct=min(round(found["bias_pct"] + 1, 2), 100.0),
+        within_10_pct=max(round(found["within_10_pct"] - 2, 1), 0.0),
+        spearman=max(round(found["spearman"] - 0.01, 3), -1.0),
     )
 
 

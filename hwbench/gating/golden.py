@@ -157,6 +157,15 @@ def check_name(name: str) -> None:
         raise InputError(f"a golden set cannot be called {name!r}: letters, digits, '.', '_' and '-' only")
 
 
+def check_repeated(path: Path, calibration: Calibration) -> None:
+    """Raise InputError unless each network of a calibration was measured twice: how far two measurements differ is what
+    the gate tells a change from."""
+    if not calibration.second_ms:
+        raise InputError(
+            f"{path}: its networks were measured once each, the gate needs two measurements: run validate on the device"
+        )
+
+
 def file_names(name: str) -> tuple[str, str, str]:
     """The table, the training half and the test half of a set."""
     return f"{name}.jsonl", f"{name}.train.json", f"{name}.test.json"

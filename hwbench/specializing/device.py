@@ -40,8 +40,7 @@ def open_device(model: LatencyModel | None, seed: int, precision: str = "fp32") 
     not here."""
     from backends import registry
     from backends.base import BackendUnavailable, Settings
-    from hwbench.validating.measuring import open_backend
-    from lut.header import target_differences
+    from hwbench.validating.measuring import check_target, open_backend
 
     target = model.target if model else None
     try:
@@ -50,9 +49,8 @@ def open_device(model: LatencyModel | None, seed: int, precision: str = "fp32") 
     except (BackendUnavailable, ValueError) as error:
         note(f"the latency is not measured: {error}")
         return None
-    differences = target_differences(target, backend.target) if target else []
-    if differences:
-        note(f"the table is of another target than this machine: {'; '.join(differences)}")
-    elif model:
+    if model is None:
+        return Device(backend, is_the_tables_target=False)
+    if here := check_target(model.target, backend.target, force=True):
         backend.use_reference(model.table.header.host.get("reference"))
-    return Device(backend, bool(target) and not differences)
+    return Device(backend, here)

@@ -172,7 +172,11 @@ def specialize(
             force=force,
             **limits,
         )
-        picked, taken, kept = take_kept(found, latency_ms or 0.0, take, tries if here else 1)
+        if found.promises and device and not here:
+            note("the promise is the model's alone: nothing can be measured on its target here")
+        # What another machine takes says nothing of what the target keeps.
+        picked, taken, kept = take_kept(found, latency_ms or 0.0, take if here else _nothing, tries)
+        taken = taken or take(picked)
         chosen = said_of(found, latency_ms, picked)
     with replacing_folder(folder) as beside:
         exported = export(beside, opened, picked, precision)
@@ -198,6 +202,10 @@ def specialize(
         )
         (beside / "README.md").write_text(card_text(card), encoding="utf-8")
     return Specialized(folder, card)
+
+
+def _nothing(arch: Arch) -> None:
+    """What a subnet takes on a target that is not here."""
 
 
 def check_folder(path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 
+import numpy as np
 import pytest
 
 import hwbench
@@ -108,6 +109,42 @@ def test_a_cost_of_ones_own_is_searched() -> None:
     theirs = hwbench.search("macs", space="compofa")
     assert [s.arch for s in mine.frontier] == [s.arch for s in theirs.frontier]
     assert mine.frontier[0].costs["twice_m"] == 2 * theirs.frontier[0].costs["macs_m"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"costs": {}}, "no cost is given"),
+        ({"costs": [hwbench.reference_table()]}, "a list is no cost"),
+        ({"latency_ms": "20"}, "'20' is not a latency"),
+        ({"latency_ms": None}, "None is not a latency"),
+        ({"latency_ms": [float("nan")]}, "nan is not a latency"),
+        ({"costs": "macs", "latency_ms": 20}, "latency_ms limits latencies"),
+        ({"max_macs": 0}, "max_macs must be a positive number, not 0"),
+        ({"max_params": -5}, "max_params must be a positive number"),
+        ({"max_memory_mb": float("inf")}, "max_memory_mb must be a positive number"),
+        ({"supernet": "x"}, "supernet is of measuring"),
+        ({"workers": 2}, "workers is of measuring"),
+        (
+            {"space": hwbench.get_space("compofa", hwbench.get_family("imagenet-w1.0"))},
+            "is one of imagenet-w1.0",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_refuses_what_it_would_drop_or_mistake(given, words: str) -> None:
+    with pytest.raises(hwbench.InputError, match=words):
+        hwbench.search(**{"costs": hwbench.reference_table(), "space": "compofa", **given})
+
+
+def test_limits_may_be_any_iterable_and_costs_of_several_kinds_keep_their_names() -> None:
+    table = hwbench.reference_table()
+    wanted = [0.2, 0.3]
+    for limits in (wanted, tuple(wanted), np.array(wanted), (limit for limit in wanted)):
+        assert len(hwbench.search(table, space="compofa", latency_ms=limits).best) == 2
+    found = hwbench.search({"lat": table, "m": "macs"}, space="compofa", latency_ms={"lat": 0.3})
+    row = found.to_dict()["results"][0]
+    assert row["latency_ms"]["lat"] <= 0.3 and row["macs_m"]["m"] == found.best[0].costs["macs_m_m"]
 
 
 def test_errors_are_one_tree() -> None:

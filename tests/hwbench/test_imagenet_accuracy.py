@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -107,7 +108,13 @@ def test_pareto_draws_a_frontier_of_predicted_accuracies(tables, tmp_path, capsy
             assert point["arch"].startswith("r224-")
     assert ofa["hypervolume"] > compofa["hypervolume"]
     assert "accuracy predicted" in " ".join((tmp_path / "p.svg").read_text().split())
-    assert "measured" not in (tmp_path / "p.csv").read_text()
+    rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+    assert {row["accuracy_is"] for row in rows} == {"predicted"}
+    for space in (ofa, compofa):  # every subnet of the frontier is a row, and no subnet is two
+        mine = [row for row in rows if row["space"] == space["space"]]
+        assert len({row["arch"] for row in mine}) == len(mine)
+        there = {row["arch"] for row in mine if row["on_frontier"] == "1"}
+        assert there == {point["arch"] for point in space["frontier"]}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +262,38 @@ def test_a_card_says_what_was_promised(tmp_path, files, capsys) -> None:
     assert promise["tries"][0]["arch"] == card["arch"] and promise["tries"][0]["latency_ms"] is None
     assert card["chosen"]["predicted_latency_ms"] < promise["promised_ms"]
     assert "| promise | within 1." in (out / "README.md").read_text()
+
+
+def test_what_another_machine_takes_promises_nothing_of_the_target(tmp_path, capsys) -> None:
+    """Nor does it say how fast the target is now."""
+    table = Table.load(shipped.reference_table("glyphs"))
+    elsewhere = replace(table.target, device="A slower phone")
+    lut = tmp_path / "phone.jsonl"
+    with store.Writer(lut, replace(table.header, target=elsewhere)) as writer:
+        writer.append((b, slower(m, 3)) for b, m in table.entries.items())
+    there = Calibration.load(calibration_path(shipped.reference_table("glyphs")), table)
+    times = (tuple(3 * ms for ms in passes) for passes in (there.first_ms, there.second_ms))
+    Calibration(Table.load(lut), there.archs, *times).save(calibration_path(lut))
+    out = tmp_path / "out"
+    arguments = [
+        "--supernet",
+        str(shipped.supernet("glyphs", "compofa")),
+        "--lut",
+        str(lut),
+        "--out",
+        str(out),
+    ]
+    assert specialize.main([*arguments, "--latency-ms", "0.6", "--confidence", "0.9", "--json"]) == 0
+    said = capsys.readouterr()
+    card = json.loads(said.out)
+    assert "nothing can be measured on its target here" in said.err
+    assert card["latency"]["measured"] and not card["latency"]["measured"]["is_the_tables_target"]
+    assert card["promise"]["pace"] == 1 and card["promise"]["tries"][0]["latency_ms"] is None
+    assert card["chosen"]["predicted_latency_ms"] < card["promise"]["promised_ms"] <= 0.6
+
+
+def slower(m: Measurement, times: float) -> Measurement:
+    return replace(m, latency_ms=times * m.latency_ms, low_ms=times * m.low_ms, high_ms=times * m.high_ms)
 
 
 def test_specialize_refuses_a_promise_of_no_limit(tmp_path, files, capsys) -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from compofa.blocks import Block
 from compofa.errors import InputError
-from compofa.spaces.layout import Genotypes
+from compofa.spaces.layout import Genotypes, encode
 from hwbench.gating import checks, models
 from hwbench.gating.baseline import Baseline, Frozen
 from hwbench.gating.checks import DRIFT_LIMIT, Comparison, State, _accuracy_finding, drift, judge, present
 from hwbench.gating.findings import CODES, FAIL, PASS, Finding, exit_code
 from hwbench.gating.golden import Figures, GoldenSet
-from hwbench.gating.statistics import Change
+from hwbench.gating.statistics import Change, Judged
 from lut.calibration import Calibration
 from lut.model import Floats
 from lut.table import Table
@@ -87,6 +87,18 @@ def test_a_wrong_factor_is_a_drift_and_a_regression(golden: GoldenSet, wrong) ->
     bias = next(f for f in findings if f.what == "calibrated: bias")
     assert bias.numbers["after"] == pytest.approx(bias.numbers["before"] + 5, abs=2)
     assert f"margin {golden.entry.margins.bias_pct:g})" in bias.advice and "no longer at most" in bias.advice
+
+
+@pytest.mark.parametrize("sets", [1, 12])
+def test_a_model_that_broke_is_red_among_however_many(golden: GoldenSet, sets: int) -> None:
+    """Holm's correction multiplies each p by the number of cases: the smallest that can be told must allow for it."""
+    entry, test = golden.entry, golden.test
+    predicted = golden.training.model.predict(encode(golden.table.family, test.archs))
+    before, after = (Judged(test.measured_ms, factor * predicted) for factor in (1.0, 2.0))
+    broken = Comparison(entry.name, entry.limits, entry.margins, "calibrated", before, after)
+    found = checks.accuracy([broken] * 8 * sets)
+    assert len(found) == 32 * sets
+    assert all(f.verdict == FAIL for f in found if f.what == "calibrated: MAPE")
 
 
 def test_a_change_for_the_better_is_a_drift_only(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compofa.errors import InputError
 from compofa.network import arch_blocks
 from hwbench.gating import device
 from hwbench.gating.findings import FAIL, PASS, SKIP, Finding
@@ -83,6 +84,9 @@ def test_measurements_of_another_table_are_refused(golden: GoldenSet, tmp_path: 
     other = replace(golden.table, header=replace(golden.table.header, created="another day"))
     replace(measured, table=other).save(path)
     with pytest.raises(ValueError, match="belongs to no golden set"):
+        device.find_set(path, [golden])
+    replace(measured, second_ms=()).save(path)
+    with pytest.raises(InputError, match="measured once each"):
         device.find_set(path, [golden])
     path.write_text("{")
     with pytest.raises(ValueError, match="not JSON"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compofa.errors import InputError
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from hwbench import shipped
@@ -97,6 +99,24 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> No
     with pytest.raises(ValueError, match="cannot be called"):
         freezing.freeze(tmp_path / "g", REFERENCE, name, seed=0)
     assert not (tmp_path / "g").exists()
+
+
+def test_what_was_measured_once_makes_no_set(tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_bytes(REFERENCE.read_bytes())
+    whole = Calibration.load(calibration_path(REFERENCE), Table.load(REFERENCE))
+    Calibration(whole.table, whole.archs, whole.first_ms).save(calibration_path(table))
+    with pytest.raises(InputError, match="measured once each"):
+        freezing.freeze(tmp_path / "g", table, "m", seed=0)
+    assert not (tmp_path / "g").exists()
+
+
+@pytest.mark.parametrize("factor", [0.05, 1.0, 5.0])
+def test_default_limits_can_be_read_back(factor: float) -> None:
+    """However wrong the predictions are."""
+    measured = np.linspace(1, 2, 40)
+    found = asdict(freezing.default_limits(measured, factor * measured[::-1]))
+    assert asdict(golden._parse_figures("m", "limits", dict(found))) == found
 
 
 def test_too_few_subnets_are_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -175,6 +175,35 @@ def test_limits_that_can_be_met_are_answered_though_others_cannot(searching, mon
     assert list(found.unmet) == [0, 3] and "within 0.02 ms" in found.unmet[3]
 
 
+def test_limits_that_turn_out_unmet_one_after_the_other_leave_the_rest_in_place(
+    searching, monkeypatch
+) -> None:
+    problem, exact = searching.make_problem(3), engine._exact
+
+    def one_at_a_time(problem: Problem, limits: np.ndarray) -> engine.Found:
+        try:
+            return exact(problem, limits)
+        except Infeasible as error:
+            raise Infeasible(dict(list(error.unmet.items())[:1])) from None
+
+    monkeypatch.setattr(engine, "_exact", one_at_a_time)
+    wanted = limits(problem, 3)
+    found = search(problem, np.vstack([[0.01], wanted[:1], [0.02], wanted[1:2], [0.03], wanted[2:]]))
+    np.testing.assert_array_equal(found.best.accuracy, optimum(problem, wanted))
+    assert list(found.unmet) == [0, 2, 4] and "within 0.03 ms" in found.unmet[4]
+
+
+def test_a_limit_that_a_sampled_subnet_meets_is_met(searching, monkeypatch, not_enumerated) -> None:
+    """The programme's candidates may all miss what several costs allow."""
+    problem = searching.make_problem(3, bend=0.02)
+    (wanted,) = limits(problem, 1)
+    every = problem.evaluate(problem.space.enumerate_genotypes())
+    above = every.take(np.flatnonzero(~every.within(wanted))[:5])
+    monkeypatch.setattr(engine, "_candidates", lambda *_: (above.genotypes, []))
+    found = search(problem, wanted[None])
+    assert not found.unmet and found.best.within(wanted).all() and np.isfinite(found.may_miss).all()
+
+
 # --- blocks that cannot run ---
 
 
