@@ -64,6 +64,10 @@ ENERGY = Option(
 """Of the backends that can keep ``energy_mj`` beside a latency (:func:`backends.measuring.energy.details`)."""
 
 
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""What torch says of it."""
+
+
 class ChainBackend(PairedBackend):
     """Costs of blocks by :mod:`backends.measuring.differencing`, whatever the runtime.
 
@@ -108,7 +112,7 @@ class ChainBackend(PairedBackend):
         return self.device.active()
 
     def _reference_case(self, network: Network) -> Case:
-        return self._sampled(self.device.case(self._ready(network, 0)))
+        return self._sampled(self.device.case(self._made_ready(network, 0)))
 
     @abstractmethod
     def _open_device(self) -> Device:
@@ -126,6 +130,18 @@ class ChainBackend(PairedBackend):
         Raises:
             CannotRun: it cannot be run.
         """
+
+    def _made_ready(self, network: Network, seed: int) -> Run:
+        """:meth:`_ready`; where memory runs out the network fails, not the run."""
+        try:
+            return self._ready(network, seed)
+        except CannotRun:
+            raise
+        except RuntimeError as error:  # torch's, which also holds what other libraries compute with
+            reason = " ".join(str(error).split())
+            if any(text in reason for text in NO_MEMORY):
+                raise CannotRun(f"out of memory: {reason[:200]}") from error
+            raise
 
     def block_latencies(self, blocks: Sequence[Block]) -> list[Measurement]:
         cuts = self._block_cuts(blocks)
@@ -195,7 +211,7 @@ class ChainBackend(PairedBackend):
         runs = []
         with self.progress("making networks ready", len(networks)) as advance:
             for network in networks:
-                runs.append(self._ready(network, self.settings.seed))
+                runs.append(self._made_ready(network, self.settings.seed))
                 advance(1)
         cases = list(map(self.device.case, runs))
         timing, conditions = self._time(cases, self.timings.networks)
@@ -237,7 +253,7 @@ class ChainBackend(PairedBackend):
         with self.progress("making blocks ready", len(plan.networks)) as advance:
             for network in plan.networks:
                 try:
-                    runs[network] = self._ready(network, self.settings.seed)
+                    runs[network] = self._made_ready(network, self.settings.seed)
                 except CannotRun as reason:
                     failed |= dict.fromkeys(plan.of(network), str(reason))
                 advance(1)

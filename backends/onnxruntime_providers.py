@@ -6,6 +6,7 @@ counts only if it says that it runs on the provider asked for, with no node left
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ from backends.chained import CPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device
 from backends.machine.clocks import Run, host_clocks
 from backends.machine.cuda_probe import cuda_device_name, cuda_reason
-from backends.machine.host import cpu_name, package_versions
+from backends.machine.host import check_threads, cpu_name, package_versions
 from backends.measuring import METHOD
 from backends.onnxruntime_cpu import bound_run
+from compofa.errors import InputError
 from compofa.graph import network_to_onnx
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ PACKAGES = (
 """That decide the speed, as far as they are installed."""
 
 
+TF32_SWITCH = "NVIDIA_TF32_OVERRIDE"
+"""The environment's: 0 forbids NVIDIA's libraries TF32."""
+
+
 @dataclass(frozen=True)
 class Provider:
     """An execution provider.
@@ -46,6 +52,7 @@ class Provider:
         on_gpu: it needs an NVIDIA GPU.
         settings: given to it.
         plugin: module of a package that has to be registered first.
+        tf32: it computes fp32 in TF32 unless the environment forbids it (:data:`TF32_SWITCH`).
     """
 
     name: str
@@ -53,6 +60,7 @@ class Provider:
     on_gpu: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     plugin: str = ""
+    tf32: bool = False
 
     @property
     def on_device(self) -> bool:
@@ -68,12 +76,16 @@ PROVIDERS = {
         settings={"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"},
     ),
     "tensorrt": Provider(
-        "TensorrtExecutionProvider", "onnxruntime-gpu tensorrt", settings={"trt_fp16_enable": "0"}
+        "TensorrtExecutionProvider",
+        "onnxruntime-gpu tensorrt",
+        settings={"trt_fp16_enable": "0"},
+        tf32=True,
     ),
     "nv_tensorrt_rtx": Provider(
         "NvTensorRTRTXExecutionProvider",
         "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         plugin="onnxruntime_ep_nv_tensorrt_rtx",
+        tf32=True,
     ),
     "openvino": Provider(
         "OpenVINOExecutionProvider", "onnxruntime-openvino", on_gpu=False, settings={"device_type": "CPU"}
@@ -114,6 +126,8 @@ class ProviderBackend(ChainBackend):
 
         if self.provider.on_gpu and (reason := cuda_reason()):
             raise BackendUnavailable(f"provider {self.provider.name} cannot run: {reason}")
+        if not self.provider.on_gpu:
+            check_threads(self.settings.threads)
         if self.provider.plugin:
             _register(self.provider)
         elif self.provider.name not in onnxruntime.get_available_providers():
@@ -121,6 +135,11 @@ class ProviderBackend(ChainBackend):
             raise BackendUnavailable(
                 f"this onnxruntime has no {self.provider.name}, only {there}; install with: "
                 f"pip install {self.provider.install} (in place of onnxruntime)"
+            )
+        if self.provider.tf32 and self.settings.precision == "fp32" and os.environ.get(TF32_SWITCH) != "0":
+            raise InputError(
+                f"provider {self.provider.name} computes fp32 in TF32, another precision, on GPUs since Ampere, "
+                f"and has no option against it: set {TF32_SWITCH}=0 in the environment, or give --precision fp16"
             )
         # What runs on a GPU, or in threads of a library's own, is waited for: wall time.
         return Device(host_clocks(0))
@@ -152,8 +171,8 @@ class ProviderBackend(ChainBackend):
         model = network_to_onnx(network, batch=self.settings.batch, seed=seed, precision=precision)
         session = open_provider_session(model.SerializeToString(), self.provider, self.settings.threads)
         device = "cuda" if self.provider.on_device else "cpu"
-        run = bound_run(session, seed, device)
         try:
+            run = bound_run(session, seed, device)  # takes memory of the device
             run()
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise CannotRun(_one_line(error)) from error

@@ -9,11 +9,12 @@ small kernels does not wait for the processor that launches them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from types import FunctionType
 from typing import Any
 
-from backends.base import CannotRun, Network, Option, Settings, Target
+from backends.base import BackendUnavailable, CannotRun, Network, Option, Settings, Target
 from backends.chained import CPU_TIMINGS, ENERGY, GPU_TIMINGS, ChainBackend, Timings
 from backends.device import Device
 from backends.machine.clocks import Run, host_clocks
@@ -23,7 +24,6 @@ from compofa.errors import InputError
 MODES = {"cpu": ("eager", "compile"), "cuda": ("graph", "eager", "compile", "compile-graph")}
 """Of each device, the default first."""
 LAYOUTS = ("contiguous", "channels-last")
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 DTYPES = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 TIMINGS = {"cpu": CPU_TIMINGS, "cuda": GPU_TIMINGS}
@@ -68,7 +68,9 @@ class TorchBackend(ChainBackend):
     @property
     def target(self) -> Target:
         kind = self.option("device")
-        details = {"device": kind, "layout": self.option("layout"), "mode": self.mode, **self.method}
+        # Others were compiled together, by code that versions before this one shared among networks.
+        alone = {"compiled": "alone"} if self.mode.startswith("compile") else {}
+        details = {"device": kind, "layout": self.option("layout"), "mode": self.mode, **alone, **self.method}
         return Target(
             backend=self.name,
             device=self.device.name,
@@ -87,17 +89,10 @@ class TorchBackend(ChainBackend):
         return open_gpu(self.settings.precision)
 
     def _ready(self, network: Network, seed: int) -> Run:
-        import torch
-
-        try:
-            run = self._module_run(network, seed)
+        run = self._module_run(network, seed)
+        with _compiling() if self.mode.startswith("compile") else nullcontext():
             run()
-            return self.device.capture(run) if self.mode.endswith("graph") else run
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            if isinstance(error, torch.OutOfMemoryError) or any(text in reason for text in NO_MEMORY):
-                raise CannotRun(f"out of memory: {reason[:200]}") from error
-            raise
+        return self.device.capture(run) if self.mode.endswith("graph") else run
 
     def _module_run(self, network: Network, seed: int) -> Run:
         import torch
@@ -111,13 +106,45 @@ class TorchBackend(ChainBackend):
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn((self.settings.batch, *network[0].in_shape), generator=generator).to(**where)
         if self.mode.startswith("compile"):
-            module = torch.compile(module)
+            module = _compiled(module)
 
         def run() -> object:
             with torch.inference_mode():
                 return module(x)
 
         return run
+
+
+def _compiled(module: Any) -> Any:
+    """`module`, compiled for itself and its sizes alone.
+
+    Dynamo keeps what it compiled by code object. All modules of one class share theirs: from the second size on it
+    would compile for any size, and after eight it would run the rest operator by operator, with no more than a line in
+    a log. So each module is called by code of its own.
+    """
+    import torch
+
+    def call(x: Any) -> Any:
+        return module(x)
+
+    own = FunctionType(call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__)
+    return torch.compile(own, dynamic=False)
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Where networks are compiled: by what torch cannot compile a network fails, without a compiler all do."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).split())
+        if "CxxCompiler" in reason:
+            raise BackendUnavailable(
+                "torch.compile needs a C++ compiler, and there is none: install g++, or name one in CXX"
+            ) from error
+        raise CannotRun(f"torch cannot compile it: {reason[:200]}") from error
 
 
 class TorchCpu(Device):

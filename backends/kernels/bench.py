@@ -8,7 +8,6 @@ own, so that these come from as far as they do in the network; their activations
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from backends.kernels.runtime import Cut, Made, Run, Runtime, Values
 from backends.machine.clocks import Case, Clocks, Reading
 from backends.measuring.pairing import Floats, Paired
 from backends.measuring.reference import Beside
-from backends.measuring.rotation import NETWORK_TIMING, SMALLEST, bounded, copy_spread
+from backends.measuring.rotation import NETWORK_TIMING, SMALLEST, bounded, copy_spread, mean_of_known
 from backends.measuring.summary import summarise
 from backends.measuring.timing import TimingSettings, time_beside
 from compofa.errors import RunFailed
@@ -160,12 +159,9 @@ class KernelBench:
 
     def _summary(self, costs: Floats, paired: Paired, where: slice, timing: TimingSettings) -> Measurement:
         """Of the nodes of one kernel; `costs` has the shape (nodes, rounds)."""
-        # A long run is seldom left in peace: in some rounds only some of the nodes have a clean one.
-        known = np.isfinite(costs)
-        count = known.sum(axis=0)
-        mean = np.where(known, costs, 0.0).sum(axis=0) / np.where(count > 0, count, math.nan)
+        mean = mean_of_known(costs)
         some = Paired(mean[None], paired.left_out[where].mean()[None], paired.forced[:1], paired.pace)
-        spread = copy_spread(costs[:, None]) if known.any(axis=1).all() else 0.0
+        spread = copy_spread(costs[:, None])
         (one,) = summarise(
             mean[None], self.beside.reference_ms, timing, paired=some, spread=spread, seed=self.seed
         )

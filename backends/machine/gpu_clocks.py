@@ -102,6 +102,9 @@ def open_monitor(uuid: str) -> GpuMonitor:
         import pynvml
 
         pynvml.nvmlInit()
-        return GpuMonitor(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid.removeprefix('GPU-')}"))
+        monitor = GpuMonitor(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid.removeprefix('GPU-')}"))
+        monitor.sample()  # virtual GPUs and some others answer some questions only
+        monitor.take()
+        return monitor
     except Exception:  # not installed, no driver, another process's container: NVML has an error for each
         return GpuMonitor()

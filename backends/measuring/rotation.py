@@ -70,10 +70,12 @@ class Bench:
         cases = [self.make_case((block,), self.seed + i) for i, block in enumerate((EMPTY, *filled))]
         timing = time_beside(self.beside.pacer, cases, settings, seed=self.seed)
         ratios = timing.ratios[1:].reshape(copies, len(blocks), -1)
-        costs = np.maximum(ratios - timing.ratios[0], SMALLEST)
+        call = timing.ratios[0]
+        call = np.where(np.isfinite(call), call, np.nanmedian(call))
+        costs = np.maximum(ratios - call, SMALLEST)
         left_out = timing.paired.left_out[1:].reshape(copies, len(blocks)).mean(axis=0)
         found = summarise(
-            costs.mean(axis=0),
+            mean_of_known(costs),
             self.beside.reference_ms,
             settings,
             paired=replace(timing.paired, left_out=left_out),
@@ -104,16 +106,26 @@ def bounded(measurement: Measurement, least_ms: float) -> Measurement:
     return replace(measurement, low_ms=low_ms, noisy=measurement.noisy or low_ms <= least_ms)
 
 
+def mean_of_known(costs: Floats) -> Floats:
+    """The mean over copies, shape (..., rounds), of costs of shape (copies, ..., rounds): a long run is seldom left in
+    peace, so in some rounds only some of the copies have a clean one. NaN in rounds in which none has."""
+    known = np.isfinite(costs)
+    count = known.sum(axis=0)
+    mean: Floats = np.where(known, costs, 0.0).sum(axis=0) / np.where(count > 0, count, np.nan)
+    return mean
+
+
 def copy_spread(costs: Floats) -> float:
     """Standard deviation of the mean over a block's copies, as a fraction, the same for all blocks: that of the
-    typical one.
+    typical one of those of which each copy has a clean run; 0 if there is none.
 
     Args:
         costs: shape (copies, blocks, rounds).
     """
-    if len(costs) < 2:
+    whole = np.isfinite(costs).any(axis=2).all(axis=0)
+    if len(costs) < 2 or not whole.any():
         return 0.0
-    each = np.nanmedian(costs, axis=2)
+    each = np.nanmedian(costs[:, whole], axis=2)
     relative = each.std(axis=0, ddof=1) / np.maximum(np.abs(each.mean(axis=0)), SMALLEST)
     # The median of |normal| is 0.6745 of its standard deviation.
     return float(np.median(relative) / 0.6745 / np.sqrt(len(costs)))

@@ -21,6 +21,7 @@ from backends.onnxruntime_providers import (
     verify,
 )
 from compofa.blocks import Block
+from compofa.errors import InputError
 from compofa.graph import network_to_onnx
 
 BLOCK = Block("mbconv", (8, 6, 6), 8, 24, kernel=3, act="relu", shortcut=True)
@@ -70,6 +71,25 @@ def test_a_gpu_provider_asks_for_a_gpu_first(monkeypatch: pytest.MonkeyPatch) ->
         BackendUnavailable, match="CUDAExecutionProvider cannot run: there is no NVIDIA driver"
     ):
         OnnxRuntimeBackend(settings("cuda"))
+
+
+@pytest.mark.parametrize("short", ["tensorrt", "nv_tensorrt_rtx"])
+def test_fp32_that_would_be_tf32_is_refused(monkeypatch: pytest.MonkeyPatch, short: str) -> None:
+    provider = PROVIDERS[short]
+    monkeypatch.setattr(onnxruntime_providers, "cuda_reason", lambda: None)
+    monkeypatch.setattr(onnxruntime_providers, "_register", lambda provider: None)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [provider.name])
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    with pytest.raises(InputError, match="set NVIDIA_TF32_OVERRIDE=0 in the environment"):
+        ProviderBackend(settings(short))
+    ProviderBackend(settings(short, "fp16"))
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    ProviderBackend(settings(short))
+
+
+def test_more_threads_than_cores_are_refused(on_host: None) -> None:
+    with pytest.raises(InputError, match="5000 threads cannot run at once"):
+        OnnxRuntimeBackend(Settings("fp32", threads=5000, options={"provider": "openvino"}))
 
 
 def test_a_fall_back_is_noticed() -> None:

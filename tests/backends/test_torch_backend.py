@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from backends import torch_backend
-from backends.base import BlocksFailed, CannotRun, Measurement, Settings
+from backends.base import BackendUnavailable, BlocksFailed, CannotRun, Measurement, Settings
 from backends.chained import CPU_TIMINGS, Timings
 from backends.machine.cuda_probe import cuda_reason
 from backends.machine.gpu import Gpu, check_precision
@@ -83,6 +83,38 @@ def test_it_runs_in_each_precision_and_layout(precision: str, layout: str) -> No
 def test_a_compiled_network_computes_the_same() -> None:
     expected, found = (make(mode=mode)._ready((SMALL, SMALL), seed=1)() for mode in ("eager", "compile"))
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_every_network_is_compiled_for_itself() -> None:
+    """Of modules of one class dynamo compiles eight, the later ones for any size, and runs the rest as they are."""
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    backend = make(mode="compile")
+    assert dict(backend.target.details)["compiled"] == "alone"
+    for size in range(4, 16):
+        counters.clear()
+        backend._ready((Block("conv", (4, size, size), 4, kernel=3),), seed=0)
+        assert counters["stats"]["unique_graphs"] == 1, size
+        assert not counters["recompile_limit"] and not counters["graph_break"]
+
+
+def test_without_a_compiler_compiling_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    for reason, kind in (
+        ("InvalidCxxCompiler: No working C++ compiler found", BackendUnavailable),
+        ("bad", CannotRun),
+    ):
+
+        def fail(*given: Any, reason: str = reason) -> None:
+            raise TorchDynamoException(reason)
+
+        backend = make(mode="compile")
+        monkeypatch.setattr(backend, "_module_run", lambda *given: fail)
+        with pytest.raises(kind):
+            backend._ready((SMALL,), seed=0)
 
 
 def test_the_target_says_what_decides_the_speed() -> None:
