@@ -58,6 +58,7 @@ class FpgaBackend(Backend):
 
     @cached_property
     def target(self) -> Target:
+        overlap = self.accelerator.family == "streaming" and self.settings.batch > 1
         return Target(
             backend=self.name,
             device=f"{self.accelerator.device}, modelled",
@@ -66,6 +67,8 @@ class FpgaBackend(Backend):
             threads=self.settings.threads,
             versions=(("fpga-model", MODEL_VERSION),),
             details=(
+                # Version 0.1.0 charged a pipeline for each image as if the one before had left it.
+                *((("images", "overlap"),) if overlap else ()),
                 ("parameters", self.accelerator.digest),
                 ("target", self.option("target")),
             ),
@@ -82,7 +85,7 @@ class FpgaBackend(Backend):
 
     def _modelled(self, chains: Sequence[Sequence[Layer]], call_cycles: int) -> list[Measurement]:
         rounds = math.ceil(self.settings.batch / self.settings.threads)
-        cycles = rounds * chain_cycles(chains, self.accelerator, self.settings.precision) + call_cycles
+        cycles = chain_cycles(chains, self.accelerator, self.settings.precision, rounds) + call_cycles
         return [_measurement(round(total), self.accelerator) for total in cycles.tolist()]
 
 
@@ -91,17 +94,19 @@ def _measurement(cycles: int, accelerator: FpgaTarget) -> Measurement:
     return Measurement(FpgaBackend.origin, latency, latency, latency, cycles=cycles)
 
 
-def chain_cycles(chains: Sequence[Sequence[Layer]], target: FpgaTarget, precision: str) -> Floats:
-    """Cycles of each chain of layers for one image on one core, whole numbers, shape (chains,).
+def chain_cycles(
+    chains: Sequence[Sequence[Layer]], target: FpgaTarget, precision: str, images: int = 1
+) -> Floats:
+    """Cycles of each chain of layers for `images`, one after the other, on one core, whole numbers, shape (chains,).
 
     Raises:
         ValueError: a buffer is too small for some layer, or the array lacks the precision.
     """
     if isinstance(target.array, Streaming):
         array = target.array
-        return np.array([stream_cycles(chain, array) for chain in chains], dtype=np.float64)
+        return np.array([stream_cycles(chain, array, images) for chain in chains], dtype=np.float64)
     placed = [place(chain, target) for chain in chains]
     flat = [layer for chain in placed for layer in chain]
     cycles: Floats = np.ceil(layer_cycles(LayerArrays.of(flat, target), target, precision) - 1e-6)
     owner = np.repeat(np.arange(len(placed)), [len(chain) for chain in placed])
-    return np.bincount(owner, weights=cycles, minlength=len(placed)).astype(np.float64)
+    return images * np.bincount(owner, weights=cycles, minlength=len(placed)).astype(np.float64)

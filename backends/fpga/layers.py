@@ -7,12 +7,11 @@ steps one by one. Layers also describe networks that hwbench cannot build but bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from compofa.blocks import Block
 from compofa.blocks.operations import (
-    INPUT,
     Activation,
     Add,
     Convolution,
@@ -107,23 +106,35 @@ class Layer:
 
 
 def lower(block: Block) -> tuple[Layer, ...]:
-    """The layers of `block`, in order, activations and the shortcut's addition fused into what they follow.
+    """The layers of `block`, in order, an activation and the shortcut's addition fused into what they follow.
 
     Raises:
-        InputError: it has an operation that is not known here.
+        InputError: it has an operation that is not known here, or one that cannot be fused.
     """
     layers: dict[str, Layer] = {}  # by the name of the last operation that each computes
     for operation in block.operations:
-        name, fused = operation.name, operation.inputs[0] if operation.inputs else INPUT
         if isinstance(operation, Flatten):
             continue  # the same values in the same order
-        if isinstance(operation, Activation) and fused in layers:
-            layers[name] = replace(layers.pop(fused), act=FUSED[operation.function])
-        elif isinstance(operation, Add) and fused in layers:
-            layers[name] = replace(layers.pop(fused), add=True)
+        if isinstance(operation, Activation | Add):
+            before, layer = _fused(operation, layers)
+            del layers[before]
         else:
-            layers[name] = _layer(operation)
+            layer = _layer(operation)
+        layers[operation.name] = layer
     return tuple(layers.values())
+
+
+def _fused(operation: Activation | Add, layers: Mapping[str, Layer]) -> tuple[str, Layer]:
+    """Into the latest of the layers that it follows: its name, and what becomes of it."""
+    if name := next((name for name in [*layers][::-1] if name in operation.inputs), None):
+        layer = layers[name]
+        if isinstance(operation, Add) and not layer.add:
+            return name, replace(layer, add=True)
+        if isinstance(operation, Activation) and layer.act == "none" and operation.function in FUSED:
+            return name, replace(layer, act=FUSED[operation.function])
+    if isinstance(operation, Activation) and operation.function not in FUSED:
+        raise InputError(f"the FPGA model has no activation {operation.function} ({operation.name})")
+    raise unknown("the FPGA model", operation)
 
 
 def _layer(operation: Operation) -> Layer:

@@ -65,7 +65,8 @@ def _stage(layer: Layer, pe: int, simd: int) -> Stage:
     return Stage(pe, simd, cycles, math.ceil(cycles * pixels / (height * width)))
 
 
-def stream_cycles(layers: Sequence[Layer], array: Streaming) -> int:
-    """Cycles from the first pixel into `layers` to the last one out."""
+def stream_cycles(layers: Sequence[Layer], array: Streaming, images: int = 1) -> int:
+    """Cycles from the first pixel of `images` into `layers` to the last one out: each image follows the one before it
+    as soon as the slowest layer is done with that."""
     stages = [fold(layer, array) for layer in layers]
-    return max(stage.cycles for stage in stages) + sum(stage.fill_cycles for stage in stages)
+    return images * max(stage.cycles for stage in stages) + sum(stage.fill_cycles for stage in stages)

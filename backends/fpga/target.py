@@ -11,7 +11,7 @@ arXiv:1612.07119.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from backends import description
@@ -21,6 +21,8 @@ from compofa.errors import InputError
 TARGETS = "backends.fpga.targets"
 DATAFLOWS = ("os", "ws", "is")
 PLACES = ("array", "alu", "cpu")
+MOST_CYCLES = 10**12
+"""Of a single cost: an hour at 300 MHz; more is a slip."""
 
 
 def _check_positive(owner: object, *names: str) -> None:
@@ -122,8 +124,8 @@ class Memory:
         )
         if self.burst_efficiency > 1:
             raise InputError(f"burst_efficiency is at most 1, not {self.burst_efficiency:g}")
-        if self.latency_cycles < 0:
-            raise InputError(f"latency_cycles must not be negative, not {self.latency_cycles}")
+        if not 0 <= self.latency_cycles <= MOST_CYCLES:
+            raise InputError(f"latency_cycles must not be negative, nor above {MOST_CYCLES:g}")
 
     @property
     def rate(self) -> float:
@@ -175,9 +177,29 @@ class FpgaTarget:
             raise InputError("efficiency and alu_efficiency are at most 1")
         if min(self.layer_cycles, self.call_cycles, self.cpu_call_cycles) < 0:
             raise InputError("layer_cycles, call_cycles and cpu_call_cycles must not be negative")
+        if max(self.layer_cycles, self.call_cycles, self.cpu_call_cycles) > MOST_CYCLES:
+            raise InputError(f"layer_cycles, call_cycles and cpu_call_cycles are at most {MOST_CYCLES:g}")
         for precision, rate in self.precisions.items():
             if not _bits(precision) or not rate > 0:
                 raise InputError(f"precisions are such as int8 = 1.0, not {precision} = {rate}")
+        if self.family == "streaming":
+            self._check_streaming()
+
+    def _check_streaming(self) -> None:
+        """What a pipeline has no such thing as would tell equal targets apart, and do nothing."""
+        idle = (
+            "efficiency",
+            "alu_efficiency",
+            "layer_cycles",
+            "fuse",
+            "cpu_bytes_per_cycle",
+            "cpu_call_cycles",
+        )
+        defaults = {field.name: field.default for field in fields(self)}
+        if given := [name for name in idle if getattr(self, name) != defaults[name]]:
+            raise InputError(f"a streaming target has no {given[0]}: leave it out")
+        if rates := {name: rate for name, rate in self.precisions.items() if rate != 1}:
+            raise InputError(f"a streaming target takes as long in any precision: give 1.0, not {rates}")
 
     def element_bytes(self, precision: str) -> float:
         """Bytes of one weight or activation.

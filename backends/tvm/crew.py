@@ -63,6 +63,10 @@ class Beat:
         self._say("answered")
 
 
+ABANDONED = -1
+"""In place of a job's number: nobody waits for its result any more."""
+
+
 class Lost(RunFailed):
     """No worker is left that could do what there is to do."""
 
@@ -135,6 +139,9 @@ class Crew:
             else:
                 self.workers = [self._start(trade) for trade in self.trades]
             self.started = True
+        for worker in self.workers:
+            if worker.job is not None:  # of a run that its caller did not see through
+                worker.job = ABANDONED
         waiting = deque(range(len(jobs)))
         deaths: dict[int, int] = {}
         remaining = len(jobs)
@@ -146,6 +153,8 @@ class Crew:
                 kind, content = self._message(worker)
                 if kind == "done":
                     index, worker.job = worker.job, None
+                    if index == ABANDONED:
+                        continue
                     remaining -= 1
                     assert index is not None
                     yield index, content
@@ -208,7 +217,7 @@ class Crew:
         self.workers.remove(worker)
         _end(worker)
         given_up = False
-        if worker.job is not None:
+        if worker.job is not None and worker.job != ABANDONED:
             deaths[worker.job] = deaths.get(worker.job, 0) + 1
             given_up = self.replace and deaths[worker.job] >= ATTEMPTS
             if not given_up:

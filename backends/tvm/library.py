@@ -70,7 +70,17 @@ class Recipe:
             tvm_version(),
             RECIPE,
         ]
+        if self.trials and (database := database_id(self.database)):
+            settings.append(database)
         return hashlib.sha256(json.dumps(settings).encode() + graph).hexdigest()[:32]
+
+
+def database_id(folder: Path) -> str:
+    """What tells a tuning database from any other; empty for those that version 0.1.0 began."""
+    try:
+        return str(json.loads((folder / "target.json").read_text(encoding="utf-8")).get("id", ""))
+    except (OSError, ValueError, AttributeError):  # whoever tunes is told
+        return ""
 
 
 @dataclass(frozen=True)
@@ -236,9 +246,11 @@ def compile_cpp(compiler: str, arguments: Sequence[str], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)
     os.close(handle)
-    done = subprocess.run([compiler, *arguments, "-o", name], capture_output=True, text=True, check=False)
-    if done.returncode:
-        os.unlink(name)
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-        raise RunFailed(f"{compiler} failed: {first}")
-    os.replace(name, path)
+    try:
+        done = subprocess.run([compiler, *arguments, "-o", name], capture_output=True, text=True, check=False)
+        if done.returncode:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+            raise RunFailed(f"{compiler} failed: {first}")
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -30,13 +30,14 @@ def make_builder(recipe: Recipe, device: Device | None, beat: Beat) -> Any:
     from tvm.s_tir.meta_schedule.builder import BuilderResult, PyBuilder
     from tvm.s_tir.transform import RemoveWeightLayoutRewriteBlock
 
-    names = map(str, itertools.count())
+    names, files = map(str, itertools.count()), itertools.count()
+    folder = tempfile.TemporaryDirectory()  # it goes with the builder
 
     def made(module: Any, target: Any) -> Any:
         code = build(RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(module), target=target)
         if device is None:
             return code
-        path = Path(tempfile.mkdtemp()) / "trial.so"
+        path = Path(folder.name) / f"{next(files)}.so"
         code.export_library(str(path), cc=recipe.target.compiler)
         return path
 
@@ -57,6 +58,14 @@ def make_builder(recipe: Recipe, device: Device | None, beat: Beat) -> Any:
     return Builder()
 
 
+def _loaded(device: Device, path: Path) -> tuple[Any, Any]:
+    """What :meth:`Device.load_function` gives; the file is no longer needed then."""
+    try:
+        return device.load_function(path)
+    finally:
+        path.unlink()
+
+
 def make_runner(device: Device | None, beat: Beat) -> Any:
     """A meta-schedule runner; a trial's time is the least of several."""
     import tvm
@@ -67,7 +76,7 @@ def make_runner(device: Device | None, beat: Beat) -> Any:
 
     def seconds(given: Any) -> float:
         built = _BUILT.pop(given.artifact_path)
-        module, cpu = (built, tvm.cpu()) if device is None else device.load_function(built)
+        module, cpu = (built, tvm.cpu()) if device is None else _loaded(device, built)
         shapes = [[int(size) for size in info.shape] for info in given.args_info]
         arguments = [tvm.runtime.tensor(rng.random(shape, dtype=np.float32), cpu) for shape in shapes]
         evaluator = module.time_evaluator("main", cpu, number=1, repeat=REPEATS, min_repeat_ms=int(RUN_MS))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,9 @@ TRIALS_AT_ONCE = 16
 """Built, run and written together."""
 REPEATS = 5
 RUN_MS = 5.0
-MOST_TRIALS = 10**9
 """A trial's time is the least of so many, each of at least so long: whatever else the machine does only adds."""
+MOST_TRIALS = 10**9
+"""Of an operator; more are damage."""
 
 
 def database_folder(target: TvmTarget, threads: int) -> Path:
@@ -58,11 +60,12 @@ def check_database(folder: Path, recipe: Recipe) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is no tuning database of hwbench: it lacks target.json")
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({**wanted, "id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
     content = read_bounded(file)
     with reading(file, "the target of a tuning database"):
         found = parse_json(content)
-        names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+        known = [name for name in {**found, **wanted} if name != "id"]
+        names = [name for name in known if found.get(name) != wanted.get(name)]
     if names:
         differs = ", ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in names)
         raise InputError(f"the tuning database {folder} is of another target: {differs}")

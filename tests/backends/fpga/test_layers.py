@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
 from backends.fpga.layers import Layer, lower, total_macs
-from compofa.blocks import Block
+from compofa.blocks import KINDS, Block
+from compofa.blocks.kinds import Kind
+from compofa.blocks.operations import Listing
+from compofa.errors import InputError
 from compofa.spaces.registry import FAMILIES, get_family
 from compofa.spaces.space import get_space
 
@@ -23,6 +28,39 @@ def test_layers_of_an_mbconv_come_in_order() -> None:
     names = [layer.name for layer in lower(block)]
     assert names == ["expand", "depthwise", "se.pool", "se.reduce", "se.expand", "se.scale", "project"]
     assert lower(block)[-1].add and lower(block)[1].act == "hswish"
+
+
+def listed(block: Block, listing: Listing) -> None:
+    """What the kind is called, letter by letter: c a convolution, h, r and g activations, + the sum with c's input."""
+    first = value = listing.conv("first", listing.input, block.in_shape[0], 3)
+    names = {"h": "hswish", "r": "relu", "g": "gelu"}
+    for i, letter in enumerate(block.kind):
+        if letter == "c":
+            first, value = value, listing.conv(f"c{i}", value, block.in_shape[0], 3)
+        elif letter == "+":
+            value = listing.add(f"add{i}", first, value)
+        else:
+            value = listing.activation(names[letter], value, f"act{i}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fused", "says"),
+    [
+        ("ch", [("none", False), ("hswish", False)], None),
+        ("c+r", [("none", False), ("relu", True)], None),
+        ("hr", None, "does not know the operation Activation"),
+        ("cg", None, "the FPGA model has no activation gelu"),
+        ("c++", None, "does not know the operation Add"),
+    ],
+)
+def test_what_is_fused_is_charged_or_refused(kind: str, fused, says: str | None) -> None:
+    with mock.patch.dict(KINDS, {kind: Kind(listed, frozenset())}):
+        block = Block(kind, (8, 4, 4), 8)
+        if says:
+            with pytest.raises(InputError, match=says):
+                lower(block)
+        else:
+            assert [(layer.act, layer.add) for layer in lower(block)] == fused
 
 
 @pytest.mark.parametrize(

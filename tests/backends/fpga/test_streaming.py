@@ -52,5 +52,7 @@ def test_an_image_takes_the_slowest_stage_and_every_fill() -> None:
     stages = [fold(layer, ARRAY) for layer in chain]
     expected = max(s.cycles for s in stages) + sum(s.fill_cycles for s in stages)
     assert stream_cycles(chain, ARRAY) == expected < sum(s.cycles for s in stages) + expected
+    # Eight images follow one another as soon as the slowest stage is free.
+    assert stream_cycles(chain, ARRAY, 8) == expected + 7 * max(s.cycles for s in stages)
     pool = Layer("pool", (16, 32, 32), 16, 32, valid=True)
     assert fold(pool, ARRAY).fill_cycles == fold(pool, ARRAY).cycles

@@ -80,12 +80,29 @@ def test_boards_have_the_cores_and_clocks_of_their_releases() -> None:
         ({"family": "gpu"}, "family must be one of dpu, systolic, streaming, not 'gpu'"),
         ({"precisions": {"fp32": 1.0}}, "precisions are such as int8"),
         ({"layer_cycles": -1}, "must not be negative"),
+        ({"layer_cycles": 10**400}, "are at most 1e"),
+        ({"memory__latency_cycles": 10**400}, "latency_cycles must not be negative, nor above"),
     ],
 )
 def test_a_wrong_description_says_what_is_wrong(changes: dict[str, Any], says: str) -> None:
     parse_target("t", description())
     with pytest.raises(ValueError, match=says):
         parse_target("t", description(**changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"efficiency": 0.5}, "a streaming target has no efficiency"),
+        ({"layer_cycles": 1000}, "a streaming target has no layer_cycles"),
+        ({"fuse": False}, "a streaming target has no fuse"),
+        ({"precisions": {"int8": 1.0, "int4": 2.0}}, "takes as long in any precision"),
+    ],
+    ids=str,
+)
+def test_what_a_pipeline_has_not_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        replace(load_target("streaming-100k"), **change)
 
 
 def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:

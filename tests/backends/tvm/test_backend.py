@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,11 @@ def test_a_tuning_database_of_another_target_is_refused(tmp_path: Path) -> None:
     host = Recipe(load_target("host"), trials=4, database=folder)
     check_database(folder, host)
     check_database(folder, host)
+    other = replace(host, database=tmp_path / "other")
+    check_database(other.database, other)
+    # What is tuned by one database is not looked up by another; untuned, both are the same.
+    assert host.key(b"graph") != other.key(b"graph")
+    assert replace(host, trials=0).key(b"graph") == replace(other, trials=0).key(b"graph")
     with pytest.raises(ValueError, match=r"is of another target: mcpu .*, not cortex-a53"):
         check_database(folder, Recipe(load_target("cortex-a53"), trials=4, database=folder))
     (folder / "trials.jsonl").write_text('{"operator":"a","trials":16}\n{"operator":"a","trials":8}\n{"opera')

@@ -162,6 +162,17 @@ def test_a_job_that_cannot_be_done_costs_no_other(notes: Path) -> None:
     assert done[1] == "JOB" and len(some.workers) == 1
 
 
+def test_a_run_that_was_not_seen_through_leaves_nothing_to_the_next(notes: Path) -> None:
+    some = crew(notes, "a", "b", replace=False)
+    slow = f"slow {notes.with_suffix('.steps')}"
+    for index, _ in some.run(["quick", slow, slow, slow]):
+        if index == 0:
+            break
+    found = dict(some.run(["new-0", "new-1", "new-2"]))
+    some.close()
+    assert found == {0: "NEW-0", 1: "NEW-1", 2: "NEW-2"}
+
+
 def test_what_a_worker_raises_reaches_the_caller(notes: Path) -> None:
     with pytest.raises(ValueError, match="this cannot be done"):
         list(crew(notes, "a").run(["wrong"]))
