@@ -145,12 +145,14 @@ def guarded(name: str, kind: type[Backend]) -> type[Backend]:
         def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:
             left = set(blocks)
             for batch in _guarded_steps(name, "as_they_come", super().as_they_come, list(blocks)):
-                if not isinstance(batch, Batch) or not {*dict(batch.entries), *batch.failures} <= set(blocks):
+                with guard(name, "as_they_come"):
+                    mine = isinstance(batch, Batch) and _blocks_of(batch) <= set(blocks)
+                if not mine:
                     raise PluginFailed(
                         f"{name}: as_they_come gave no batch of the blocks that were asked for"
                     )
                 _checked(name, len(batch.entries), [measurement for _, measurement in batch.entries])
-                left -= {*dict(batch.entries), *batch.failures}
+                left -= _blocks_of(batch)
                 yield Batch(batch.entries, {block: _line(why) for block, why in batch.failures.items()})
             if left:
                 raise PluginFailed(f"{name}: as_they_come left out {len(left)} of {len(blocks)} blocks")
@@ -189,6 +191,10 @@ def _as_json(name: str, what: str, value: Any) -> Any:
 
 def _line(text: Any) -> str:
     return " ".join(str(text).split())
+
+
+def _blocks_of(batch: Batch) -> set[Block]:
+    return {*dict(batch.entries), *dict(batch.failures)}
 
 
 def _checked(name: str, asked: int, found: Any) -> list[Measurement]:

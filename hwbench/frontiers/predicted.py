@@ -8,6 +8,7 @@ import numpy as np
 
 from compofa.errors import InputError
 from compofa.spaces.layout import Genotypes, encode
+from compofa.spaces.space import ENUMERABLE as LISTABLE
 from compofa.spaces.space import Space
 from hwbench.accuracy_source import AccuracySource
 from hwbench.frontiers.cloud import Cloud
@@ -54,7 +55,9 @@ def predicted_cloud(
         resolutions: in pixels.
         seed: of the random ones.
     """
-    complete = space.count(resolutions) <= ENUMERABLE
+    # By the rule, too, by which they are listed, before what cannot run is left out.
+    listed = space.size() * len(space.family.resolutions)
+    complete = space.count(resolutions) <= ENUMERABLE and listed <= LISTABLE
     if complete:
         at = [i for i, r in enumerate(space.family.resolutions) if r in resolutions]
         every = space.enumerate_genotypes()

@@ -38,9 +38,9 @@ class SpaceResult:
         name: of the space.
         of: what the accuracies are of.
         file: that they come from.
-        measured: subnets with measured accuracy, other than those of the spaces inside this one.
-        predicted: random subnets with predicted accuracy; None if the space is enumerated or there is no
-            predictor.
+        measured: subnets with measured accuracy, those of the spaces inside this one among them.
+        predicted: subnets with predicted accuracy: random ones, or, where none was measured, all of a
+            small space; None if all were measured, or there is no predictor.
         searched: the frontier of predicted accuracies that a search found; None likewise.
         complete: every subnet of the space that can run, at the resolutions of the table, is among `measured`, or among
             `predicted` where none was measured.

@@ -302,6 +302,8 @@ def find_model(
     if isinstance(sources, InputError):
         note(f"no predicted latency: {sources}")
         return None
+    if len(sources) != 1:
+        raise InputError(f"one subnet for one target: give one cost, not {len(sources)}")
     (source,) = sources.values()
     model = source.cost
     if not isinstance(model, LatencyModel):

@@ -164,6 +164,9 @@ def validate(
         InputError: the table is broken, of another target, or covers no resolution of the space.
         BackendUnavailable: its target cannot be measured on here.
     """
+    idle = {"space": space, "options": options, "force_target": force_target}
+    if measured and (named := [name for name, value in idle.items() if value]):
+        raise InputError(f"{named[0]} is of measuring here: leave it out, or measured")
     lut = Path(table) if table else default_table(family)
     opened = read_table(lut)
     if measured:
