@@ -17,6 +17,7 @@ from backends.machine.clocks import Case, Run, host_clocks
 from backends.machine.host import check_threads, cpu_name, package_versions
 from backends.measuring import METHOD
 from backends.measuring.backend import PairedBackend
+from backends.measuring.differencing import held_bytes, working_bytes
 from backends.measuring.rotation import BLOCK_TIMING, NETWORK_TIMING, Bench
 from backends.measuring.timing import TimingSettings
 from backends.onnxruntime_int8 import QUANTIZATION, part_of_network
@@ -138,7 +139,12 @@ class OnnxRuntimeBackend(PairedBackend):
 
     @property
     def _bench(self) -> Bench:
-        return Bench(self._case, self.beside, self.settings.seed)
+        return Bench(self._case, self.beside, self.settings.seed, self._holds)
+
+    def _holds(self, block: Block) -> int:
+        """In fp32, which is the most."""
+        batch, of_fp32 = self.settings.batch, 4
+        return held_bytes((block,), batch, of_fp32) + working_bytes((block,), batch, of_fp32)
 
     def _by_other(
         self, measure: Callable[[Sequence[T]], list[Measurement]], what: Sequence[T]

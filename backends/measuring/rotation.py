@@ -20,6 +20,7 @@ import numpy as np
 
 from backends.base import Measurement, Network
 from backends.machine.clocks import Case
+from backends.measuring.differencing import parts
 from backends.measuring.pairing import Floats
 from backends.measuring.reference import Beside
 from backends.measuring.summary import summarise
@@ -36,6 +37,8 @@ NETWORK_TIMING = TimingSettings(rotation=1, round_ms=16.0)
 """Single runs, one network at a time."""
 
 COPIES = 2
+MAX_BYTES = 2 * 2**30
+"""Of blocks held ready to run at a time."""
 MAX_PARAMS = 40_000_000
 """Parameters held ready to run at a time; a runtime holds each about twice, in four bytes."""
 SMALLEST = 1e-6
@@ -53,19 +56,31 @@ class Bench:
         make_case: of a network of one block or more.
         beside: the reference, on the same device.
         seed: of the weights, the order and the bootstrap.
+        holds: bytes that a block takes while it is ready to run.
     """
 
     make_case: MakeCase
     beside: Beside
     seed: int = 0
+    holds: Callable[[Block], int] = lambda block: 0
 
     def blocks(self, blocks: Sequence[Block], settings: TimingSettings) -> tuple[list[Measurement], float]:
         """What each of `blocks`, a few dozen, adds to a network that holds it, and the seconds spent timing."""
-        if not blocks:
-            return [], 0.0
+        found: list[Measurement] = []
+        timing_s = 0.0
+        for part in parts([COPIES * self.holds(block) for block in blocks], MAX_BYTES):
+            some, seconds = self._rotated(blocks[part], settings)
+            found += some
+            timing_s += seconds
+        return found, timing_s
+
+    def _rotated(self, blocks: Sequence[Block], settings: TimingSettings) -> tuple[list[Measurement], float]:
+        """The same of blocks, at least one, that fit in memory together."""
         rotation = settings.rotation or COPIES * len(blocks)
-        # A rotation of few blocks would find them warm: it is filled up with further copies.
-        copies = max(COPIES, -(-(rotation - 1) // len(blocks)))
+        # A rotation of few blocks would find them warm: it is filled up with further copies. Large ones leave one
+        # another nothing in a cache, and fill the memory.
+        wanted, fit = -(-(rotation - 1) // len(blocks)), MAX_BYTES // max(1, sum(map(self.holds, blocks)))
+        copies = max(COPIES, min(wanted, fit))
         filled = islice(cycle(blocks), copies * len(blocks))
         cases = [self.make_case((block,), self.seed + i) for i, block in enumerate((EMPTY, *filled))]
         timing = time_beside(self.beside.pacer, cases, settings, seed=self.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from backends.measuring import rotation
 from backends.measuring.reference import Beside, Reference
 from backends.measuring.rotation import EMPTY, Bench, copy_spread, mean_of_known
 from backends.measuring.timing import TimingSettings
@@ -25,6 +26,24 @@ def test_however_busy_the_machine_blocks_are_measured(simulated, clean: float) -
         Beside(device.pacer(), Reference(0.2, 0.2, 0.2)),
     )
     found, _ = bench.blocks(BLOCKS, TimingSettings(rotation=24, round_ms=2.0, rounds=7))
+    for block, m in zip(BLOCKS, found, strict=True):
+        assert m.latency_ms == pytest.approx(COST_MS[block] - COST_MS[EMPTY], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("each", "together"), [(0, 49), (rotation.MAX_BYTES // 10, 11), (rotation.MAX_BYTES, 3)]
+)
+def test_no_more_is_held_than_fits(simulated, each: int, together: int) -> None:
+    device, ready = simulated(), []
+
+    def make(network, seed):
+        ready.append(network[0])
+        return device.case(str(network), COST_MS[network[0]])
+
+    bench = Bench(make, Beside(device.pacer(), Reference(0.2, 0.2, 0.2)), holds=lambda block: each)
+    found, timing_s = bench.blocks(BLOCKS, TimingSettings(rotation=48, round_ms=2.0, rounds=3))
+    rotations = "".join("|" if block == EMPTY else "x" for block in ready).split("|")[1:]
+    assert max(len(some) for some in rotations) + 1 == together and timing_s > 0
     for block, m in zip(BLOCKS, found, strict=True):
         assert m.latency_ms == pytest.approx(COST_MS[block] - COST_MS[EMPTY], rel=0.02)
 
