@@ -36,7 +36,7 @@ def informative_batches(
     import numpy as np
 
     from lut.design import next_blocks
-    from lut.gaps import known_entries
+    from lut.table import known_entries
 
     rng = np.random.default_rng(seed)
     blocks = space.all_blocks(resolutions)

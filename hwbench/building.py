@@ -216,7 +216,7 @@ def plan(
 ) -> tuple[Iterator[list[Block]], int]:
     """The batches to measure, and how many blocks these are in all; what `writer` has is not measured again."""
     from backends.base import BATCH_OF_BLOCKS
-    from lut.gaps import known_entries
+    from lut.table import known_entries
 
     wanted = space.all_blocks(resolutions)
     known = known_entries(writer.entries)
@@ -273,7 +273,7 @@ def measure(
 def _kept(path: Path, wanted: Sequence[Block]) -> str:
     """What is in the file, which may be more than the writer knows: Ctrl-C can come while it writes."""
     from lut import store
-    from lut.gaps import known_entries
+    from lut.table import known_entries
 
     there = store.read(path)[1] if path.stat().st_size else {}
     done = len(known_entries(there).keys() & set(wanted))

@@ -11,7 +11,7 @@ from backends.base import Measurement
 from compofa.blocks import Block
 from lut.predictors.block_rows import block_rows
 from lut.predictors.residual import RooflineResidual
-from lut.table import Table
+from lut.table import Table, known_entries
 
 COVERAGE = 0.95
 """Of the interval of a predicted entry: that of a measured one's, too."""
@@ -30,11 +30,6 @@ class Filling:
     entries: dict[Block, Measurement]
     predictor: RooflineResidual
     known: int
-
-
-def known_entries(entries: Mapping[Block, Measurement]) -> dict[Block, Measurement]:
-    """Those that were not predicted."""
-    return {block: m for block, m in entries.items() if m.origin != "predicted"}
 
 
 def predict_missing(entries: Mapping[Block, Measurement], wanted: Iterable[Block], seed: int = 0) -> Filling:

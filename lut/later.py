@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.predictors.base import column_size
+
 Floats = NDArray[np.float64]
 
 STARTS = (0.3, 0.7)
@@ -69,7 +71,7 @@ def fit(launches: Floats, work: Floats, latency_ms: Floats, start: Later | None 
     """
     from scipy.optimize import least_squares
 
-    sizes = _size(launches), _size(work)
+    sizes = column_size(launches), column_size(work)
     problem = _Problem(launches / sizes[0], work / sizes[1], latency_ms)
     begins = [problem.start(share) for share in STARTS] if start is None else [_logs(start, *sizes)]
     found = [
@@ -87,12 +89,6 @@ def fit(launches: Floats, work: Floats, latency_ms: Floats, start: Later | None 
     logs = min(found, key=lambda result: float(result.cost)).x
     count = launches.shape[1]
     return Later(np.exp(logs[:count]) / sizes[0], np.exp(logs[count:-1]) / sizes[1], _power(logs[-1]))
-
-
-def _size(part: Floats) -> Floats:
-    """The largest value of each column, 1 where there is none."""
-    largest: Floats = part.max(axis=0)
-    return np.where(largest > 0, largest, 1.0)
 
 
 def _logs(of: Later, launch_size: Floats, work_size: Floats) -> Floats:

@@ -22,6 +22,7 @@ from compofa.blocks import Block
 from compofa.spaces.layout import Genotypes
 from lut.lookup import Lookup
 from lut.of_table import OfTable
+from lut.robust import HUBER_ROUNDS, huber_weights
 from lut.table import Table
 
 Floats = NDArray[np.float64]
@@ -170,17 +171,12 @@ def fit(values: Floats, measured_ms: Floats, terms: Sequence[str]) -> Floats:
     for _ in range(HUBER_ROUNDS):
         root = np.sqrt(weight)
         solution = np.linalg.lstsq(relative / size * root[:, None], root)[0]
-        error = np.abs(relative / size @ solution - 1)
-        spread = max(1.4826 * float(np.median(error)), 1e-9)
-        weight = np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(error, 1e-12))
+        weight = huber_weights(relative / size @ solution - 1)
     coefficients = np.zeros(len(TERMS))
     coefficients[columns] = solution / size
     return coefficients
 
 
-HUBER_ROUNDS = 5
-HUBER_LIMIT = 1.345
-"""In standard deviations: 95 % efficient when the errors are normal (Huber 1964)."""
 LEAST_SHARE, MOST_SHARE = 0.5, 2.0
 """Of what is predicted, what the blocks' own latencies make up, at least of the typical network and at most of
 any: the other terms correct what was measured, they neither take its place nor cancel it, however well they

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from backends.base import Measurement
 from compofa.blocks import Block
-from lut.table import Table
+from lut.table import Table, known_entries
 
 LEAST_SHARE = 0.8
 """Of a smaller block's latency, that a larger one takes at least. The published tables keep above 0.85 but where tiles
@@ -93,10 +93,6 @@ def _out_of_step(table: Table) -> list[_Odd]:
     return found
 
 
-def _known(entries: Mapping[Block, Measurement]) -> dict[Block, Measurement]:
-    return {block: m for block, m in entries.items() if m.origin != "predicted"}
-
-
 # --- order ---
 
 ORDERED: dict[str, Callable[[Block], tuple[Block, int]]] = {
@@ -112,7 +108,7 @@ ORDERED: dict[str, Callable[[Block], tuple[Block, int]]] = {
 
 def _out_of_order(entries: Mapping[Block, Measurement]) -> list[_Odd]:
     """One block of each pair that is out of order: that which stands in most such pairs."""
-    pairs = list(_pairs_out_of_order(_known(entries)))
+    pairs = list(_pairs_out_of_order(known_entries(entries)))
     found: list[_Odd] = []
     while pairs:
         times: dict[Block, int] = {}
@@ -154,7 +150,7 @@ def _pairs_out_of_order(
 
 
 def _out_of_line(entries: Mapping[Block, Measurement]) -> list[_Odd]:
-    known = _known(entries)
+    known = known_entries(entries)
     if len(known) < MIN_ROWS:
         return []
     latency = np.log([m.latency_ms for m in known.values()])

@@ -22,13 +22,18 @@ from lut import store
 from lut.header import Header
 from lut.lookup import Lookup, MissingEntry
 
-__all__ = ["MissingEntry", "Table", "count_origins", "in_words"]
+__all__ = ["MissingEntry", "Table", "count_origins", "in_words", "known_entries"]
 
 
 def count_origins(measurements: Iterable[Measurement]) -> dict[str, int]:
     """How many are ``measured``, ``modelled`` and ``predicted``; those that there are, in that order."""
     found = Counter(m.origin for m in measurements)
     return {origin: found[origin] for origin in Measurement.ORIGINS if found[origin]}
+
+
+def known_entries(entries: Mapping[Block, Measurement]) -> dict[Block, Measurement]:
+    """Those that were not predicted."""
+    return {block: m for block, m in entries.items() if m.origin != "predicted"}
 
 
 def in_words(counts: Mapping[str, int]) -> str:

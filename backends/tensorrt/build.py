@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from compofa.blocks import Block
 from compofa.files import write_atomically
 from compofa.graph import network_to_onnx
 from compofa.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Pooled:
     def of(cls, entries: Mapping[Kernel, float]) -> Pooled:
         """Fitted to kernels and their times, :data:`NODE_MS` included."""
         kernels, latency = list(entries), np.array(list(entries.values()))
-        costs = _costs(kernels)
+        costs = rows(kernels).costs
         weights = fit_costs(costs, latency)
         residual = np.log(latency / np.maximum(costs @ weights, LEAST_MS))
         by_group: dict[str, list[float]] = defaultdict(list)
@@ -59,12 +59,7 @@ class Pooled:
     def predict(self, kernels: Sequence[Kernel]) -> Floats:
         """Milliseconds, :data:`NODE_MS` included, shape (n,)."""
         factor = np.array([self.factors.get(group(kernel), 0.0) for kernel in kernels])
-        return np.asarray(np.maximum(_costs(kernels) @ self.weights, LEAST_MS) * np.exp(factor))
-
-
-def _costs(kernels: Sequence[Kernel]) -> Floats:
-    found = rows(kernels)
-    return np.hstack([found.linear["launches"], found.linear["work"]])
+        return np.asarray(np.maximum(rows(kernels).costs @ self.weights, LEAST_MS) * np.exp(factor))
 
 
 @dataclass
@@ -117,8 +112,8 @@ class LearnedKernels:
         if len(kernels) < MIN_ROOFLINE:
             return None
         if len(kernels) < MIN_ROWS:
-            weights = fit_costs(_costs(kernels), np.array([self._usable[kernel] for kernel in kernels]))
-            return lambda some: np.maximum(_costs(some) @ weights, NODE_MS)
+            weights = fit_costs(rows(kernels).costs, np.array([self._usable[kernel] for kernel in kernels]))
+            return lambda some: np.maximum(rows(some).costs @ weights, NODE_MS)
         if len(kernels) > MOST_ROWS:
             picks = np.random.default_rng(self.seed).permutation(len(kernels))[:MOST_ROWS]
             kernels = [kernels[pick] for pick in sorted(picks.tolist())]

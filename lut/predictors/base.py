@@ -57,6 +57,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.prior)
 
+    @property
+    def costs(self) -> Floats:
+        """Launches and work side by side, shape (n, columns)."""
+        return np.hstack([self.linear["launches"], self.linear["work"]])
+
     def __getitem__(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """The rows that `index` selects, as numpy would."""
         linear = {name: part[index] for name, part in self.linear.items()}

@@ -7,17 +7,9 @@ from typing import Self
 import numpy as np
 
 from lut.predictors.base import Estimator, Floats, Rows, column_size
+from lut.robust import HUBER_ROUNDS, huber_weights
 
-HUBER_ROUNDS = 5
-HUBER_LIMIT = 1.345
-"""In standard deviations: 95 % efficient when the errors are normal (Huber 1964)."""
 ALPHAS = tuple(10.0 ** np.arange(-4, 3.1, 0.5))
-
-
-def huber_weights(error: Floats) -> Floats:
-    """The weight of each error, shape (n,), so that a spoiled measurement does not bend a fit."""
-    spread = max(1.4826 * float(np.median(np.abs(error))), 1e-9)
-    return np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(np.abs(error), 1e-12))
 
 
 class Additive(Estimator):
@@ -32,7 +24,7 @@ class Additive(Estimator):
     def fit(self, rows: Rows, latency_ms: Floats) -> Self:
         from scipy.optimize import nnls
 
-        costs = _costs(rows)
+        costs = rows.costs
         self.size = column_size(costs)
         relative = costs / self.size / latency_ms[:, None]
         weight = np.ones(len(rows))
@@ -44,11 +36,7 @@ class Additive(Estimator):
         return self
 
     def predict(self, rows: Rows) -> Floats:
-        return _costs(rows) @ self.price_ms
-
-
-def _costs(rows: Rows) -> Floats:
-    return np.hstack([rows.linear["launches"], rows.linear["work"]])
+        return rows.costs @ self.price_ms
 
 
 class Ridge(Estimator):

@@ -72,7 +72,7 @@ class Fitted:
     @classmethod
     def of(cls, rows: Rows, latency_ms: Floats, with_kernel: bool) -> Self:
         """Fit everything."""
-        weights = fit_costs(_costs(rows), latency_ms)
+        weights = fit_costs(rows.costs, latency_ms)
         costs_only = cls(weights, LEAST_SHARE * float(latency_ms.min()), None, rows.general, latency_ms)
         residual = np.asarray(np.log(latency_ms / costs_only.costs_ms(rows)))
         kernel = fit_kernel(rows.general, residual) if with_kernel else None
@@ -80,7 +80,7 @@ class Fitted:
 
     def costs_ms(self, rows: Rows) -> Floats:
         """The sum of costs, shape (n,)."""
-        return np.asarray(np.maximum(_costs(rows) @ self.weights, self.floor_ms))
+        return np.asarray(np.maximum(rows.costs @ self.weights, self.floor_ms))
 
     @cached_property
     def _inverse(self) -> Floats:
@@ -173,10 +173,6 @@ def cross_validate(rows: Rows, latency_ms: Floats, with_kernel: bool, seed: int)
         predicted, spread[held_out] = fitted.predict(rows[held_out])
         errors[held_out] = np.log(latency_ms[held_out] / predicted)
     return errors, spread
-
-
-def _costs(rows: Rows) -> Floats:
-    return np.hstack([rows.linear["launches"], rows.linear["work"]])
 
 
 def _mape_pct(log_errors: Floats) -> float:

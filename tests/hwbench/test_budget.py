@@ -11,8 +11,7 @@ from commands import build_lut, pareto, search, validate
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
 from lut import store
-from lut.gaps import known_entries
-from lut.table import Table
+from lut.table import Table, known_entries
 
 SMALLEST, SECOND = GLYPHS.resolutions[:2]
 COMPOFA = get_space("compofa", GLYPHS)

@@ -8,8 +8,8 @@ import pytest
 
 from compofa.spaces.registry import GLYPHS
 from compofa.spaces.space import get_space
-from lut.gaps import fill, known_entries, predict_missing
-from lut.table import Table
+from lut.gaps import fill, predict_missing
+from lut.table import Table, known_entries
 
 OFA = get_space("ofa", GLYPHS)
 

@@ -1,0 +1,19 @@
+"""Least squares that a spoiled measurement does not bend: by weights that are found in a few rounds (Huber 1964)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+HUBER_ROUNDS = 5
+HUBER_LIMIT = 1.345
+"""In standard deviations: 95 % efficient when the errors are normal."""
+
+
+def huber_weights(error: Floats) -> Floats:
+    """The weight of each error, shape (n,)."""
+    size = np.abs(error)
+    spread = max(1.4826 * float(np.median(size)), 1e-9)
+    return np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(size, 1e-12))
