@@ -316,7 +316,7 @@ class Backend(ABC):
         at a time: nothing is returned before all are done.
 
         Raises:
-            BlocksFailed: some cannot be run; nothing was measured yet.
+            BlocksFailed: some cannot be run; what was measured of the others is not given.
         """
 
     def as_they_come(self, blocks: Sequence[Block]) -> Iterator[Batch]:

@@ -47,10 +47,12 @@ def merge(tables: Sequence[Table], names: Sequence[str], created: str, rule: str
                 "say --on-conflict first or quieter"
             )
         failures = table.failures | failures
-        # The table whose word on a block counts, counts at each resolution.
-        taken = [b for b, m in table.entries.items() if _better(entries.get(b), m, rule) is m]
-        exceptions = {key: m for key, m in exceptions.items() if key[1] not in taken}
-        exceptions |= {key: m for key, m in table.exceptions.items() if key[1] in taken}
+        # The table whose word on a block counts, counts at each resolution; of two that agree, both do.
+        same = {b for b, m in table.entries.items() if entries.get(b) == m}
+        better = {b for b, m in table.entries.items() if _better(entries.get(b), m, rule) is m} - same
+        exceptions = {key: m for key, m in exceptions.items() if key[1] not in better}
+        mine = {key: m for key, m in table.exceptions.items() if key[1] in better | same}
+        exceptions = mine | exceptions
         for block, measurement in table.entries.items():
             entries[block] = _better(entries.get(block), measurement, rule)
     resolutions = sorted({r for table in tables for r in table.header.resolutions})

@@ -72,7 +72,7 @@ def arithmetic_us() -> float:
 
 
 def mixed() -> Case:
-    """Arithmetic and memory, as a layer of a network: a small product of matrices and an activation."""
+    """Arithmetic and memory, as an activation of a network: a product and a comparison, value by value."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((96, 4096)).astype(np.float32)
     result = np.empty_like(values)

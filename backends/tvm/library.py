@@ -1,8 +1,9 @@
 """Networks compiled into shared libraries, kept on disk.
 
 A library is named after a hash of everything that decides its code: the graph with its weights, the target, the
-version of TVM, the trials of tuning that were asked for. So it is compiled once, and a table that is resumed or
-validated finds it again. The folder is kept below a size: what was used least recently goes first.
+version of TVM, the trials of tuning that were asked for and the database that they are looked up in. So it is compiled
+once, and a table that is resumed or validated finds it again. The folder is kept below a size: what was used least
+recently goes first.
 """
 
 from __future__ import annotations

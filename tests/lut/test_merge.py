@@ -55,6 +55,21 @@ def test_the_same_measurement_twice_is_no_conflict(table: Table) -> None:
     assert merge([table, table], ["a", "b"], table.header.created) == table
 
 
+def test_what_equal_tables_say_of_a_resolution_is_kept_in_either_order(table: Table) -> None:
+    """Files of one resolution each have their own word on a block that resolutions share."""
+    block = next(iter(table.entries))
+    words = {r: Measurement("measured", float(r), 0.9 * r, 1.1 * r) for r in table.resolutions[:2]}
+    one, other = (replace(table, exceptions={(r, block): m}) for r, m in words.items())
+    wanted = {(r, block): m for r, m in words.items()}
+    for tables in ([one, other], [other, one], [table, one, other]):
+        assert merge(tables, ["a", "b", "c"][: len(tables)], "").exceptions == wanted
+
+
+def test_an_unknown_rule_is_refused(table: Table) -> None:
+    with pytest.raises(ValueError, match="there is no rule 'frist'; there are refuse, first, quieter"):
+        merge([table], ["a"], "", "frist")
+
+
 def test_measured_comes_before_predicted_and_the_surer_prediction_before_the_other(table: Table) -> None:
     block = next(iter(table.entries))
     sure, unsure = Measurement("predicted", 3.0, 2.9, 3.1), Measurement("predicted", 4.0, 1.0, 9.0)
