@@ -97,18 +97,13 @@ class Target:
             )
         except (TypeError, ValueError) as error:
             raise InputError(f"not a target: {error}") from error
-        texts = [
-            found.backend,
-            found.device,
-            found.precision,
-            *(name for name, _ in (*found.versions, *found.details)),
-        ]
-        counts = (found.batch, found.threads)
-        if not all(isinstance(text, str) for text in texts) or not all(
-            type(n) is int and n >= 0 for n in counts
-        ):
-            raise InputError("not a target: names are texts, and batch and threads whole numbers")
-        if not all(isinstance(value, SETTING) for _, value in (*found.versions, *found.details)):
+        settings = (*found.versions, *found.details)
+        texts = (found.backend, found.device, found.precision, *(name for name, _ in settings))
+        if not all(isinstance(text, str) for text in texts):
+            raise InputError("not a target: names are texts")
+        if not all(type(count) is int and count >= 0 for count in (found.batch, found.threads)):
+            raise InputError("not a target: batch and threads are whole numbers")
+        if not all(isinstance(value, SETTING) for _, value in settings):
             raise InputError("not a target: versions and details are texts or numbers by name")
         return found
 

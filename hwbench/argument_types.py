@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 
-from compofa.spaces.family import LARGEST_RESOLUTION
-
 LARGEST = 2**31 - 1
 """Of whole numbers: what every library below takes."""
 
@@ -61,6 +59,8 @@ def _finite(text: str) -> float | None:
 
 def resolutions(text: str) -> tuple[int, ...]:
     """``128,160`` or ``128:224:32`` (224 included), in pixels; ascending, distinct."""
+    from compofa.spaces.family import LARGEST_RESOLUTION  # here: most commands parse none
+
     found: set[int] = set()
     for part in text.split(","):
         numbers = [positive_int(number) for number in part.split(":")]

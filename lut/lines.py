@@ -70,8 +70,8 @@ def begins_a_header(text: bytes, form: str) -> bool:
     return (text.startswith(start) or start.startswith(text)) and not is_more_than_torn(text)
 
 
-def check_sum(fields: Any) -> None:
-    """Take the checksum out of `fields`, if they have one.
+def check_sum(fields: Any, again: str = "hwbench build_lut measures the block again") -> None:
+    """Take the checksum out of `fields`, if they have one; `again` says what happens once the line is deleted.
 
     Raises:
         ValueError: it is not theirs.
@@ -79,8 +79,8 @@ def check_sum(fields: Any) -> None:
     given = fields.pop("crc32", None)
     if given is not None and given != checksum(fields):
         raise InputError(
-            "it was damaged or changed after it was written: its checksum does not fit. Delete it, and "
-            "hwbench build_lut measures the block again; or delete the checksum (crc32) if the change is meant"
+            f"it was damaged or changed after it was written: its checksum does not fit. Delete it, and {again}; or "
+            "delete the checksum (crc32) if the change is meant"
         )
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from backends.base import Measurement
 from compofa.blocks import Block
+from lut.robust import robust_spread
 from lut.table import Table, known_entries
 
 LEAST_SHARE = 0.8
@@ -199,7 +200,7 @@ def robust_residuals(
         weighted = features * weight[:, None]
         solution = np.linalg.solve(features.T @ weighted + ridge, weighted.T @ values)
         residual = np.asarray(values - features @ solution)
-        spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-6)
+        spread = robust_spread(residual, 1e-6)
         if step < ROUNDS // 3:  # least absolute deviations first: bisquare weights need a fair start
             weight = 1 / np.maximum(np.abs(residual), 0.1 * spread)
         else:

@@ -12,8 +12,11 @@ HUBER_LIMIT = 1.345
 """In standard deviations: 95 % efficient when the errors are normal."""
 
 
+def robust_spread(error: Floats, least: float = 1e-9) -> float:
+    """The standard deviation of errors (n,), were they normal, by their median size; `least` or more."""
+    return max(1.4826 * float(np.median(np.abs(error))), least)
+
+
 def huber_weights(error: Floats) -> Floats:
     """The weight of each error, shape (n,)."""
-    size = np.abs(error)
-    spread = max(1.4826 * float(np.median(size)), 1e-9)
-    return np.minimum(1.0, HUBER_LIMIT * spread / np.maximum(size, 1e-12))
+    return np.minimum(1.0, HUBER_LIMIT * robust_spread(error) / np.maximum(np.abs(error), 1e-12))

@@ -151,7 +151,7 @@ def choose_table(family: Family, cpu: str | None = None) -> Choice | None:
         return None
     order = ("unfinished", "noisy", "modelled", "another machine")
     ranked = []
-    for age, (path, _, found) in enumerate(candidates):
+    for age, (path, found) in enumerate(candidates):
         kinds = {doubt.kind for doubt in found}
         ranked.append(([kind in kinds for kind in order], age, path, found))
     _, age, path, found = min(ranked, key=lambda rank: rank[:2])
@@ -171,7 +171,7 @@ def _changed_ns(path: Path) -> int:
         return 0
 
 
-def _tables(family: Family, cpu: str | None) -> list[tuple[Path, Table, list[Doubt]]]:
+def _tables(family: Family, cpu: str | None) -> list[tuple[Path, list[Doubt]]]:
     """Those of `family` that can be read and hold something, newest first, with the doubts about each."""
     folder = tables_folder()
     if not folder.is_dir():
@@ -185,7 +185,7 @@ def _tables(family: Family, cpu: str | None) -> list[tuple[Path, Table, list[Dou
                 continue
             table = Table.load(path)
             if table.entries:
-                found.append((path, table, doubts(table, cpu)))
+                found.append((path, doubts(table, cpu)))
         except (OSError, InputError):  # not a table, or a broken one: whoever names it is told
             continue
         if len(found) == OTHERS_LOOKED_AT:

@@ -1,10 +1,9 @@
 """Intervals of predicted accuracies that hold what they promise, whatever the model: conformal prediction.
 
 Each measured subnet was predicted once by a model that had not seen it, but may have seen what differs from it in one
-choice: whoever is like the measured subnets has such neighbours among them, too. The
-errors of these predictions, as multiples of what the model itself holds for its standard deviation, say how wide an
-interval has to be: the CV+ idea of Barber et al. (Annals of Statistics 49, 2021), normalised as in Lei et al. (JASA
-113, 2018).
+choice: whoever is like the measured subnets has such neighbours among them, too. The errors of these predictions, as
+multiples of what the model itself holds for its standard deviation, say how wide an interval has to be: the CV+ idea of
+Barber et al. (Annals of Statistics 49, 2021), normalised as in Lei et al. (JASA 113, 2018).
 """
 
 from __future__ import annotations

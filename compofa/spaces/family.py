@@ -212,9 +212,13 @@ class Family:
             known = ", ".join(map(str, self.resolutions))
             raise InputError(f"family {self.name} has no resolution {resolution}; it has {known}")
 
+    def takes_side(self, resolution: int) -> bool:
+        """Whether a network can be built for images of that side."""
+        return type(resolution) is int and self.total_stride <= resolution <= LARGEST_RESOLUTION
+
     def check_side(self, resolution: int) -> None:
         """Raise InputError unless a network can be built for images of that side."""
-        if type(resolution) is not int or not self.total_stride <= resolution <= LARGEST_RESOLUTION:
+        if not self.takes_side(resolution):
             raise InputError(
                 f"family {self.name} has a total stride of {self.total_stride}: images have a side from there to "
                 f"{LARGEST_RESOLUTION} pixels, not {resolution}"

@@ -266,6 +266,11 @@ class Space:
                 for chosen in itertools.product(*per_unit):
                     yield make_arch(self.family, resolution, chosen, widths)
 
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether :meth:`enumerate_genotypes` can list it: by the rule, before what cannot run is left out."""
+        return self.size() * len(self.family.resolutions) <= ENUMERABLE
+
     def enumerate_genotypes(self) -> Genotypes:
         """Every subnet at every resolution, resolution by resolution, shape (n, columns).
 
@@ -273,8 +278,8 @@ class Space:
             InputError: the space is too large to hold (above 10 million subnets).
         """
         family, at = self.family, self.layout
-        count = self.size() * len(family.resolutions)
-        if count > ENUMERABLE:
+        if not self.is_enumerable:
+            count = self.size() * len(family.resolutions)
             raise InputError(f"{self.name} on {family.name} has {count:.1e} subnets: too many to enumerate")
         parts = [np.arange(len(family.resolutions), dtype=np.int16)[:, None]]
         parts += [self.unit_genotypes(unit) for unit in range(len(self.shapes))]

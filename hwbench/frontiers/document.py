@@ -84,9 +84,8 @@ def rows(result: ParetoResult) -> Iterator[dict[str, Any]]:
         best = {str(arch) for arch in space.shown.frontier().archs()}
         clouds = {"measured": space.measured, "predicted": space.predicted}
         for origin, cloud in {**clouds, space.accuracy_is: space.shown}.items():
-            points = {
-                point["arch"]: point for point in _points(result, cloud)
-            }  # what a search found may be a sample's
+            # What a search found may be in the random sample, too.
+            points = {point["arch"]: point for point in _points(result, cloud)}
             for point in points.values():
                 on_frontier = int(origin == space.accuracy_is and point["arch"] in best)
                 yield {"space": space.name, **point, "accuracy_is": origin, "on_frontier": on_frontier}

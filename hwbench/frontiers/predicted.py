@@ -8,7 +8,6 @@ import numpy as np
 
 from compofa.errors import InputError
 from compofa.spaces.layout import Genotypes, encode
-from compofa.spaces.space import ENUMERABLE as LISTABLE
 from compofa.spaces.space import Space
 from hwbench.accuracy_source import AccuracySource
 from hwbench.frontiers.cloud import Cloud
@@ -55,9 +54,7 @@ def predicted_cloud(
         resolutions: in pixels.
         seed: of the random ones.
     """
-    # By the rule, too, by which they are listed, before what cannot run is left out.
-    listed = space.size() * len(space.family.resolutions)
-    complete = space.count(resolutions) <= ENUMERABLE and listed <= LISTABLE
+    complete = space.count(resolutions) <= ENUMERABLE and space.is_enumerable
     if complete:
         at = [i for i, r in enumerate(space.family.resolutions) if r in resolutions]
         every = space.enumerate_genotypes()

@@ -41,8 +41,12 @@ def constraints_of(
 
 def check_positive(name: str, limit: float | None) -> None:
     """Raise InputError unless a limit is a finite number above 0, or None."""
-    if limit is not None and not (isinstance(limit, Real) and math.isfinite(limit) and limit > 0):
+    if limit is not None and not _is_positive(limit):
         raise InputError(f"{name} must be a positive number, not {limit!r}")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value) and float(value) > 0
 
 
 def _limit(limit: Limit, sources: Mapping[str, Source]) -> dict[str, float]:
@@ -51,7 +55,7 @@ def _limit(limit: Limit, sources: Mapping[str, Source]) -> dict[str, float]:
     names = list(sources)
     found: dict[str, float] = {}
     for name, value in given.items():
-        if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
+        if not _is_positive(value):
             raise InputError(f"{value!r} is not a latency: give milliseconds as a positive number")
         if name and name not in names:
             raise InputError(

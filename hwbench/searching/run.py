@@ -17,6 +17,7 @@ from compofa.spaces.space import Space, get_space
 from hwbench.accuracy_source import AccuracySource, open_accuracy
 from hwbench.inputs.costs import Given, Source, open_sources
 from hwbench.inputs.coverage import LeftOut, common_resolutions, runnable
+from hwbench.inputs.idle import refuse_idle
 from hwbench.inputs.trust import insist, note_differences
 from hwbench.searching import engine
 from hwbench.searching.engine import Found
@@ -200,9 +201,9 @@ def search(
         MissingEntry: a table lacks blocks of the space.
         Infeasible: no subnet meets any of the limits; names the nearest.
     """
-    idle = {"supernet": supernet, "measured": measured, "data": data, "workers": workers}
-    if not measure and (named := [name for name, value in idle.items() if value is not None]):
-        raise InputError(f"{named[0]} is of measuring: give measure, too")
+    if not measure:
+        of_measuring = {"supernet": supernet, "measured": measured, "data": data, "workers": workers}
+        refuse_idle(of_measuring, "is of measuring: give measure, too")
     most = {"max_macs": max_macs, "max_params": max_params}
     for name, limit in {**most, "max_memory_mb": max_memory_mb}.items():
         check_positive(name, limit)

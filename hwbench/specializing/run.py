@@ -15,6 +15,7 @@ from compofa.spaces.arch import Arch
 from hwbench.evaluating import check_precision
 from hwbench.extras import need
 from hwbench.inputs.costs import Given, Source, open_sources
+from hwbench.inputs.idle import refuse_idle
 from hwbench.inputs.trust import insist, note_classes
 from hwbench.specializing import RECHECKED, TRIES
 from hwbench.specializing.card import card_text, limit_of
@@ -132,9 +133,9 @@ def specialize(
     if (arch is None) == (latency_ms is None):
         raise InputError("give either an arch (--arch ARCH) or a limit (--latency-ms L)")
     limits = {"max_macs": max_macs, "max_params": max_params, "max_memory_mb": max_memory_mb}
-    of_search = {"confidence": confidence, "accuracy": accuracy, **limits}
-    if arch is not None and (idle := [name for name, value in of_search.items() if value is not None]):
-        raise InputError(f"{idle[0]} is of a search: give a limit in place of the arch, or leave it out")
+    if arch is not None:
+        of_search = {"confidence": confidence, "accuracy": accuracy, **limits}
+        refuse_idle(of_search, "is of a search: give a limit in place of the arch, or leave it out")
     folder = Path(out)
     check_precision(precision, elsewhere=False)
     check_folder(folder)

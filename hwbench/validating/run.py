@@ -14,6 +14,7 @@ import numpy as np
 
 from compofa.errors import InputError
 from compofa.spaces.space import get_space
+from hwbench.inputs.idle import refuse_idle
 from hwbench.telling import note
 from hwbench.validating.measuring import check_target, measure, open_backend
 from hwbench.validating.subnets import draw_subnets
@@ -164,9 +165,9 @@ def validate(
         InputError: the table is broken, of another target, or covers no resolution of the space.
         BackendUnavailable: its target cannot be measured on here.
     """
-    idle = {"space": space, "options": options, "force_target": force_target}
-    if measured and (named := [name for name, value in idle.items() if value]):
-        raise InputError(f"{named[0]} is of measuring here: leave it out, or measured")
+    if measured:
+        of_measuring = {"space": space, "options": options or None, "force_target": force_target or None}
+        refuse_idle(of_measuring, "is of measuring here: leave it out, or measured")
     lut = Path(table) if table else default_table(family)
     opened = read_table(lut)
     if measured:

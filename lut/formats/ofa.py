@@ -30,7 +30,7 @@ from backends.base import Measurement, Target
 from compofa.blocks import Block
 from compofa.errors import InputError
 from compofa.files import parse_json, parse_yaml, read_bounded
-from compofa.spaces.family import LARGEST_RESOLUTION, Family
+from compofa.spaces.family import Family
 from compofa.spaces.registry import FAMILIES, get_family
 from lut.formats.ofa_keys import keys_of
 from lut.header import Header
@@ -183,8 +183,9 @@ def _image_sides(keys: Iterable[Any]) -> set[int]:
 
 def _images(owner: Family, files: list[_File]) -> tuple[int, ...]:
     """The resolutions that the files are of, also where they are none of the family's own."""
-    sides = sorted(_image_sides(key for file in files for key in file.entries))
-    return tuple(side for side in sides if owner.total_stride <= side <= LARGEST_RESOLUTION)
+    return tuple(
+        filter(owner.takes_side, sorted(_image_sides(key for file in files for key in file.entries)))
+    )
 
 
 def _owner(files: list[_File], family: str | None) -> Family:

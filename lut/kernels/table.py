@@ -21,12 +21,13 @@ from compofa.files import AppendFile, ClosedAtEnd, parse_json
 from lut.header import target_differences
 from lut.kernels.packed import unpacked
 from lut.kinds import kind_of
-from lut.lines import begins_a_header, check_measurement, checksum, line_of
+from lut.lines import begins_a_header, check_measurement, check_sum, line_of
 from lut.paths import default_path
 
 FORMAT = "hwbench-kernels"
 SCHEMA = 1
 LONGEST_NAME = 200
+AGAIN = "hwbench profile measures the kernel again"
 
 
 @dataclass(frozen=True)
@@ -199,24 +200,15 @@ def _header(line: bytes, content: bytes) -> Header:
             raise
         kind = kind_of(content)
         raise InputError(f"not a table of kernels{f' but {kind}' if kind else ''}") from error
-    _check_sum(fields)
+    check_sum(fields, AGAIN)
     return header
-
-
-def _check_sum(fields: dict[str, Any]) -> None:
-    given = fields.pop("crc32", None)
-    if given is not None and given != checksum(fields):
-        raise InputError(
-            "it was damaged or changed after it was written: its checksum does not fit. Delete it, and hwbench "
-            "profile measures the kernel again; or delete the checksum (crc32) if the change is meant"
-        )
 
 
 def _entry(line: bytes) -> tuple[Kernel | NetworkEntry, Measurement | str | None]:
     fields = parse_json(line)
     if not isinstance(fields, dict) or not fields.keys() & {"kernel", "network"}:
         raise InputError("neither a kernel nor a network")
-    _check_sum(fields)
+    check_sum(fields, AGAIN)
     if "network" in fields:
         return NetworkEntry.from_dict(fields), None
     kernel = Kernel.from_dict(fields.pop("kernel"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from compofa.errors import InputError
 from lut.predictors.base import Estimator, Floats, Rows, column_size
 from lut.predictors.roofline import Roofline
+from lut.robust import robust_spread
 
 EVIDENCE_ROWS = 400
 """Rows that the evidence is computed on: enough for a dozen variances, and its time grows with their cube."""
@@ -255,7 +256,7 @@ def _invert(matrix: Floats) -> tuple[Floats, float]:
 
 def _student_noise(error: Floats) -> Floats:
     """Each row's variance of noise relative to the typical one, by how far it is from what the others say."""
-    size = error / max(1.4826 * float(np.median(np.abs(error))), 1e-9)
+    size = error / robust_spread(error)
     return (STUDENT_DEGREES + size**2) / (STUDENT_DEGREES + 1)
 
 
